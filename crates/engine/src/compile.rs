@@ -1,0 +1,468 @@
+//! Where intent meets observation: [`Compiler::compile`] makes the tables that are wanted, given those in force.
+//!
+//! The tables in force matter for two reasons. Numbers (of addresses, members, rings, rules) must not move under live flows and
+//! counters. And who *had* a slot is history: it stays in the slot until the flows that need it are remembered. The choice of the
+//! *current* member never depends on it (DIST-7). Compiling again what was compiled changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule};
+use plane::row::{
+    Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES, MAX_MEMBERS,
+    MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES, ReturnRow, Role, RuleRow, Slot,
+    protocol,
+};
+use plane::{address_places, key_places};
+
+use crate::place::arrange;
+use crate::slots::fill;
+use crate::surroundings::{Health, Surroundings};
+use crate::tables::{Tables, ring_words};
+
+/// A table has no room for what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("table `{table}` is full: it has room for {limit} {of}, and more are wanted; {mend}")]
+pub struct Full {
+    table: &'static str,
+    limit: u32,
+    of: &'static str,
+    mend: &'static str,
+}
+
+/// Makes tables. It remembers how rings were filled, which is what takes time; what it answers does not depend on that.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    filled: BTreeMap<Vec<(IpAddr, bool)>, Vec<Option<u16>>>,
+}
+
+impl Compiler {
+    /// The tables for `desired`, as far as `health` and `surroundings` allow, when those of `before` are in force.
+    ///
+    /// # Errors
+    /// A table has no room. Nothing of `desired` is then to be applied.
+    pub fn compile(
+        &mut self,
+        desired: &Desired,
+        health: &Health,
+        surroundings: &Surroundings,
+        before: &Tables,
+    ) -> Result<Tables, Full> {
+        let mut tables = Tables { links: links(surroundings)?, ..Tables::default() };
+        let numbers = addresses(desired, surroundings, before, &mut tables)?;
+        let mut pools = Pools::number(desired, surroundings, before)?;
+        let mut slots = self.slots(&pools, health, before);
+        let rule_numbers = rule_numbers(desired, &numbers, before)?;
+        let plans = plans(desired, surroundings, &pools, &numbers, before);
+        pools.copy_changing_rings(&plans, &mut slots, surroundings, before)?;
+
+        tables.rings = slots;
+        for member in &pools.members {
+            let number = numbers.get(&(member.address.into())).copied().unwrap_or_default();
+            let hop = surroundings.hops.get(&member.address).copied();
+            let row = MemberRow::new(member.address.into(), number, member.pool, member.ring, hop);
+            tables.members.insert(member.number, row);
+        }
+        let plans = self::plans(desired, surroundings, &pools, &numbers, before);
+        let rule_places = arrange(&plans.keys().copied().collect(), &rule_places(before), |key| {
+            key_places(key, RULE_PLACES - 1)
+        })
+        .ok_or(FULL_RULES)?;
+        for (key, place) in rule_places {
+            if let (Some(plan), Some(number)) = (plans.get(&key), rule_numbers.get(&key)) {
+                tables.rules.insert(place, RuleRow::new(key, *plan, *number));
+            }
+        }
+        tables.returns = returns(desired, &numbers, &rule_numbers, before)?;
+        tables.config = ConfigRow::new(
+            surroundings.sizes.flow_bits,
+            surroundings.sizes.masquerade_bits,
+            surroundings.clock.shift,
+            !tables.returns.is_empty(),
+            surroundings.own_v4.map(|own| Address::from(IpAddr::from(own))),
+            surroundings.own_v6.map(|own| Address::from(IpAddr::from(own))),
+        );
+        Ok(tables)
+    }
+
+    /// Every ring's slots: who takes new flows now, and who took them before.
+    fn slots(&mut self, pools: &Pools<'_>, health: &Health, before: &Tables) -> BTreeMap<u32, crate::Ring> {
+        let mut rings = BTreeMap::new();
+        for (ring, members) in pools.by_ring() {
+            let key: Vec<(IpAddr, bool)> = members
+                .iter()
+                .map(|member| (member.address, !health.down.contains(&(member.name.to_owned(), member.address))))
+                .collect();
+            let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
+            let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
+            let was_there = before.rings.contains_key(&ring);
+            let slots = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
+                let current = owner
+                    .and_then(|owner| members.get(usize::from(owner)))
+                    .map_or(0, |member| member.number);
+                let old = if was_there { before.slot(ring, slot) } else { Slot::steady(current) };
+                successor(old, current, |member| alive.contains(&member))
+            });
+            rings.insert(ring, ring_words(slots));
+        }
+        // Rings of pools that are gone need not be kept; a pool that flaps between two states needs two.
+        let used: BTreeSet<Vec<(IpAddr, bool)>> = pools
+            .by_ring()
+            .values()
+            .flat_map(|members| {
+                let all_up = members.iter().map(|member| (member.address, true)).collect();
+                let now = members
+                    .iter()
+                    .map(|member| (member.address, !health.down.contains(&(member.name.to_owned(), member.address))))
+                    .collect();
+                [all_up, now]
+            })
+            .collect();
+        self.filled.retain(|key, _| used.contains(key));
+        rings
+    }
+}
+
+/// The slot that follows `old` when `current` takes its new flows. `alive`: which members are still in the pool, up or down.
+fn successor(old: Slot, current: u32, alive: impl Fn(u32) -> bool) -> Slot {
+    let alive = |member: u32| member != 0 && alive(member);
+    if old.current() == current {
+        return if old.is_steady() || alive(old.former()) { old } else { Slot::steady(current) };
+    }
+    let stable = old.stable();
+    if stable != current && alive(stable) {
+        return Slot::changing(current, stable);
+    }
+    // Nobody has flows under way that are not remembered; some that are may be with the others.
+    [old.current(), old.former()]
+        .into_iter()
+        .find(|other| *other != current && alive(*other))
+        .map_or(Slot::steady(current), |other| Slot::settled(current, other))
+}
+
+const FULL_RULES: Full =
+    Full { table: "rules", limit: MAX_RULES, of: "load-balancing rules", mend: "spread the rules over more balancers" };
+
+fn links(surroundings: &Surroundings) -> Result<BTreeMap<u32, LinkRow>, Full> {
+    let mut links = BTreeMap::new();
+    for (index, mac) in &surroundings.links {
+        let place = (0..LINK_TRIES)
+            .map(|tries| index.wrapping_add(tries) & (LINK_PLACES - 1))
+            .find(|place| !links.contains_key(place))
+            .ok_or(Full { table: "links", limit: LINK_PLACES, of: "links", mend: "attach to fewer interfaces" })?;
+        links.insert(place, LinkRow::new(*index, *mac));
+    }
+    Ok(links)
+}
+
+/// Gives every address that matters a row, and its number.
+fn addresses(
+    desired: &Desired,
+    surroundings: &Surroundings,
+    before: &Tables,
+    tables: &mut Tables,
+) -> Result<BTreeMap<Address, u32>, Full> {
+    const FULL: Full = Full {
+        table: "addresses",
+        limit: MAX_ADDRESSES,
+        of: "addresses of frontends and members",
+        mend: "spread them over more balancers",
+    };
+    let mut roles: BTreeMap<Address, Role> = BTreeMap::new();
+    for pool in desired.pools() {
+        roles.extend(pool.members().iter().map(|member| (member.address().into(), Role::Member)));
+    }
+    roles.extend(desired.frontends().iter().map(|frontend| (frontend.address().into(), Role::Frontend)));
+    let own = [surroundings.own_v4.map(IpAddr::from), surroundings.own_v6.map(IpAddr::from)];
+    roles.extend(own.into_iter().flatten().map(|own| (own.into(), Role::Own)));
+    if roles.len() >= MAX_ADDRESSES as usize {
+        return Err(FULL);
+    }
+    let known: BTreeMap<(Address, Role), u32> = before
+        .addresses
+        .values()
+        .filter_map(|row| Some(((row.address(), row.role()?), row.number())))
+        .collect();
+    let numbers = number(roles.iter().map(|(address, role)| (*address, *role)), &known, MAX_ADDRESSES).ok_or(FULL)?;
+    let places_before = before.addresses.iter().map(|(place, row)| (row.address(), *place)).collect();
+    let places = arrange(&roles.keys().copied().collect(), &places_before, address_places).ok_or(FULL)?;
+    let mut by_address = BTreeMap::new();
+    for (address, role) in roles {
+        if let (Some(number), Some(place)) = (numbers.get(&(address, role)), places.get(&address)) {
+            tables.addresses.insert(*place, AddressRow::new(address, *number, role));
+            by_address.insert(address, *number);
+        }
+    }
+    Ok(by_address)
+}
+
+/// Numbers from 1 up: what had one keeps it, the rest get the lowest that nothing had.
+fn number<K: Ord + Copy>(
+    wanted: impl Iterator<Item = K>,
+    before: &BTreeMap<K, u32>,
+    limit: u32,
+) -> Option<BTreeMap<K, u32>> {
+    let taken: BTreeSet<u32> = before.values().copied().collect();
+    let mut free = (1..limit).filter(|number| !taken.contains(number));
+    let mut numbers = BTreeMap::new();
+    for key in wanted {
+        let number = match before.get(&key) {
+            Some(number) => *number,
+            None => free.next()?,
+        };
+        numbers.insert(key, number);
+    }
+    Some(numbers)
+}
+
+/// A pool by name, as it stands in the tables.
+pub fn pool_identity(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// A member of a pool with its numbers.
+struct Numbered<'a> {
+    /// The pool's name.
+    name: &'a str,
+    pool: u64,
+    address: IpAddr,
+    number: u32,
+    ring: u32,
+}
+
+struct Pools<'a> {
+    members: Vec<Numbered<'a>>,
+}
+
+impl<'a> Pools<'a> {
+    fn number(desired: &'a Desired, surroundings: &Surroundings, before: &Tables) -> Result<Self, Full> {
+        const FULL: Full =
+            Full { table: "members", limit: MAX_MEMBERS, of: "members of pools", mend: "spread the pools over more balancers" };
+        let wanted = || {
+            desired.pools().iter().flat_map(|pool| {
+                pool.members().iter().map(|member| (pool.name(), pool_identity(pool.name()), member.address()))
+            })
+        };
+        let known: BTreeMap<(u64, IpAddr), u32> =
+            before.members.iter().map(|(number, row)| ((row.pool(), row.address().into()), *number)).collect();
+        let numbers = number(wanted().map(|(_, pool, address)| (pool, address)), &known, MAX_MEMBERS).ok_or(FULL)?;
+        let rings_before: BTreeMap<(u64, bool), u32> =
+            before.members.values().map(|row| ((row.pool(), row.address().is_v4()), row.ring())).collect();
+        let rings_wanted: BTreeSet<(u64, bool)> =
+            wanted().map(|(_, pool, address)| (pool, address.is_ipv4())).collect();
+        // Rings that only rules name still are not free.
+        let mut taken = rings_before.clone();
+        for (spare, ring) in before.rings_in_use().into_iter().enumerate() {
+            if !rings_before.values().any(|known| *known == ring) {
+                taken.insert((spare as u64, false), ring);
+            }
+        }
+        let rings = number(rings_wanted.into_iter(), &taken, surroundings.sizes.rings).ok_or(full_rings(surroundings))?;
+        let members = wanted()
+            .filter_map(|(name, pool, address)| {
+                let number = *numbers.get(&(pool, address))?;
+                let ring = *rings.get(&(pool, address.is_ipv4()))?;
+                Some(Numbered { name, pool, address, number, ring })
+            })
+            .collect();
+        Ok(Self { members })
+    }
+
+    /// Members by ring, in the order of their addresses.
+    fn by_ring(&self) -> BTreeMap<u32, Vec<&Numbered<'a>>> {
+        let mut rings: BTreeMap<u32, Vec<&Numbered<'a>>> = BTreeMap::new();
+        for member in &self.members {
+            rings.entry(member.ring).or_default().push(member);
+        }
+        for members in rings.values_mut() {
+            members.sort_by_key(|member| member.address);
+        }
+        rings
+    }
+
+    /// The ring of a pool and address family; 0 where it has no member.
+    fn ring(&self, pool: u64, v4: bool) -> u32 {
+        self.members
+            .iter()
+            .find(|member| member.pool == pool && member.address.is_ipv4() == v4)
+            .map_or(0, |member| member.ring)
+    }
+
+    /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the pool
+    /// gets a new ring, and the plan's one word switches to it.
+    fn copy_changing_rings(
+        &mut self,
+        plans: &BTreeMap<Key, Plan>,
+        slots: &mut BTreeMap<u32, crate::Ring>,
+        surroundings: &Surroundings,
+        before: &Tables,
+    ) -> Result<(), Full> {
+        let changing: BTreeSet<u32> = before
+            .rules
+            .values()
+            .filter(|row| row.key().and_then(|key| plans.get(&key)).is_some_and(|plan| *plan != row.plan()))
+            .map(|row| u32::from(row.plan().ring))
+            .filter(|ring| slots.get(ring).is_some_and(|new| before.rings.get(ring).is_some_and(|old| old != new)))
+            .collect();
+        let used = before.rings_in_use();
+        let mut free = (1..surroundings.sizes.rings).filter(|ring| !used.contains(ring));
+        let mut free: Vec<u32> = {
+            let taken: BTreeSet<u32> = slots.keys().copied().collect();
+            free.by_ref().filter(|ring| !taken.contains(ring)).collect()
+        };
+        free.reverse();
+        for ring in changing {
+            let copy = free.pop().ok_or(full_rings(surroundings))?;
+            if let Some(words) = slots.remove(&ring) {
+                slots.insert(copy, words);
+            }
+            for member in self.members.iter_mut().filter(|member| member.ring == ring) {
+                member.ring = copy;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn full_rings(surroundings: &Surroundings) -> Full {
+    Full {
+        table: "slots",
+        limit: surroundings.sizes.rings,
+        of: "rings (pools and address families, and one more for each that is changing)",
+        mend: "raise `pools` under [limits], detach, and start again",
+    }
+}
+
+fn keys<'a>(
+    desired: &'a Desired,
+    numbers: &'a BTreeMap<Address, u32>,
+) -> impl Iterator<Item = (Key, &'a Rule)> {
+    desired.rules().iter().filter_map(|rule| {
+        let number = numbers.get(&rule.frontend().into())?;
+        Some((Key::new(*number, protocol_number(rule.protocol()), rule.frontend_port().get()), rule))
+    })
+}
+
+fn rule_places(before: &Tables) -> BTreeMap<Key, u32> {
+    before.rules.iter().filter_map(|(place, row)| Some((row.key()?, *place))).collect()
+}
+
+/// Every rule's row in the table of counters.
+fn rule_numbers(
+    desired: &Desired,
+    numbers: &BTreeMap<Address, u32>,
+    before: &Tables,
+) -> Result<BTreeMap<Key, u32>, Full> {
+    let known = before.rules.values().filter_map(|row| Some((row.key()?, row.number()))).collect();
+    number(keys(desired, numbers).map(|(key, _)| key), &known, MAX_RULES).ok_or(FULL_RULES)
+}
+
+fn plans(
+    desired: &Desired,
+    surroundings: &Surroundings,
+    pools: &Pools<'_>,
+    numbers: &BTreeMap<Address, u32>,
+    before: &Tables,
+) -> BTreeMap<Key, Plan> {
+    let before: BTreeMap<Key, Plan> =
+        before.rules.values().filter_map(|row| Some((row.key()?, row.plan()))).collect();
+    keys(desired, numbers)
+        .map(|(key, rule)| {
+            let pool = desired.pool(rule.pool());
+            let path = path(rule, pool);
+            let distribution = match rule.distribution() {
+                Wanted::Default => Distribution::FiveTuple,
+                Wanted::SourceIp => Distribution::SourceIp,
+                Wanted::SourceIpProtocol => Distribution::SourceIpProtocol,
+            };
+            let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade;
+            let (former, settled) = match before.get(&key) {
+                Some(old) if !remembers && !old.remembers => former(*old, distribution),
+                _ => (distribution, false),
+            };
+            let plan = Plan {
+                backend_port: rule.backend_port().get(),
+                ring: pools.ring(pool_identity(pool.name()), rule.frontend().is_ipv4()) as u16,
+                distribution,
+                former,
+                settled,
+                path,
+                remembers,
+                idle: surroundings.clock.ticks(rule.idle().duration()),
+            };
+            (key, plan)
+        })
+        .collect()
+}
+
+/// DIST-8: what chose the flows that are under way, when `distribution` chooses new ones from now on; and whether that is over.
+fn former(old: Plan, distribution: Distribution) -> (Distribution, bool) {
+    if old.distribution == distribution {
+        return (old.former, old.settled);
+    }
+    let stable = if old.settled { old.distribution } else { old.former };
+    // Back to what it was: flows that began meanwhile are remembered, the others are where they belong.
+    if stable == distribution { (old.distribution, true) } else { (stable, false) }
+}
+
+fn path(rule: &Rule, pool: &Pool) -> Path {
+    match (rule.floating(), pool.return_path()) {
+        (true, ReturnPath::Gateway) if rule.backend_port() != rule.frontend_port() => Path::FloatingGateway,
+        (true, ReturnPath::Gateway | ReturnPath::Masquerade) => Path::Floating,
+        (false, ReturnPath::Gateway) => Path::Gateway,
+        (false, ReturnPath::Masquerade) => Path::Masquerade,
+    }
+}
+
+fn protocol_number(protocol: Protocol) -> u8 {
+    match protocol {
+        Protocol::Tcp => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+    }
+}
+
+/// FIP-3: answers that come back through this host get the frontend's address and port again.
+fn returns(
+    desired: &Desired,
+    numbers: &BTreeMap<Address, u32>,
+    rules: &BTreeMap<Key, u32>,
+    before: &Tables,
+) -> Result<BTreeMap<u32, ReturnRow>, Full> {
+    const FULL: Full = Full {
+        table: "returns",
+        limit: MAX_RETURNS,
+        of: "members of gateway pools, times their rules",
+        mend: "spread the pools over more balancers",
+    };
+    let mut rows: BTreeMap<Key, ReturnRow> = BTreeMap::new();
+    for (key, rule) in keys(desired, numbers) {
+        let pool = desired.pool(rule.pool());
+        let number = rules.get(&key).copied().unwrap_or_default();
+        let mut add = |from: IpAddr| {
+            if let Some(at) = numbers.get(&from.into()) {
+                let key = Key::new(*at, key.protocol(), rule.backend_port().get());
+                rows.insert(key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port().get(), number));
+            }
+        };
+        match path(rule, pool) {
+            Path::Floating | Path::Masquerade => {}
+            Path::FloatingGateway => add(rule.frontend()),
+            Path::Gateway => pool
+                .members()
+                .iter()
+                .map(|member| member.address())
+                .filter(|address| address.is_ipv4() == rule.frontend().is_ipv4())
+                .for_each(add),
+        }
+    }
+    if rows.len() >= MAX_RETURNS as usize {
+        return Err(FULL);
+    }
+    let places_before = before.returns.iter().filter_map(|(place, row)| Some((row.key()?, *place))).collect();
+    let places = arrange(&rows.keys().copied().collect(), &places_before, |key| key_places(key, RETURN_PLACES - 1))
+        .ok_or(FULL)?;
+    Ok(places.into_iter().filter_map(|(key, place)| Some((place, *rows.get(&key)?))).collect())
+}
+
+#[cfg(test)]
+mod tests;

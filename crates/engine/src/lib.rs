@@ -1,0 +1,29 @@
+//! The brain of Forebay: what is wanted and what is observed become tables, and the way from the tables in force to those.
+//!
+//! [`compile`] is the one place where intent ([`model::Desired`]) meets observation ([`Health`], [`Surroundings`]). Its
+//! [`Tables`] are what the data path forwards by, word for word; [`Changes`] lead there, and may stop after any of them. [`Replica`]
+//! runs the pipeline on tables in ordinary memory: the simulator, the tests and `forebay trace` need no second model.
+//!
+//! There is no clock, no chance and no I/O in this crate.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod changes;
+mod compile;
+mod place;
+mod replica;
+mod settle;
+mod slots;
+mod surroundings;
+mod tables;
+mod trace;
+
+pub use changes::{Change, Changes, Name};
+pub use compile::{Compiler, Full, pool_identity};
+pub use replica::{Counts, Memory, Replica};
+pub use settle::{Settling, pinned};
+pub use slots::fill as fill_slots;
+pub use surroundings::{Clock, Health, Sizes, Surroundings};
+pub use tables::{Ring, Tables};
+pub use trace::trace;

@@ -1,0 +1,137 @@
+//! When a change is over.
+//!
+//! A slot that changed asks the memory until every flow that began before has been seen again or has been silent for the idle time of
+//! its rule: then the change is *settled*, and flows that are not remembered belong to the current member. The memory is still asked,
+//! for flows that live on elsewhere; once none is pinned to a member of the pool any more, the slot is steady again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use plane::row::{RuleRow, Slot};
+use plane::{Remembered, Tick};
+
+use crate::surroundings::Clock;
+use crate::tables::{Tables, ring_words};
+
+/// Since when each ring has been changing. It is forgotten at a restart, which only makes a change last longer.
+#[derive(Clone, Debug, Default)]
+pub struct Settling {
+    since: BTreeMap<u32, (Duration, u64)>,
+}
+
+impl Settling {
+    /// The tables with what is over at `now` settled or steady. `pinned`: members to which a living flow is pinned.
+    pub fn step(&mut self, tables: &Tables, pinned: &BTreeSet<u32>, clock: Clock, now: Duration) -> Tables {
+        let mut after = tables.clone();
+        let used = tables.rings_in_use();
+        self.since.retain(|ring, _| used.contains(ring));
+        for ring in used {
+            let state = State::of(tables, ring);
+            let held = tables.members.iter().any(|(number, row)| row.ring() == ring && pinned.contains(number));
+            match state.phase {
+                Phase::Steady => {
+                    self.since.remove(&ring);
+                }
+                Phase::Changing => {
+                    let (since, digest) = *self.since.entry(ring).or_insert((now, state.digest));
+                    if digest != state.digest {
+                        self.since.insert(ring, (now, state.digest));
+                    } else if now.saturating_sub(since) > clock.tick * (u32::from(state.idle) + 1) {
+                        turn(&mut after, ring, settled_slot, settled_rule);
+                    }
+                }
+                Phase::Settled if held => {}
+                Phase::Settled => turn(&mut after, ring, steady_slot, steady_rule),
+            }
+        }
+        after
+    }
+}
+
+/// Members to which a living flow is pinned, from the words of the memory.
+pub fn pinned(words: impl Iterator<Item = u64>, now: Tick) -> BTreeSet<u32> {
+    words
+        .filter_map(|word| Remembered::of(word, now))
+        .filter(|flow| flow.is_pinned())
+        .map(|flow| flow.member())
+        .collect()
+}
+
+enum Phase {
+    Steady,
+    Changing,
+    Settled,
+}
+
+struct State {
+    phase: Phase,
+    /// The longest idle time of the rules that use the ring, in ticks.
+    idle: u16,
+    /// Of what is changing: another change starts the wait anew.
+    digest: u64,
+}
+
+impl State {
+    fn of(tables: &Tables, ring: u32) -> Self {
+        let rules = || tables.rules.values().filter(|row| u32::from(row.plan().ring) == ring);
+        let idle = rules().map(|row| row.plan().idle).max().unwrap_or(0);
+        let (mut changing, mut settled, mut digest) = (false, false, 0xcbf2_9ce4_8422_2325u64);
+        let mut note = |open: bool, word: u64| {
+            changing |= open;
+            settled |= !open;
+            digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
+        };
+        for (at, slot) in tables.slots(ring).enumerate().filter(|(_, slot)| !slot.is_steady()) {
+            note(!slot.is_settled(), (at as u64) << 32 | u64::from(slot.current()) << 16 | u64::from(slot.former()));
+        }
+        for plan in rules().map(|row| row.plan()).filter(|plan| plan.former != plan.distribution) {
+            note(!plan.settled, plan.word());
+        }
+        let phase = if changing {
+            Phase::Changing
+        } else if settled {
+            Phase::Settled
+        } else {
+            Phase::Steady
+        };
+        Self { phase, idle, digest }
+    }
+}
+
+fn turn(tables: &mut Tables, ring: u32, slot: fn(Slot) -> Slot, rule: fn(RuleRow) -> RuleRow) {
+    let words = ring_words(tables.slots(ring).map(slot));
+    if tables.rings.contains_key(&ring) {
+        tables.rings.insert(ring, words);
+    }
+    for row in tables.rules.values_mut().filter(|row| u32::from(row.plan().ring) == ring) {
+        *row = rule(*row);
+    }
+}
+
+fn settled_slot(slot: Slot) -> Slot {
+    if slot.is_steady() { slot } else { Slot::settled(slot.current(), slot.former()) }
+}
+
+fn steady_slot(slot: Slot) -> Slot {
+    Slot::steady(slot.current())
+}
+
+fn settled_rule(row: RuleRow) -> RuleRow {
+    let mut plan = row.plan();
+    plan.settled = plan.former != plan.distribution;
+    with(row, plan)
+}
+
+fn steady_rule(row: RuleRow) -> RuleRow {
+    let mut plan = row.plan();
+    plan.former = plan.distribution;
+    plan.settled = false;
+    with(row, plan)
+}
+
+fn with(row: RuleRow, plan: plane::row::Plan) -> RuleRow {
+    match row.key() {
+        Some(key) => RuleRow::new(key, plan, row.number()),
+        None => row,
+    }
+}

@@ -1,0 +1,96 @@
+//! What is observed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+
+use plane::row::{Hop, MAX_IDLE_TICKS, Mac, RING_WORDS};
+
+/// Which members are found down. Members that nobody watches are up (PROBE-4).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Health {
+    /// Pool name and member address.
+    pub down: BTreeSet<(String, IpAddr)>,
+}
+
+/// The host the data path runs on, and what lies around it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The links the balancer is attached to, by interface index.
+    pub links: BTreeMap<u32, Mac>,
+    /// The balancer's own IPv4 address.
+    pub own_v4: Option<Ipv4Addr>,
+    /// The balancer's own IPv6 address.
+    pub own_v6: Option<Ipv6Addr>,
+    /// How frames reach addresses, where that is known.
+    pub hops: BTreeMap<IpAddr, Hop>,
+    /// Sizes of the memories.
+    pub sizes: Sizes,
+    /// The data path's clock.
+    pub clock: Clock,
+}
+
+/// Sizes that are fixed when the data path is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// Buckets of remembered flows: `2^flow_bits`, eight flows each. 3 to 24.
+    pub flow_bits: u8,
+    /// Masqueraded flows: `2^masquerade_bits`. 3 to 24.
+    pub masquerade_bits: u8,
+    /// Rings: pools and address families in use at one time, and one more for each that is changing. 2 to 4096.
+    pub rings: u32,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self { flow_bits: 17, masquerade_bits: 18, rings: 64 }
+    }
+}
+
+impl Sizes {
+    /// Bytes of map memory that flows take when as many are remembered as there is room for (FLOW-6).
+    pub fn memory(self) -> u64 {
+        (64 << self.flow_bits) + 2 * (64 << self.masquerade_bits)
+    }
+
+    /// Bytes of map memory that the rings take.
+    pub fn ring_memory(self) -> u64 {
+        u64::from(self.rings) * u64::from(RING_WORDS) * 8
+    }
+}
+
+/// How long a tick of the data path is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// A tick is `2^shift` jiffies.
+    pub shift: u8,
+    /// A tick's length.
+    pub tick: Duration,
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::of_jiffies(250)
+    }
+}
+
+impl Clock {
+    /// The tick nearest to a second on a kernel with this many jiffies a second (`CONFIG_HZ`), or finer by `2^finer` for tests.
+    pub fn of_jiffies(hz: u32) -> Self {
+        let hz = hz.max(1);
+        let shift = (0..16u8).min_by_key(|shift| (1u32 << shift).abs_diff(hz)).unwrap_or(0);
+        Self { shift, tick: Duration::from_nanos((1_000_000_000u64 << shift) / u64::from(hz)) }
+    }
+
+    /// A clock whose ticks are `2^by` times as short: idle times in ticks stay, and take less long. For tests of idle times.
+    pub fn finer(self, by: u8) -> Self {
+        let shift = self.shift.saturating_sub(by);
+        Self { shift, tick: self.tick / (1 << (self.shift - shift)) }
+    }
+
+    /// Ticks that are at least this long.
+    pub fn ticks(self, time: Duration) -> u16 {
+        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos().max(1)) + 1;
+        u16::try_from(ticks).unwrap_or(MAX_IDLE_TICKS).min(MAX_IDLE_TICKS)
+    }
+}

@@ -1,0 +1,203 @@
+//! The tables that the data path forwards by, word for word, and their text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use plane::row::{
+    Address, AddressRow, ConfigRow, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS, ReturnRow, Role, RuleRow,
+    Slot,
+};
+
+/// A ring's slots, two a word.
+pub type Ring = Arc<[u64]>;
+
+/// All tables; rows are found by their place. Empty rows are absent, and so are rings that no rule and no member names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// What holds for the whole balancer.
+    pub config: ConfigRow,
+    /// The links.
+    pub links: BTreeMap<u32, LinkRow>,
+    /// Addresses that matter.
+    pub addresses: BTreeMap<u32, AddressRow>,
+    /// Rules.
+    pub rules: BTreeMap<u32, RuleRow>,
+    /// Rules of the way back.
+    pub returns: BTreeMap<u32, ReturnRow>,
+    /// Rings by their number, [`RING_WORDS`] words each. Ring 0 is the one of pools without members: it is never written.
+    pub rings: BTreeMap<u32, Ring>,
+    /// Members by their number.
+    pub members: BTreeMap<u32, MemberRow>,
+}
+
+impl Tables {
+    /// The rings that rules and members name.
+    pub fn rings_in_use(&self) -> BTreeSet<u32> {
+        let of_rules = self.rules.values().map(|rule| u32::from(rule.plan().ring));
+        let of_members = self.members.values().map(|member| member.ring());
+        of_rules.chain(of_members).filter(|ring| *ring != 0).collect()
+    }
+
+    /// A slot; nobody's where the ring is not there.
+    pub fn slot(&self, ring: u32, slot: u32) -> Slot {
+        let slot = slot & (RING_SLOTS - 1);
+        match self.rings.get(&ring).and_then(|words| words.get(slot as usize / 2)) {
+            Some(pair) => Slot::of_pair(*pair, slot),
+            None => Slot::steady(0),
+        }
+    }
+
+    /// Every slot of a ring, in order.
+    pub fn slots(&self, ring: u32) -> impl Iterator<Item = Slot> + '_ {
+        (0..RING_SLOTS).map(move |slot| self.slot(ring, slot))
+    }
+
+    /// Address rows by their address.
+    pub fn address_rows(&self) -> BTreeMap<Address, AddressRow> {
+        self.addresses.values().map(|row| (row.address(), *row)).collect()
+    }
+
+    /// Rule rows by frontend address, protocol and port.
+    pub fn rule_rows(&self) -> BTreeMap<(IpAddr, u8, u16), RuleRow> {
+        let numbers = self.numbers();
+        self.rules
+            .values()
+            .filter_map(|row| {
+                let key = row.key()?;
+                let address = numbers.get(&key.number())?;
+                Some(((IpAddr::from(*address), key.protocol(), key.port()), *row))
+            })
+            .collect()
+    }
+
+    /// Addresses by their number.
+    pub fn numbers(&self) -> BTreeMap<u32, Address> {
+        self.addresses.values().map(|row| (row.number(), row.address())).collect()
+    }
+}
+
+/// A slot array as words.
+pub(crate) fn ring_words(slots: impl IntoIterator<Item = Slot>) -> Ring {
+    let slots: Vec<Slot> = slots.into_iter().collect();
+    let mut words = Vec::with_capacity(RING_WORDS as usize);
+    for pair in slots.chunks(2) {
+        if let [even, odd] = pair {
+            words.push(Slot::pair(*even, *odd));
+        }
+    }
+    words.into()
+}
+
+/// The tables as sorted text: stories, failures, support bundles and the command line all show this.
+impl fmt::Display for Tables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let own = |v4| self.config.own(v4).map_or("none".into(), |address| address.to_string());
+        writeln!(
+            f,
+            "config own {} {} flows 2^{}x8 masquerades 2^{} tick 2^{} jiffies gateway {}",
+            own(true),
+            own(false),
+            self.config.flow_bits(),
+            self.config.masquerade_bits(),
+            self.config.tick_shift(),
+            if self.config.gateway() { "on" } else { "off" },
+        )?;
+        for link in self.links.values() {
+            writeln!(f, "link {} {}", link.index(), link.mac())?;
+        }
+        for (address, row) in self.address_rows() {
+            let role = match row.role() {
+                Some(Role::Frontend) => "frontend",
+                Some(Role::Own) => "own",
+                Some(Role::Member) => "member",
+                None => "nothing",
+            };
+            writeln!(f, "address {address} {role} @{}", row.number())?;
+        }
+        for ((address, protocol, port), row) in self.rule_rows() {
+            let plan = row.plan();
+            write!(f, "rule {address} {}/{port} -> ring {}", protocol_name(protocol), plan.ring)?;
+            writeln!(f, " port {}{} counted {}", plan.backend_port, PlanWords(plan), row.number())?;
+        }
+        let numbers = self.numbers();
+        let mut returns: Vec<(Option<Key>, &ReturnRow)> = self.returns.values().map(|row| (row.key(), row)).collect();
+        returns.sort_by_key(|(key, _)| *key);
+        for (key, row) in returns {
+            let Some(key) = key else { continue };
+            let from = numbers.get(&key.number()).map_or("?".into(), |address| address.to_string());
+            writeln!(
+                f,
+                "return {from} {}/{} as {} port {} counted {}",
+                protocol_name(key.protocol()),
+                key.port(),
+                row.frontend(),
+                row.port(),
+                row.rule()
+            )?;
+        }
+        for (number, row) in &self.members {
+            write!(f, "member #{number} {} @{} pool {:016x} ring {}", row.address(), row.number(), row.pool(), row.ring())?;
+            match row.hop() {
+                Some(hop) => writeln!(
+                    f,
+                    " via {} link {}{}",
+                    hop.destination,
+                    hop.link,
+                    if hop.adjacent { "" } else { " routed" }
+                )?,
+                None => writeln!(f, " unresolved")?,
+            }
+        }
+        for ring in self.rings.keys() {
+            self.write_ring(f, *ring)?;
+        }
+        Ok(())
+    }
+}
+
+impl Tables {
+    /// A ring's owners and how many slots each has; then how many slots are not steady; then a digest of all slots.
+    fn write_ring(&self, f: &mut fmt::Formatter<'_>, ring: u32) -> fmt::Result {
+        let mut owners: BTreeMap<u32, u32> = BTreeMap::new();
+        let (mut changing, mut settled, mut digest) = (0, 0, 0xcbf2_9ce4_8422_2325u64);
+        for slot in self.slots(ring) {
+            *owners.entry(slot.current()).or_default() += 1;
+            if !slot.is_steady() {
+                if slot.is_settled() { settled += 1 } else { changing += 1 }
+            }
+            let word = Slot::pair(slot, Slot::default());
+            digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
+        }
+        write!(f, "ring {ring}")?;
+        for (member, slots) in owners {
+            write!(f, " #{member}:{slots}")?;
+        }
+        writeln!(f, " changing {changing} settled {settled} digest {digest:016x}")
+    }
+}
+
+struct PlanWords(Plan);
+
+impl fmt::Display for PlanWords {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let plan = self.0;
+        write!(f, " {:?} by {:?}", plan.path, plan.distribution)?;
+        if plan.former != plan.distribution {
+            write!(f, " {} {:?}", if plan.settled { "after" } else { "from" }, plan.former)?;
+        }
+        if plan.remembers {
+            write!(f, " remembers")?;
+        }
+        write!(f, " idle {}", plan.idle)
+    }
+}
+
+pub(crate) fn protocol_name(protocol: u8) -> String {
+    match protocol {
+        plane::row::protocol::TCP => "tcp".into(),
+        plane::row::protocol::UDP => "udp".into(),
+        other => format!("ip{other}"),
+    }
+}

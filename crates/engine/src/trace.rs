@@ -1,0 +1,181 @@
+//! Why a packet goes where it goes: the pipeline itself runs, and every question it asks is written down with the answer.
+
+use std::cell::RefCell;
+use std::fmt::Write;
+
+use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, ReturnRow, Role, RuleRow, Slot};
+use plane::{Bucket, Entry, Remembered, Tick, Verdict, World, outline, process};
+
+use crate::replica::{Replica, Shared};
+use crate::tables::protocol_name;
+
+/// What becomes of `frame`, which comes in by `link`, and each decision on the way, a line each.
+///
+/// The memory of `replica` is written as by a real packet, so it should be a copy of what is in force.
+pub fn trace(replica: &Replica, frame: &mut [u8], link: u32, now: Tick) -> (Verdict, Vec<String>) {
+    let recorder = Recorder { replica, link, now, lines: RefCell::default() };
+    let verdict = process(&mut &mut *frame, &recorder, now);
+    (verdict, recorder.lines.into_inner())
+}
+
+struct Recorder<'a> {
+    replica: &'a Replica,
+    link: u32,
+    now: Tick,
+    lines: RefCell<Vec<String>>,
+}
+
+impl Recorder<'_> {
+    fn say(&self, line: String) {
+        let mut lines = self.lines.borrow_mut();
+        if lines.last() != Some(&line) {
+            lines.push(line);
+        }
+    }
+
+    /// The plane's rows are pairs; the replica keeps them by the same places.
+    fn hop(row: &MemberRow) -> String {
+        match row.hop() {
+            Some(hop) => format!("via {} on link {}", hop.destination, hop.link),
+            None => "its link-layer address is not known".into(),
+        }
+    }
+}
+
+impl World for Recorder<'_> {
+    type Word = Shared;
+
+    fn ingress(&self) -> u32 {
+        self.link
+    }
+
+    fn config(&self) -> ConfigRow {
+        self.replica.config()
+    }
+
+    fn link(&self, place: u32) -> Option<LinkRow> {
+        self.replica.link(place)
+    }
+
+    fn address(&self, place: u32) -> Option<AddressRow> {
+        let row = self.replica.address(place)?;
+        let what = match row.role() {
+            Some(Role::Frontend) => "a frontend",
+            Some(Role::Own) => "the balancer's own address",
+            Some(Role::Member) => "a member",
+            None => {
+                self.say(format!("addresses: place {place} is empty"));
+                return Some(row);
+            }
+        };
+        self.say(format!("addresses: place {place} holds {}, {what} (@{})", row.address(), row.number()));
+        Some(row)
+    }
+
+    fn rule(&self, place: u32) -> Option<RuleRow> {
+        let row = self.replica.rule(place)?;
+        match row.key() {
+            Some(key) => {
+                let plan = row.plan();
+                let mut line = format!("rules: place {place} holds @{} ", key.number());
+                let _ = write!(line, "{}/{}", protocol_name(key.protocol()), key.port());
+                let _ = write!(line, " -> ring {} port {}", plan.ring, plan.backend_port);
+                let _ = write!(line, ", {:?}, by {:?}", plan.path, plan.distribution);
+                if plan.former != plan.distribution {
+                    let _ = write!(line, " (changing from {:?})", plan.former);
+                }
+                self.say(line);
+            }
+            None => self.say(format!("rules: place {place} is empty")),
+        }
+        Some(row)
+    }
+
+    fn way_back(&self, place: u32) -> Option<ReturnRow> {
+        let row = self.replica.way_back(place)?;
+        if row.key().is_some() {
+            self.say(format!("returns: place {place} puts back {} port {}", row.frontend(), row.port()));
+        }
+        Some(row)
+    }
+
+    fn slot(&self, ring: u32, slot: u32) -> Option<Slot> {
+        let row = self.replica.slot(ring, slot)?;
+        let state = if row.is_steady() {
+            String::new()
+        } else if row.is_settled() {
+            format!(", flows of #{} may live on", row.former())
+        } else {
+            format!(", flows under way belong to #{}", row.former())
+        };
+        self.say(format!("slots: ring {ring} slot {slot}: new flows go to #{}{state}", row.current()));
+        Some(row)
+    }
+
+    fn member(&self, number: u32) -> Option<MemberRow> {
+        let row = self.replica.member(number)?;
+        if row.is_live() {
+            self.say(format!("members: #{number} is {}, {}", row.address(), Self::hop(&row)));
+        } else {
+            self.say(format!("members: #{number} is nobody"));
+        }
+        Some(row)
+    }
+
+    fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
+        self.replica.bucket(place)
+    }
+
+    fn outward(&self, place: u32) -> Option<&Entry<Self>> {
+        self.replica.outward(place)
+    }
+
+    fn inward(&self, place: u32) -> Option<&Entry<Self>> {
+        self.replica.inward(place)
+    }
+
+    fn count_rule(&self, number: u32, _: u32, start: bool) {
+        let flow = if start { ", which begins a flow" } else { "" };
+        self.say(format!("counters: a packet{flow} under rule {number}"));
+    }
+
+    fn count_member(&self, _: u32, _: u32, _: bool) {}
+
+    fn count_unmatched(&self, number: u32) {
+        self.say(format!("counters: a packet to @{number} that no rule takes"));
+    }
+
+    fn way(&self, identity: u64, now: u32) -> u32 {
+        let way = outline::way(self, identity, now);
+        if way < outline::VACANT {
+            let place = identity as u32 & ((1u64 << self.config().flow_bits()) - 1) as u32;
+            let word = self.bucket(place).map_or(0, |bucket| plane::Word::get(&bucket[way as usize & 7]));
+            if let Some(flow) = Remembered::of(word, self.now) {
+                self.say(format!(
+                    "memory: the flow is remembered with #{} for another {} ticks",
+                    flow.member(),
+                    flow.remaining(self.now)
+                ));
+            }
+        } else {
+            self.say("memory: the flow is not remembered".into());
+        }
+        way
+    }
+
+    fn outward_way(&self, tag: u64, now: u32) -> u32 {
+        let way = outline::outward_way(self, tag, now);
+        let known = if way < outline::VACANT { "is kept" } else { "is new" };
+        self.say(format!("masquerades: the flow {known}"));
+        way
+    }
+
+    fn take_port(&self, key: u64, seed: u32, now: u32) -> u64 {
+        let taken = outline::take_port(self, key, seed, now);
+        self.say(match taken as u16 {
+            0 => "masquerades: no port towards the member is free".into(),
+            port => format!("masquerades: towards the member it gets port {port} of the own address"),
+        });
+        taken
+    }
+}

@@ -1,0 +1,169 @@
+//! `forebay demo`: a client, a balancer and three members, real traffic between them, and step by step what it proves.
+//!
+//! The scenario is written once, against a [`stage::Stage`]. On this machine the stage is network namespaces with the
+//! ordinary `forebay serve` in the balancer's.
+
+mod real;
+mod scenario;
+mod screen;
+mod setting;
+mod stage;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+use crate::lab::{self, Need};
+use real::Real;
+use scenario::Outcome;
+use screen::Screen;
+use stage::Trouble;
+
+/// Something did not hold.
+const BROKEN: u8 = 1;
+/// The demo could not be played.
+const IMPOSSIBLE: u8 = 2;
+/// Ended by a signal, as shells say it for Ctrl-C.
+const INTERRUPTED: u8 = 130;
+/// How long `--clean` waits for a demo in another terminal to clean up.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// What `forebay demo` can be asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Play in the simulator, without privileges and without touching the machine.
+    pub simulate: bool,
+    /// Leave the hosts and the balancer running after the last step.
+    pub keep: bool,
+    /// Only remove what a kept or killed demo has left.
+    pub clean: bool,
+}
+
+/// Plays the demo. The exit code is 0 only if everything it shows held.
+pub fn run(options: Options) -> ExitCode {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        if let Err(cause) = signal_hook::flag::register(signal, stop.clone()) {
+            return fail(format!(
+                "the demo could not catch signal {signal}, so it would not clean up: {cause}"
+            ));
+        }
+    }
+    let mut screen = Screen::stdout();
+    if options.clean {
+        return clean(&mut screen);
+    }
+    if options.simulate {
+        return simulate(&mut screen);
+    }
+    match lab::require(&[Need::Namespaces, Need::Bpf]) {
+        Ok(()) => play_for_real(&mut screen, options.keep, stop),
+        Err(missing) => {
+            screen.say("Real hosts are not possible here:");
+            for reason in &missing.reasons {
+                screen.say(&format!("  - {reason}"));
+            }
+            simulate(&mut screen)
+        }
+    }
+}
+
+fn play_for_real(screen: &mut Screen<io::Stdout>, keep: bool, stop: Arc<AtomicBool>) -> ExitCode {
+    let began = Instant::now();
+    remove_leftovers(screen);
+    screen.say("Making a client, a balancer and three members in network namespaces of this machine ...");
+    let mut stage = match Real::set_up(Path::new("/proc/self/exe"), stop.clone()) {
+        Ok(stage) => stage,
+        Err(Trouble::Interrupted) => return interrupted(screen),
+        Err(trouble) => return fail(format!("the demo could not be set up: {trouble}")),
+    };
+    let outcome = scenario::play(&mut stage, screen);
+    if outcome != Outcome::Interrupted {
+        screen.summary(began.elapsed());
+    }
+    if outcome == Outcome::Broken {
+        screen.say(&format!("\nThe end of the balancer's log:\n{}", stage.log()));
+    }
+    if keep && outcome != Outcome::Interrupted {
+        screen.say(&stage.how_to_play());
+        while !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        screen.say("");
+    }
+    screen.say("Removing the hosts, the balancer and its data path ...");
+    drop(stage);
+    match outcome {
+        Outcome::Held => ExitCode::SUCCESS,
+        Outcome::Broken => ExitCode::from(BROKEN),
+        Outcome::Interrupted => interrupted(screen),
+    }
+}
+
+/// Plays the same scenario on the simulator.
+fn simulate(screen: &mut Screen<io::Stdout>) -> ExitCode {
+    screen.say("This build has no simulator to play the demo in.");
+    ExitCode::from(IMPOSSIBLE)
+}
+
+/// Ends demos that still run, and removes what others have left.
+fn clean(screen: &mut Screen<io::Stdout>) -> ExitCode {
+    if let Err(missing) = lab::require(&[Need::Namespaces]) {
+        return fail(missing);
+    }
+    let Ok(found) = lab::leftovers(setting::PREFIX) else {
+        return fail("the list of demos could not be read");
+    };
+    for demo in found.iter().filter(|demo| demo.is_alive()) {
+        screen.say(&format!("Ending {} (process {}) ...", demo.name, demo.owner));
+        // It removes its hosts itself.
+        let _ = kill(Pid::from_raw(demo.owner.cast_signed()), Signal::SIGTERM);
+        let deadline = Instant::now() + PATIENCE;
+        while demo.is_alive() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+    remove_leftovers(screen);
+    match lab::leftovers(setting::PREFIX) {
+        Ok(left) if left.is_empty() => {
+            screen.say(if found.is_empty() { "There was nothing to remove." } else { "All removed." });
+            ExitCode::SUCCESS
+        }
+        Ok(left) => fail(format!(
+            "{} would not go",
+            left.iter().map(|demo| demo.name.as_str()).collect::<Vec<_>>().join(", ")
+        )),
+        Err(cause) => fail(cause),
+    }
+}
+
+/// Removes demos whose process is gone.
+fn remove_leftovers(screen: &mut Screen<io::Stdout>) {
+    for demo in lab::leftovers(setting::PREFIX).unwrap_or_default().iter().filter(|demo| !demo.is_alive()) {
+        screen.say(&format!("Removing {}, whose process was killed ...", demo.name));
+        real::detach(Path::new("/proc/self/exe"), &demo.name);
+        demo.remove();
+    }
+}
+
+fn interrupted(screen: &mut Screen<io::Stdout>) -> ExitCode {
+    screen.say("Interrupted; nothing is left behind.");
+    ExitCode::from(INTERRUPTED)
+}
+
+fn fail(reason: impl fmt::Display) -> ExitCode {
+    eprintln!("forebay demo: {reason}");
+    ExitCode::from(IMPOSSIBLE)
+}

@@ -1,0 +1,142 @@
+//! Tells a segment where an address is now: stations that remember the former place of a frontend learn the new one.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsRawFd;
+
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+use plane::row::Mac;
+use thiserror::Error;
+
+/// Why an address could not be announced.
+#[derive(Debug, Error)]
+pub enum AnnounceError {
+    /// The process lacks a capability.
+    #[error("could not announce {address}: this needs the capability CAP_NET_RAW; run it as root")]
+    Privilege {
+        /// The address.
+        address: IpAddr,
+    },
+    /// The frame could not be sent.
+    #[error("could not announce {address} on the link with index {link}: is the link up?")]
+    Send {
+        /// The address.
+        address: IpAddr,
+        /// The link's index.
+        link: u32,
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
+    },
+}
+
+/// Tells all stations on a link that `address` is at `mac`: by a gratuitous ARP request, or by an unsolicited neighbour
+/// advertisement.
+pub fn announce(link_index: u32, mac: Mac, address: IpAddr) -> Result<(), AnnounceError> {
+    let sent = match address {
+        IpAddr::V4(v4) => send(link_index, ARP, BROADCAST, &gratuitous_arp(mac, v4)),
+        IpAddr::V6(v6) => send(link_index, IPV6, ALL_NODES_MAC, &advertisement(mac, v6)),
+    };
+    sent.map_err(|cause| {
+        if cause == Errno::EPERM || cause == Errno::EACCES {
+            AnnounceError::Privilege { address }
+        } else {
+            AnnounceError::Send { address, link: link_index, cause: cause.into() }
+        }
+    })
+}
+
+const ARP: u16 = 0x0806;
+const IPV6: u16 = 0x86dd;
+const BROADCAST: Mac = Mac::new([0xff; 6]);
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
+
+/// A request in which sender and target are the address: the form that all stations understand (RFC 5227 3).
+fn gratuitous_arp(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
+    const ETHERNET: u16 = 1;
+    const IPV4: u16 = 0x0800;
+    const REQUEST: u16 = 1;
+    let mut frame = ethernet(BROADCAST, mac, ARP);
+    frame.extend(ETHERNET.to_be_bytes());
+    frame.extend(IPV4.to_be_bytes());
+    frame.extend([6, 4]);
+    frame.extend(REQUEST.to_be_bytes());
+    frame.extend(mac.bytes());
+    frame.extend(address.octets());
+    frame.extend([0; 6]);
+    frame.extend(address.octets());
+    frame
+}
+
+/// An unsolicited advertisement that overrides what stations remember (RFC 4861 7.2.6).
+fn advertisement(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
+    const ICMPV6: u8 = 58;
+    const HOP_LIMIT: u8 = 255;
+    let message = advertisement_message(mac, address);
+    let mut frame = ethernet(ALL_NODES_MAC, mac, IPV6);
+    frame.extend([0x60, 0, 0, 0]);
+    frame.extend((message.len() as u16).to_be_bytes());
+    frame.extend([ICMPV6, HOP_LIMIT]);
+    frame.extend(address.octets());
+    frame.extend(ALL_NODES.octets());
+    frame.extend(with_checksum(message, address, ICMPV6));
+    frame
+}
+
+fn advertisement_message(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
+    const ADVERTISEMENT: u8 = 136;
+    const OVERRIDE: u32 = 0x2000_0000;
+    const TARGET_LINK_LAYER_ADDRESS: u8 = 2;
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0];
+    message.extend(OVERRIDE.to_be_bytes());
+    message.extend(address.octets());
+    message.extend([TARGET_LINK_LAYER_ADDRESS, 1]);
+    message.extend(mac.bytes());
+    message
+}
+
+/// The message with its checksum, which covers the addresses too (RFC 8200 8.1).
+fn with_checksum(mut message: Vec<u8>, source: Ipv6Addr, protocol: u8) -> Vec<u8> {
+    let mut sum = u32::from(protocol) + message.len() as u32;
+    for bytes in [&source.octets()[..], &ALL_NODES.octets(), &message] {
+        for pair in bytes.chunks_exact(2) {
+            sum += u32::from(u16::from_be_bytes([pair[0], pair[1]]));
+        }
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    message[2..4].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    message
+}
+
+fn ethernet(destination: Mac, source: Mac, kind: u16) -> Vec<u8> {
+    [&destination.bytes()[..], &source.bytes(), &kind.to_be_bytes()].concat()
+}
+
+fn send(link: u32, kind: u16, destination: Mac, frame: &[u8]) -> Result<(), Errno> {
+    let [a, b, c, d, e, f] = destination.bytes();
+    let to = libc::sockaddr_ll {
+        sll_family: libc::AF_PACKET as u16,
+        sll_protocol: kind.to_be(),
+        // The kernel counts them as signed numbers, and they are never negative.
+        sll_ifindex: i32::try_from(link).map_err(|_| Errno::ENODEV)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 6,
+        sll_addr: [a, b, c, d, e, f, 0, 0],
+    };
+    // Without a protocol the socket receives nothing.
+    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
+    let size = size_of_val(&to) as libc::socklen_t;
+    // SAFETY: both pointers are to values that outlive the call, each passed with its own size.
+    let sent = unsafe {
+        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const to).cast(), size)
+    };
+    Errno::result(sent).map(drop)
+}
+
+#[cfg(test)]
+mod tests;

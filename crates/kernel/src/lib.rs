@@ -1,0 +1,313 @@
+//! Everything between Forebay and the kernel: loading and attaching the programs, the maps, the pins.
+//!
+//! [`Kernel::open`] loads the data path or takes over one that is there, [`Kernel::apply`] is the only way by which tables change, and
+//! [`Kernel::dump`] reads them back. What is pinned outlives the process (FLOW-7): programs and maps stay, and forward.
+//!
+//! ```text
+//! /run/forebay/bpf                    a bpffs of our own
+//! └── <name>                          one folder a balancer
+//!     ├── CONFIG … FLOWS …            maps, by their names in crate `xdp`
+//!     ├── now                         the program that tells the data path's time
+//!     └── link-<index>-native|generic the data path on an interface
+//! ```
+//!
+//! All of the workspace's user-space `unsafe` is here.
+
+#![warn(missing_docs)]
+
+pub mod announce;
+mod attach;
+pub mod bench;
+mod error;
+pub mod link;
+mod load;
+mod maps;
+mod pin;
+
+use std::collections::BTreeMap;
+
+use aya::programs::{TestRun, TestRunOptions};
+use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
+use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, RING_WORDS, ReturnRow, RuleRow};
+use plane::{Reason, Tick};
+
+pub use attach::{Attached, Mode};
+pub use error::KernelError;
+use maps::{Counters, Words};
+pub use pin::{Place, detach, instances};
+
+/// What it takes to load a data path.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where its pins are.
+    pub place: Place,
+    /// Sizes of its memories; those of a data path that is taken over must be the same.
+    pub sizes: Sizes,
+}
+
+/// A data path in the kernel.
+#[derive(Debug)]
+pub struct Kernel {
+    place: Place,
+    words: BTreeMap<Name, Words>,
+    flows: Words,
+    outward: Words,
+    inward: Words,
+    rule_counts: Counters,
+    member_counts: Counters,
+    unmatched_counts: Counters,
+    reason_counts: Counters,
+    programs: load::Programs,
+    taken_over: bool,
+    /// Held as long as the process may write: nobody else then opens the same data path to serve.
+    _lock: Option<nix::fcntl::Flock<std::fs::File>>,
+}
+
+impl Kernel {
+    /// Loads the data path, or takes over what an earlier process left, without attaching it anywhere yet.
+    ///
+    /// # Errors
+    /// Another process serves under this name; the kernel or the privileges do not allow it; what is pinned does not fit.
+    pub fn open(options: &Options) -> Result<Self, KernelError> {
+        load::open(options)
+    }
+
+    /// Looks at a data path that somebody else serves or left, to show it.
+    ///
+    /// # Errors
+    /// There is none under this name, or the privileges are missing.
+    pub fn look(place: &Place) -> Result<Self, KernelError> {
+        load::look(place)
+    }
+
+    /// Whether an earlier process's tables were there.
+    pub fn taken_over(&self) -> bool {
+        self.taken_over
+    }
+
+    /// Puts the data path on an interface, natively where the driver can, or renews the program that is on it: no packet sees the
+    /// interface without one.
+    ///
+    /// # Errors
+    /// There is no such interface, another program is on it, or the kernel does not allow it.
+    pub fn attach(&mut self, interface: &str) -> Result<Attached, KernelError> {
+        attach::attach(self.programs.balancer()?, &self.place, interface)
+    }
+
+    /// Takes the data path off interfaces that are not among these.
+    ///
+    /// # Errors
+    /// A pin could not be removed.
+    pub fn keep_only(&self, indexes: &[u32]) -> Result<(), KernelError> {
+        attach::keep_only(&self.place, indexes)
+    }
+
+    /// Where the data path is attached.
+    ///
+    /// # Errors
+    /// The pins could not be listed.
+    pub fn attached(&self) -> Result<Vec<Attached>, KernelError> {
+        attach::attached(&self.place)
+    }
+
+    /// Takes the steps, in their order.
+    ///
+    /// # Errors
+    /// A step lies outside its table: these changes were made for other sizes. Nothing was then changed.
+    pub fn apply(&mut self, changes: &Changes) -> Result<(), KernelError> {
+        for change in changes {
+            self.check(change)?;
+        }
+        for change in changes {
+            self.step(change)?;
+        }
+        Ok(())
+    }
+
+    fn check(&self, change: &Change) -> Result<(), KernelError> {
+        let (table, end) = match change {
+            Change::Word { table, place, word, .. } => (*table, *place as usize * table.width() + *word as usize + 1),
+            Change::Ring { ring, words } => (Name::Slots, *ring as usize * RING_WORDS as usize + words.len()),
+            Change::Forget { .. } => return Ok(()),
+        };
+        if end > self.table(table)?.len() { Err(KernelError::OutsideTable { table }) } else { Ok(()) }
+    }
+
+    fn step(&mut self, change: &Change) -> Result<(), KernelError> {
+        match change {
+            Change::Word { table, place, word, value } => {
+                self.table(*table)?.set(*place as usize * table.width() + *word as usize, *value);
+            }
+            Change::Ring { ring, words } => {
+                let table = self.table(Name::Slots)?;
+                for (at, word) in words.iter().enumerate() {
+                    table.set(*ring as usize * RING_WORDS as usize + at, *word);
+                }
+            }
+            Change::Forget { member } => self.forget(*member),
+        }
+        Ok(())
+    }
+
+    /// Forgets every flow of a member.
+    fn forget(&self, member: u32) {
+        for at in 0..self.flows.len() {
+            if (self.flows.get(at) >> 16) as u32 & 0x7fff == member {
+                self.flows.set(at, 0);
+            }
+        }
+        for entry in (0..self.outward.len()).step_by(8) {
+            if self.outward.get(entry) != 0 && (self.outward.get(entry + 6) >> 48) as u32 == member {
+                self.inward.set((self.outward.get(entry + 7) as u32 as usize) * 8, 0);
+                self.outward.set(entry, 0);
+            }
+        }
+    }
+
+    fn table(&self, table: Name) -> Result<&Words, KernelError> {
+        self.words.get(&table).ok_or(KernelError::OutsideTable { table })
+    }
+
+    /// The tables in force.
+    ///
+    /// # Errors
+    /// None in practice: every table is mapped since the data path was opened.
+    pub fn dump(&self) -> Result<Tables, KernelError> {
+        let mut tables = Tables {
+            config: ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()),
+            links: self.rows(Name::Links)?.map(|(at, row)| (at, LinkRow(row))).collect(),
+            addresses: self.rows(Name::Addresses)?.map(|(at, row)| (at, AddressRow(row))).collect(),
+            rules: self.rows(Name::Rules)?.map(|(at, row)| (at, RuleRow(row))).collect(),
+            returns: self.rows(Name::Returns)?.map(|(at, row)| (at, ReturnRow(row))).collect(),
+            members: self.rows(Name::Members)?.map(|(at, row)| (at, MemberRow(row))).collect(),
+            ..Tables::default()
+        }
+        .tidied();
+        let slots = self.table(Name::Slots)?;
+        for ring in tables.rings_in_use() {
+            let first = ring as usize * RING_WORDS as usize;
+            let words: Vec<u64> = (first..first + RING_WORDS as usize).map(|at| slots.get(at)).collect();
+            tables.rings.insert(ring, words.into());
+        }
+        Ok(tables)
+    }
+
+    /// The rows of a table that are not empty.
+    fn rows<const N: usize>(&self, table: Name) -> Result<impl Iterator<Item = (u32, [u64; N])> + '_, KernelError> {
+        let words = self.table(table)?;
+        Ok((0..words.len() / N).filter_map(move |place| {
+            let row = std::array::from_fn(|word| words.get(place * N + word));
+            (row != [0; N]).then_some((place as u32, row))
+        }))
+    }
+
+    /// What the data path remembers of flows: a copy.
+    pub fn memory(&self) -> Memory {
+        let entries = |words: &Words| {
+            (0..words.len() / 8).map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word))).collect()
+        };
+        Memory::of(entries(&self.flows), entries(&self.outward), entries(&self.inward))
+    }
+
+    /// The words of remembered flows, as they are now.
+    pub fn flow_words(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.flows.len()).map(|at| self.flows.get(at))
+    }
+
+    /// The entries of masqueraded flows, by the client's side, as they are now.
+    pub fn outward_words(&self) -> impl Iterator<Item = [u64; 8]> + '_ {
+        (0..self.outward.len() / 8).map(|entry| std::array::from_fn(|word| self.outward.get(entry * 8 + word)))
+    }
+
+    /// Sizes of the memories, as they were loaded.
+    pub fn sizes(&self) -> Sizes {
+        let slots = self.words.get(&Name::Slots).map_or(0, Words::len);
+        Sizes {
+            flow_bits: (self.flows.len() / 8).max(1).ilog2() as u8,
+            masquerade_bits: (self.outward.len() / 8).max(1).ilog2() as u8,
+            rings: (slots / RING_WORDS as usize) as u32,
+        }
+    }
+
+    /// The data path's time.
+    ///
+    /// # Errors
+    /// The kernel did not run the program that tells it.
+    pub fn now(&self) -> Result<Tick, KernelError> {
+        let frame = [0; 64];
+        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+        let result = self.programs.clock()?.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+        Ok(Tick(result.return_value))
+    }
+
+    /// What becomes of one frame that comes in by the link with this interface index, without sending it: the program's XDP action,
+    /// and the frame as it left it. Counters and memories are written as by a real packet.
+    ///
+    /// # Errors
+    /// The kernel did not run the program; it takes frames of 14 bytes and more.
+    pub fn run(&mut self, frame: &[u8], link: u32) -> Result<(u32, Vec<u8>), KernelError> {
+        // `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+        let words = [0, frame.len() as u32, 0, link, 0, 0];
+        let context: Vec<u8> = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).collect();
+        let mut out = vec![0; frame.len() + 256];
+        let options = TestRunOptions {
+            data_in: Some(frame),
+            data_out: Some(&mut out),
+            ctx_in: Some(&context),
+            ..TestRunOptions::new()
+        };
+        let result =
+            self.programs.balancer()?.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+        out.truncate(result.data_size_out as usize);
+        Ok((result.return_value, out))
+    }
+
+    /// Counted by rule number; rules that saw nothing are absent.
+    ///
+    /// # Errors
+    /// The counters could not be read.
+    pub fn rule_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counts>, KernelError> {
+        self.rule_counts.counts(numbers)
+    }
+
+    /// Counted by member number; members that saw nothing are absent.
+    ///
+    /// # Errors
+    /// The counters could not be read.
+    pub fn member_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counts>, KernelError> {
+        self.member_counts.counts(numbers)
+    }
+
+    /// Packets that reached no rule, by the number of their frontend's address.
+    ///
+    /// # Errors
+    /// The counters could not be read.
+    pub fn unmatched_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, u64>, KernelError> {
+        numbers.map(|number| Ok((number, self.unmatched_counts.sums(number)?.first().copied().unwrap_or(0)))).collect()
+    }
+
+    /// Packets and bytes by the reason of their verdict.
+    ///
+    /// # Errors
+    /// The counters could not be read.
+    pub fn reason_counts(&self) -> Result<BTreeMap<Reason, (u64, u64)>, KernelError> {
+        Reason::ALL
+            .iter()
+            .map(|(reason, _, _)| {
+                let sums = self.reason_counts.sums(u32::from(reason.0))?;
+                Ok((*reason, (sums.first().copied().unwrap_or(0), sums.get(1).copied().unwrap_or(0))))
+            })
+            .collect()
+    }
+}
+
+/// The clock of the data path on this kernel.
+pub fn clock() -> Clock {
+    // The coarse clock moves with the jiffies.
+    let hz = nix::time::clock_getres(nix::time::ClockId::CLOCK_MONOTONIC_COARSE)
+        .ok()
+        .map(|tick| u64::try_from(tick.tv_nsec()).unwrap_or(0))
+        .filter(|nanoseconds| *nanoseconds > 0)
+        .map_or(250, |nanoseconds| (1_000_000_000 + nanoseconds / 2) / nanoseconds);
+    Clock::of_jiffies(u32::try_from(hz).unwrap_or(250))
+}

@@ -1,0 +1,151 @@
+//! Where pins are: a bpffs of our own, because `ip netns exec` hides the usual one and some machines mount none.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use crate::error::KernelError;
+
+/// A balancer's place in the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    state: PathBuf,
+    name: String,
+}
+
+impl Place {
+    /// The balancer called `name`, under `state` (usually `/run/forebay`).
+    ///
+    /// # Errors
+    /// The name is not made of 1 to 64 letters, digits, `-` and `_`.
+    pub fn new(state: impl Into<PathBuf>, name: &str) -> Result<Self, KernelError> {
+        let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        if name.is_empty() || name.len() > 64 || !name.chars().all(fits) {
+            return Err(KernelError::BadName { name: name.into() });
+        }
+        Ok(Self { state: state.into(), name: name.into() })
+    }
+
+    /// The balancer's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A file of this balancer beside its pins.
+    pub fn file(&self, extension: &str) -> PathBuf {
+        self.state.join(format!("{}.{extension}", self.name))
+    }
+
+    pub(crate) fn folder(&self) -> PathBuf {
+        root(&self.state).join(&self.name)
+    }
+
+    pub(crate) fn pin(&self, pin: &str) -> PathBuf {
+        self.folder().join(pin)
+    }
+
+    /// Makes the folder, on a bpffs.
+    pub(crate) fn make(&self) -> Result<(), KernelError> {
+        let root = root(&self.state);
+        create(&root)?;
+        let fs = statfs(&root).map_err(|cause| file("look at", &root, cause.into()))?;
+        if fs.filesystem_type() != BPF_FS_MAGIC {
+            mount(Some("bpf"), &root, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(|errno| {
+                if errno == Errno::EPERM {
+                    return KernelError::Privilege { what: "mounting a bpffs" };
+                }
+                file("mount a bpffs on", &root, errno.into())
+            })?;
+        }
+        create(&self.folder())
+    }
+
+    /// Takes the balancer for this process.
+    pub(crate) fn lock(&self) -> Result<Flock<File>, KernelError> {
+        create(&self.state)?;
+        let path = self.file("lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|cause| file("open", &path, cause))?;
+        Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+            if errno == Errno::EWOULDBLOCK {
+                return KernelError::Served { name: self.name.clone() };
+            }
+            file("lock", &path, errno.into())
+        })
+    }
+
+    pub(crate) fn missing(&self) -> KernelError {
+        KernelError::NotLoaded { name: self.name.clone(), others: instances(&self.state) }
+    }
+}
+
+fn root(state: &Path) -> PathBuf {
+    state.join("bpf")
+}
+
+/// The names of the balancers whose data paths are loaded under `state`.
+pub fn instances(state: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(root(state)) else { return Vec::new() };
+    let mut names: Vec<String> =
+        entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Takes a data path off its interfaces and out of the kernel: its flows end.
+///
+/// # Errors
+/// There is none under this name, somebody serves it, or a pin could not be removed.
+pub fn detach(place: &Place) -> Result<(), KernelError> {
+    let folder = place.folder();
+    if !folder.is_dir() {
+        return Err(place.missing());
+    }
+    let _lock = place.lock()?;
+    // The links first: from then on no packet meets the maps.
+    let mut pins = list(&folder)?;
+    pins.sort_by_key(|pin| !pin.starts_with("link-"));
+    for pin in pins {
+        remove(&folder.join(pin))?;
+    }
+    fs::remove_dir(&folder).map_err(|cause| file("remove", &folder, cause))?;
+    for extension in ["json", "lock"] {
+        let path = place.file(extension);
+        if path.exists() {
+            remove(&path)?;
+        }
+    }
+    Ok(())
+}
+
+/// The names of the pins in a folder.
+pub(crate) fn list(folder: &Path) -> Result<Vec<String>, KernelError> {
+    let entries = fs::read_dir(folder).map_err(|cause| file("list", folder, cause))?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect())
+}
+
+pub(crate) fn remove(path: &Path) -> Result<(), KernelError> {
+    fs::remove_file(path).map_err(|cause| file("remove", path, cause))
+}
+
+fn create(path: &Path) -> Result<(), KernelError> {
+    fs::create_dir_all(path).map_err(|cause| {
+        if cause.kind() == io::ErrorKind::PermissionDenied {
+            return KernelError::Privilege { what: "writing under the state folder" };
+        }
+        file("make", path, cause)
+    })
+}
+
+pub(crate) fn file(what: &'static str, path: &Path, cause: io::Error) -> KernelError {
+    KernelError::File { what, path: path.into(), cause }
+}

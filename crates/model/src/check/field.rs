@@ -1,0 +1,72 @@
+//! Checks of single fields.
+
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
+
+use crate::id;
+use crate::limits::Limit;
+use crate::problem::{Code, Path, Report};
+
+/// A field that must be there.
+pub(super) fn required<T>(report: &mut Report, at: &Path, field: &str, value: Option<T>) -> Option<T> {
+    if value.is_none() {
+        report.add(&at.field(field), Code::MissingField, format!("`{field}` is required: add it"));
+    }
+    value
+}
+
+/// A number that must be within a range, if it is there.
+pub(super) fn within(
+    report: &mut Report,
+    at: &Path,
+    field: &str,
+    value: Option<u32>,
+    range: RangeInclusive<u32>,
+) -> Option<u32> {
+    let number = value?;
+    if range.contains(&number) {
+        return value;
+    }
+    let message = match *range.end() {
+        u32::MAX => format!("{number} is too small: at least {} is allowed", range.start()),
+        end => format!("{number} is out of range: {} to {end} is allowed", range.start()),
+    };
+    report.add(&at.field(field), Code::OutOfRange, message);
+    None
+}
+
+/// No more than the limit (LIM-1).
+pub(super) fn limit(report: &mut Report, at: &Path, count: usize, limit: Limit) {
+    if count > limit.value {
+        let message = format!("there are {count}; the limit of {} is {}: use fewer", limit.name, limit.value);
+        report.add(at, Code::LimitReached, message);
+    }
+}
+
+/// Valid, but not done yet: `what` comes later, and `mend` is what to do until then.
+pub(super) fn not_there_yet(report: &mut Report, at: &Path, what: &str, mend: &str) {
+    report.add(at, Code::NotThereYet, format!("{what} in a later version: until then {mend}"));
+}
+
+/// The name of a document.
+pub(super) fn name(report: &mut Report, at: &Path, name: &str) {
+    if name.is_empty() {
+        required::<()>(report, at, "name", None);
+    } else if let Some(reason) = id::refuse_name(name) {
+        let name: String = name.chars().take(100).collect();
+        report.add(&at.field("name"), Code::InvalidResourceName, format!("`{name}` {reason}"));
+    }
+}
+
+/// The names of an array: there, valid, each once.
+pub(super) fn names<'a>(report: &mut Report, array: &Path, elements: impl Iterator<Item = &'a str>) {
+    let mut seen = BTreeSet::new();
+    for (index, element) in elements.enumerate() {
+        let at = array.element(element, index);
+        name(report, &at, element);
+        if !element.is_empty() && !seen.insert(element.to_ascii_lowercase()) {
+            let message = format!("`{element}` is given twice: rename one");
+            report.add(&at, Code::DuplicateName, message);
+        }
+    }
+}

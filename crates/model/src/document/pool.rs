@@ -1,0 +1,64 @@
+//! `backendAddressPools`.
+
+use std::net::IpAddr;
+
+use serde_json::Value;
+
+use super::Reference;
+use super::words::{AdminState, ReturnPath, SyncMode, TunnelProtocol, TunnelType};
+
+resource! {
+    /// The members rules lead to.
+    BackendAddressPool("Microsoft.Network/loadBalancers/backendAddressPools") {
+        beside {}
+        properties {
+            location: Option<String> = "location",
+            load_balancer_backend_addresses: Vec<BackendAddress> = "loadBalancerBackendAddresses",
+            /// Members by network interface, which the server mirrors here.
+            backend_ip_configurations: Vec<Reference> = "backendIPConfigurations",
+            tunnel_interfaces: Vec<TunnelInterface> = "tunnelInterfaces",
+            drain_period_in_seconds: Option<u32> = "drainPeriodInSeconds",
+            virtual_network: Option<Reference> = "virtualNetwork",
+            sync_mode: Option<SyncMode> = "syncMode",
+            load_balancing_rules: Vec<Reference> = "loadBalancingRules",
+            outbound_rule: Option<Reference> = "outboundRule",
+            outbound_rules: Vec<Reference> = "outboundRules",
+            inbound_nat_rules: Vec<Reference> = "inboundNatRules",
+            /// Ours, not Azure's.
+            forebay: Option<PoolExtension> = "forebay",
+        }
+    }
+}
+
+resource! {
+    /// A member, by its address.
+    BackendAddress("") {
+        beside {}
+        properties {
+            ip_address: Option<IpAddr> = "ipAddress",
+            virtual_network: Option<Reference> = "virtualNetwork",
+            subnet: Option<Reference> = "subnet",
+            admin_state: Option<AdminState> = "adminState",
+            load_balancer_frontend_ip_configuration: Option<Reference> = "loadBalancerFrontendIPConfiguration",
+            network_interface_ip_configuration: Option<Reference> = "networkInterfaceIPConfiguration",
+            inbound_nat_rules_port_mapping: Vec<Value> = "inboundNatRulesPortMapping",
+        }
+    }
+}
+
+object! {
+    /// What Azure has no words for, because there the host does it.
+    PoolExtension {
+        return_path: Option<ReturnPath> = "returnPath",
+    }
+}
+
+object! {
+    /// One side of an appliance behind a Gateway load balancer.
+    TunnelInterface {
+        port: Option<u32> = "port",
+        identifier: Option<u32> = "identifier",
+        protocol: Option<TunnelProtocol> = "protocol",
+        kind: Option<TunnelType> = "type",
+    }
+}

@@ -1,0 +1,21 @@
+//! `probes`.
+
+use super::Reference;
+use super::words::{NoHealthyBackendsBehavior, ProbeProtocol};
+
+resource! {
+    /// How the health of members is found out.
+    Probe("Microsoft.Network/loadBalancers/probes") {
+        beside {}
+        properties {
+            protocol: Option<ProbeProtocol> = "protocol",
+            port: Option<u32> = "port",
+            request_path: Option<String> = "requestPath",
+            interval_in_seconds: Option<u32> = "intervalInSeconds",
+            number_of_probes: Option<u32> = "numberOfProbes",
+            probe_threshold: Option<u32> = "probeThreshold",
+            no_healthy_backends_behavior: Option<NoHealthyBackendsBehavior> = "noHealthyBackendsBehavior",
+            load_balancing_rules: Vec<Reference> = "loadBalancingRules",
+        }
+    }
+}

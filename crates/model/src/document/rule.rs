@@ -1,0 +1,38 @@
+//! `loadBalancingRules`.
+
+use super::Reference;
+use super::words::{Distribution, TransportProtocol};
+
+resource! {
+    /// What arrives at a frontend and port goes to a pool and port.
+    LoadBalancingRule("Microsoft.Network/loadBalancers/loadBalancingRules") {
+        beside {}
+        properties {
+            frontend_ip_configuration: Option<Reference> = "frontendIPConfiguration",
+            backend_address_pool: Option<Reference> = "backendAddressPool",
+            backend_address_pools: Vec<Reference> = "backendAddressPools",
+            probe: Option<Reference> = "probe",
+            protocol: Option<TransportProtocol> = "protocol",
+            frontend_port: Option<u32> = "frontendPort",
+            backend_port: Option<u32> = "backendPort",
+            load_distribution: Option<Distribution> = "loadDistribution",
+            idle_timeout_in_minutes: Option<u32> = "idleTimeoutInMinutes",
+            enable_floating_ip: Option<bool> = "enableFloatingIP",
+            enable_tcp_reset: Option<bool> = "enableTcpReset",
+            disable_outbound_snat: Option<bool> = "disableOutboundSnat",
+            enable_connection_tracking: Option<bool> = "enableConnectionTracking",
+            enable_destination_service_endpoint: Option<bool> = "enableDestinationServiceEndpoint",
+            allow_backend_port_conflict: Option<bool> = "allowBackendPortConflict",
+        }
+    }
+}
+
+impl LoadBalancingRule {
+    /// Clients send the pool in one field, the other, or both; the plural wins.
+    pub fn settle_pools(&mut self) {
+        match self.backend_address_pools.first() {
+            Some(first) => self.backend_address_pool = Some(first.clone()),
+            None => self.backend_address_pools = self.backend_address_pool.clone().into_iter().collect(),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Load balancer documents, what is valid, and what is wanted.
+//!
+//! ```text
+//! text ──parse──▶ Document ──check_documents──▶ Desired    (or every Problem)
+//! ```
+//!
+//! A [`document`] has the shape of the Azure resource and may say anything. [`Desired`] says only what is
+//! valid: names are resolved, defaults filled in, numbers within their ranges. It comes from [`check()`] and
+//! from nowhere else, so whoever holds one need not check again.
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod check;
+mod desired;
+pub mod document;
+mod id;
+pub mod limits;
+mod problem;
+mod units;
+
+pub use check::{check, check_documents};
+pub use desired::{Desired, Frontend, Member, Pool, PoolIndex, Protocol, Rule};
+pub use document::words::{Distribution, ReturnPath};
+pub use document::{Document, Source, parse};
+pub use problem::{Code, Problem};
+pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange};

@@ -1,0 +1,67 @@
+//! Which member takes a packet.
+
+use crate::flow::Flow;
+use crate::memory::{self, Why};
+use crate::pipeline::reachable;
+use crate::row::{Distribution, Plan, Slot};
+use crate::verdict::Drop;
+use crate::world::World;
+use crate::Tick;
+
+/// The member, and whether a flow begins with this packet.
+///
+/// In steady state the slot decides and nothing is remembered. Where the slot or the rule's distribution changed, a remembered flow
+/// stays with its member (DIST-2, DIST-8), one that starts goes to the current member, and one that is under way but not remembered
+/// belongs to the member of before.
+#[inline(always)]
+pub(crate) fn choose<W: World>(
+    world: &W,
+    flow: &Flow,
+    start: bool,
+    plan: Plan,
+    now: Tick,
+) -> Result<(u32, bool), Drop> {
+    let slot = find_slot(world, flow, plan, plan.distribution)?;
+    if slot.is_steady() && plan.distribution == plan.former && !plan.remembers {
+        return somebody(slot.current(), start);
+    }
+    let memory = memory::find(world, flow.identity(), now);
+    if let Some(remembered) = memory.remembered
+        && reachable(world, remembered.member()).is_ok()
+    {
+        memory.refresh(world, remembered, !start, plan.idle, now);
+        return Ok((remembered.member(), false));
+    }
+    if start || plan.remembers {
+        let chosen = somebody(slot.current(), true)?;
+        // What a slot chose that is not changing is found again without memory, unless the memory holds something else, or the
+        // flow's packets do not show where it starts.
+        if plan.remembers || !settled(slot, plan) || memory.remembered.is_some() {
+            memory.remember(world, chosen.0, Why { pinned: start, confirmed: false }, plan.idle, now);
+        }
+        return Ok(chosen);
+    }
+    if settled(slot, plan) {
+        return somebody(slot.current(), false);
+    }
+    let by = if plan.settled { plan.distribution } else { plan.former };
+    let chosen = somebody(find_slot(world, flow, plan, by)?.stable(), false)?;
+    memory.remember(world, chosen.0, Why { pinned: true, confirmed: true }, plan.idle, now);
+    Ok(chosen)
+}
+
+/// Whether nothing is changing for the flows of this slot under this plan.
+#[inline(always)]
+fn settled(slot: Slot, plan: Plan) -> bool {
+    (slot.is_settled() || slot.is_steady()) && (plan.settled || plan.distribution == plan.former)
+}
+
+#[inline(always)]
+fn find_slot<W: World>(world: &W, flow: &Flow, plan: Plan, by: Distribution) -> Result<Slot, Drop> {
+    world.slot(plan.ring as u32, flow.slot(by)).ok_or(Drop::NoMember)
+}
+
+#[inline(always)]
+fn somebody(member: u32, start: bool) -> Result<(u32, bool), Drop> {
+    if member == 0 { Err(Drop::NoMember) } else { Ok((member, start)) }
+}

@@ -1,0 +1,336 @@
+//! Flows for which the balancer's own address stands in for the client's. Both sides are kept, one cache line each.
+//!
+//! | word | outward: found by the client's side | inward: found by the member's side |
+//! |---|---|---|
+//! | 0 | tag of the flow, [`LIVE`] or [`BUSY`] | the member's address number, its port, our port, the protocol, [`LIVE`] or [`BUSY`] |
+//! | 1–2 | the client's address | the client's address |
+//! | 3–4 | the frontend's address | the frontend's address |
+//! | 5 | the ports of both, the protocol | the ports of both, the tick until which the flow is kept |
+//! | 6 | the member's number, our port, the tick until which the flow is kept | the link-layer address the client's frames come from, idle ticks |
+//! | 7 | the place of the other side | the place of the other side, the rule, the place of the client's link |
+//!
+//! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
+
+use crate::Tick;
+use crate::flow::{Flow, inward_place};
+use crate::frame::Frame;
+use crate::outline::{NOWHERE, VACANT};
+use crate::parse::{self, Packet, Segment};
+use crate::pipeline::{addressed_to, find_address, reachable};
+use crate::rewrite;
+use crate::row::{
+    Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow,
+    OUTWARD_WAYS, Plan, Role, RuleRow, protocol,
+};
+use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
+use crate::world::{Entry, Word, World};
+
+/// How long half-open TCP flows are kept, in ticks: long enough for the first repeats of a SYN.
+const HALF_OPEN: u16 = 20;
+/// A client's packet, to a member: who it is, whether a flow begins, and by which link.
+#[allow(clippy::too_many_arguments, reason = "one call site; a struct would live on the 512 bytes of stack")]
+#[inline(always)]
+pub(crate) fn out<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    flow: &Flow,
+    start: bool,
+    rule: &RuleRow,
+    link: LinkRow,
+    now: Tick,
+) -> Result<(u32, bool, u32), Drop> {
+    let plan = rule.plan();
+    let own = world.config().own(packet.v4).ok_or(Drop::NoOwnAddress)?;
+    let client = rewrite::load_mac(frame, 6).ok_or(Drop::Malformed)?;
+    let tag = flow.identity() & !(LIVE | BUSY);
+    let found = find_outward(world, flow, tag, now);
+    let idle = if start && plan.idle > HALF_OPEN { HALF_OPEN } else { plan.idle };
+    let until = now.0.wrapping_add(idle as u32);
+
+    let known = match found.place {
+        Some(place) if found.known => known(world, place, plan, client, link, until),
+        _ => None,
+    };
+    let (number, member, port, started) = match known {
+        Some((number, member, port)) => (number, member, port, false),
+        None => {
+            let place = found.place.ok_or(Drop::TableFull)?;
+            let slot = world.slot(plan.ring as u32, flow.slot(plan.distribution)).ok_or(Drop::NoMember)?;
+            let member = reachable(world, slot.current())?;
+            let place = Place { outward: place, tag, client, link: link_place(world, link), until };
+            let port = begin(world, flow, rule, &member, slot.current(), &place, now)?;
+            (slot.current(), member, port, true)
+        }
+    };
+    let hop = member.hop().ok_or(Drop::Unresolved)?;
+    let inside = Flow {
+        source: own,
+        destination: member.address(),
+        source_port: port,
+        destination_port: plan.backend_port,
+        protocol: flow.protocol,
+    };
+    rewrite::endpoints(frame, packet, flow, &inside)?;
+    rewrite::stations(frame, hop.destination, hop.source)?;
+    Ok((number, started, hop.link))
+}
+
+struct FoundOutward {
+    /// The flow's place, or one that a new flow may take.
+    place: Option<u32>,
+    known: bool,
+}
+
+#[inline(always)]
+fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundOutward {
+    let way = world.outward_way(tag, now.0);
+    if way == NOWHERE {
+        return FoundOutward { place: None, known: false };
+    }
+    let place = first_place(world, tag) | way & (OUTWARD_WAYS - 1);
+    let known = match world.outward(place) {
+        Some(entry) if way < VACANT => same_sides::<W>(entry, flow),
+        _ => false,
+    };
+    FoundOutward { place: Some(place), known }
+}
+
+/// The first of the places in which a flow with this tag may be kept by its client's side.
+#[inline(always)]
+pub(crate) fn first_place<W: World>(world: &W, tag: u64) -> u32 {
+    let mask = ((1u64 << (world.config().masquerade_bits() & 31)) - 1) as u32;
+    (tag >> 16) as u32 & mask & !(OUTWARD_WAYS - 1)
+}
+
+#[inline(always)]
+fn same_sides<W: World>(entry: &Entry<W>, flow: &Flow) -> bool {
+    read::<W>(entry, 1) == flow.source.high
+        && read::<W>(entry, 2) == flow.source.low
+        && read::<W>(entry, 3) == flow.destination.high
+        && read::<W>(entry, 4) == flow.destination.low
+        && read::<W>(entry, 5) == sides(flow)
+}
+
+#[inline(always)]
+fn sides(flow: &Flow) -> u64 {
+    ports(flow) << 32 | flow.protocol as u64
+}
+
+#[inline(always)]
+fn ports(flow: &Flow) -> u64 {
+    (flow.source_port as u64) << 16 | flow.destination_port as u64
+}
+
+/// A flow that is kept: refreshed once a tick, together with its other side. `None` where its member is gone, or the member's
+/// side went to another flow.
+#[inline(always)]
+fn known<W: World>(
+    world: &W,
+    place: u32,
+    plan: Plan,
+    client: Mac,
+    link: LinkRow,
+    until: u32,
+) -> Option<(u32, MemberRow, u16)> {
+    let entry = world.outward(place)?;
+    let word = read::<W>(entry, 6);
+    let (number, port) = ((word >> 48) as u32, (word >> 32) as u16);
+    let member = reachable(world, number).ok()?;
+    if word as u32 != until {
+        let other = world.inward(read::<W>(entry, 7) as u32)?;
+        let protocol = read::<W>(entry, 5) as u8;
+        if read::<W>(other, 0) != inward_key(member.number(), plan.backend_port, port, protocol) | LIVE
+            || read::<W>(other, 5) >> 32 != read::<W>(entry, 5) >> 32
+            || read::<W>(other, 1) != read::<W>(entry, 1)
+            || read::<W>(other, 2) != read::<W>(entry, 2)
+        {
+            return None;
+        }
+        // A SYN that is sent again must not shorten what is kept.
+        if (until.wrapping_sub(word as u32) as i32) > 0 {
+            write::<W>(entry, 6, word >> 32 << 32 | until as u64);
+            write::<W>(other, 5, read::<W>(other, 5) >> 32 << 32 | until as u64);
+        }
+        write::<W>(other, 6, client.bits() << 16 | plan.idle as u64);
+        write::<W>(other, 7, read::<W>(other, 7) & !0xffff | link_place(world, link) as u64);
+    }
+    Some((number, member, port))
+}
+
+/// Where a new flow is kept, and what the answer's way is.
+struct Place {
+    outward: u32,
+    tag: u64,
+    client: Mac,
+    link: u32,
+    until: u32,
+}
+
+/// Keeps a new flow and gives it a port of the own address towards its member.
+#[inline(always)]
+fn begin<W: World>(
+    world: &W,
+    flow: &Flow,
+    rule: &RuleRow,
+    member: &MemberRow,
+    number: u32,
+    place: &Place,
+    now: Tick,
+) -> Result<u16, Drop> {
+    let plan = rule.plan();
+    let outward = world.outward(place.outward).ok_or(Drop::TableFull)?;
+    let old = read::<W>(outward, 0);
+    if old & BUSY != 0 || !claim::<W>(outward, old, place.tag | BUSY) {
+        return Err(Drop::Changing);
+    }
+    let seed = (place.tag >> 32) as u32 & 0x3fff_ffff;
+    let key = inward_key(member.number(), plan.backend_port, 0, flow.protocol);
+    let taken = world.take_port(key, seed, now.0);
+    let (at, port) = ((taken >> 32) as u32, taken as u16);
+    let (Some(inward), true) = (world.inward(at), port != 0) else {
+        write::<W>(outward, 0, 0);
+        return Err(Drop::TableFull);
+    };
+    for entry in [outward, inward] {
+        write::<W>(entry, 1, flow.source.high);
+        write::<W>(entry, 2, flow.source.low);
+        write::<W>(entry, 3, flow.destination.high);
+        write::<W>(entry, 4, flow.destination.low);
+    }
+    write::<W>(outward, 5, sides(flow));
+    write::<W>(outward, 6, (number as u64) << 48 | (port as u64) << 32 | place.until as u64);
+    write::<W>(outward, 7, at as u64);
+    write::<W>(inward, 5, ports(flow) << 32 | place.until as u64);
+    write::<W>(inward, 6, place.client.bits() << 16 | plan.idle as u64);
+    write::<W>(inward, 7, (place.outward as u64) << 32 | (rule.number() as u64 & 0xffff) << 16 | place.link as u64);
+    write::<W>(inward, 0, key | (port as u64) << 8 | LIVE);
+    write::<W>(outward, 0, place.tag | LIVE);
+    Ok(port)
+}
+
+/// A packet to the balancer's own address: a member's answer goes to the client, everything else is the host's.
+#[inline(always)]
+pub(crate) fn back<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    now: Tick,
+) -> Result<Verdict, Stop> {
+    let Ok(Segment { flow, start }) = parse::transport(frame, packet) else { return Err(Pass::OwnAddress.into()) };
+    let member = find_address(world, flow.source).ok_or(Pass::OwnAddress)?;
+    if member.role() != Some(Role::Member) {
+        return Err(Pass::OwnAddress.into());
+    }
+    let key = inward_key(member.number(), flow.source_port, flow.destination_port, flow.protocol);
+    let entry = world.inward(inward_place(key, world.config().masquerade_bits())).ok_or(Pass::OwnAddress)?;
+    let kept = read::<W>(entry, 5);
+    if read::<W>(entry, 0) != key | LIVE || expired(kept as u32, now) || start {
+        return Err(Pass::OwnAddress.into());
+    }
+    addressed_to(frame, world)?;
+    let (route, way) = (read::<W>(entry, 6), read::<W>(entry, 7));
+    let link = world.link(way as u32 & 0xffff).ok_or(Drop::UnknownLink)?;
+    let until = now.0.wrapping_add(route as u16 as u32);
+    if kept as u32 != until && flow.protocol != protocol::TCP {
+        // TCP is kept alive by the client's acknowledgements; datagrams may flow one way only.
+        if let Some(outward) = world.outward((way >> 32) as u32) {
+            write::<W>(outward, 6, read::<W>(outward, 6) >> 32 << 32 | until as u64);
+        }
+        write::<W>(entry, 5, kept >> 32 << 32 | until as u64);
+    }
+    let outside = Flow {
+        source: Address { high: read::<W>(entry, 3), low: read::<W>(entry, 4) },
+        destination: Address { high: read::<W>(entry, 1), low: read::<W>(entry, 2) },
+        source_port: (kept >> 32) as u16,
+        destination_port: (kept >> 48) as u16,
+        protocol: flow.protocol,
+    };
+    rewrite::endpoints(frame, packet, &flow, &outside)?;
+    rewrite::stations(frame, Mac::from_bits(route >> 16), link.mac())?;
+    world.count_rule((way >> 16) as u32 & 0xffff, frame.len(), false);
+    Ok(Verdict::Send(link.index(), Sent::Returned))
+}
+
+#[inline(always)]
+fn inward_key(number: u32, member_port: u16, own_port: u16, protocol: u8) -> u64 {
+    (number as u64) << 40 | (member_port as u64) << 24 | (own_port as u64) << 8 | (protocol as u64 & 0x1f) << 2
+}
+
+/// The place of a link that is known to be in the table.
+#[inline(always)]
+fn link_place<W: World>(world: &W, link: LinkRow) -> u32 {
+    let mut tries = 0;
+    while tries < crate::row::LINK_TRIES {
+        let place = link.index().wrapping_add(tries) & (LINK_PLACES - 1);
+        if let Some(row) = world.link(place)
+            && row.index() == link.index()
+        {
+            return place;
+        }
+        tries += 1;
+    }
+    0
+}
+
+#[inline(always)]
+pub(crate) fn expired(until: u32, now: Tick) -> bool {
+    (now.0.wrapping_sub(until) as i32) > 0
+}
+
+#[inline(always)]
+pub(crate) fn read<W: World>(entry: &Entry<W>, word: usize) -> u64 {
+    match entry.get(word) {
+        Some(word) => word.get(),
+        None => 0,
+    }
+}
+
+#[inline(always)]
+fn write<W: World>(entry: &Entry<W>, word: usize, value: u64) {
+    if let Some(word) = entry.get(word) {
+        word.set(value);
+    }
+}
+
+/// Takes an entry for a new flow, unless another processor was faster.
+#[inline(always)]
+pub(crate) fn claim<W: World>(entry: &Entry<W>, old: u64, new: u64) -> bool {
+    match entry.first() {
+        Some(word) => word.claim(old, new),
+        None => false,
+    }
+}
+
+/// A masqueraded flow, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Masqueraded {
+    /// The flow as the client sees it.
+    pub flow: Flow,
+    /// The member's number.
+    pub member: u32,
+    /// The own address's port towards the member.
+    pub port: u16,
+    /// Ticks for which it is still kept.
+    pub remaining: u32,
+}
+
+/// The flow in an outward entry's words; `None` where there is none, or it has run out at `now`.
+pub fn entry(words: [u64; ENTRY_WORDS], now: Tick) -> Option<Masqueraded> {
+    let [state, client_high, client_low, high, low, sides, kept, _] = words;
+    if state & LIVE == 0 || expired(kept as u32, now) {
+        return None;
+    }
+    Some(Masqueraded {
+        flow: Flow {
+            source: Address { high: client_high, low: client_low },
+            destination: Address { high, low },
+            source_port: (sides >> 48) as u16,
+            destination_port: (sides >> 32) as u16,
+            protocol: sides as u8,
+        },
+        member: (kept >> 48) as u32,
+        port: (kept >> 32) as u16,
+        remaining: (kept as u32).wrapping_sub(now.0),
+    })
+}

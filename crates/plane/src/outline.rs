@@ -1,0 +1,95 @@
+//! The loops of the pipeline: they touch no packet, take and give numbers only, and can therefore be checked by the verifier once
+//! instead of once for each way that leads to them. A world decides where they run; what they do is decided here.
+
+use crate::Tick;
+use crate::flow::inward_place;
+use crate::masquerade::{claim, expired, read};
+use crate::memory::{Remembered, bucket_place};
+use crate::row::{
+    BUCKET_WAYS, BUSY, LIVE, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_IDLE_TICKS, OUTWARD_WAYS,
+};
+use crate::world::{Word, World};
+
+/// In the answers of [`way`] and [`outward_way`]: the place holds another flow, or none, and may be taken.
+pub const VACANT: u32 = 16;
+/// In the answers of [`way`] and [`outward_way`]: there is no place.
+pub const NOWHERE: u32 = 32;
+
+/// Ports tried for a new masqueraded flow.
+const PORT_TRIES: u32 = 8;
+/// The step from one port tried to the next; odd, and so never back at the start.
+const PORT_STEP: u32 = 7_919;
+
+/// The way of its bucket in which the flow with this identity is remembered, or one with [`VACANT`] that a new entry may take, or
+/// [`NOWHERE`].
+#[inline(always)]
+pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
+    let now = Tick(now);
+    let Some(bucket) = world.bucket(bucket_place(world, identity)) else { return NOWHERE };
+    let tag = identity >> 32;
+    let mut victim = NOWHERE;
+    let mut vacancy = 0;
+    let mut index = 0;
+    while index < BUCKET_WAYS {
+        let word = bucket[index].get();
+        let age = match Remembered::of(word, now) {
+            Some(_) if word >> 32 == tag => return index as u32,
+            // The longer ago an unconfirmed flow was seen, the better a victim it is.
+            Some(remembered) if !remembered.is_confirmed() => {
+                1 + MAX_IDLE_TICKS as u64 - remembered.remaining(now)
+            }
+            Some(_) => 0,
+            None => u64::MAX,
+        };
+        if age > vacancy {
+            victim = VACANT | index as u32;
+            vacancy = age;
+        }
+        index += 1;
+    }
+    victim
+}
+
+/// The way in which the masqueraded flow with this tag is kept by its client's side, or one with [`VACANT`], or [`NOWHERE`].
+#[inline(always)]
+pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
+    let first = crate::masquerade::first_place(world, tag);
+    let mut found = NOWHERE;
+    let mut way = 0;
+    while way < OUTWARD_WAYS {
+        if let Some(entry) = world.outward(first | way) {
+            let state = read::<W>(entry, 0);
+            if state == tag | LIVE {
+                return way;
+            }
+            if state == 0 || state & LIVE != 0 && expired(read::<W>(entry, 6) as u32, Tick(now)) {
+                found = VACANT | way;
+            }
+        }
+        way += 1;
+    }
+    found
+}
+
+/// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the
+/// inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
+#[inline(always)]
+pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
+    let bits = world.config().masquerade_bits();
+    let mut tries = 0;
+    while tries < PORT_TRIES {
+        let step = seed.wrapping_add(tries * PORT_STEP) % MASQUERADE_PORTS as u32;
+        let port = MASQUERADE_FIRST_PORT as u64 + step as u64;
+        let key = key | port << 8;
+        let place = inward_place(key, bits);
+        if let Some(entry) = world.inward(place) {
+            let state = read::<W>(entry, 0);
+            let free = state == 0 || state & LIVE != 0 && expired(read::<W>(entry, 5) as u32, Tick(now));
+            if free && claim::<W>(entry, state, key | BUSY) {
+                return (place as u64) << 32 | port;
+            }
+        }
+        tries += 1;
+    }
+    0
+}

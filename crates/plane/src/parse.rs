@@ -1,0 +1,129 @@
+//! Reading the headers, no further than the next question needs.
+
+use crate::flow::Flow;
+use crate::frame::Frame;
+use crate::row::{Address, protocol};
+use crate::verdict::Drop;
+
+pub(crate) const ETHERNET: usize = 14;
+pub(crate) const IPV6_HEADER: usize = 40;
+
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
+
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
+
+/// The network layer of a packet.
+#[derive(Clone, Copy)]
+pub(crate) struct Packet {
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+    pub(crate) protocol: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) fragment: bool,
+    pub(crate) v4: bool,
+    /// Where the transport header begins, in the frame.
+    pub(crate) transport: usize,
+    /// Bytes that the packet says it has from there on.
+    pub(crate) payload: u32,
+}
+
+/// IPv4, options included. `None`: not a packet.
+#[inline(always)]
+pub(crate) fn ipv4<F: Frame>(frame: &F) -> Option<Packet> {
+    let [first, _, total_high, total_low] = frame.load::<4>(ETHERNET)?;
+    let [flags, offset, hop_limit, protocol] = frame.load::<4>(ETHERNET + 6)?;
+    let addresses = u64::from_be_bytes(frame.load::<8>(ETHERNET + 12)?);
+    let header = ((first & 0x0f) as usize) * 4;
+    let total = u16::from_be_bytes([total_high, total_low]) as u32;
+    if first >> 4 != 4 || header < 20 || total < header as u32 || total + ETHERNET as u32 > frame.len() {
+        return None;
+    }
+    Some(Packet {
+        source: Address::v4((addresses >> 32) as u32),
+        destination: Address::v4(addresses as u32),
+        protocol,
+        hop_limit,
+        // More fragments follow, or this is not the first one.
+        fragment: u16::from_be_bytes([flags, offset]) & 0x3fff != 0,
+        v4: true,
+        transport: ETHERNET + header,
+        payload: total - header as u32,
+    })
+}
+
+/// IPv6 without extension headers; with one, the protocol is that header's number. `None`: not a packet.
+#[inline(always)]
+pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
+    let [first, ..] = frame.load::<1>(ETHERNET)?;
+    let [length_high, length_low, protocol, hop_limit] = frame.load::<4>(ETHERNET + 4)?;
+    let source = address(frame, ETHERNET + 8)?;
+    let destination = address(frame, ETHERNET + 24)?;
+    let payload = u16::from_be_bytes([length_high, length_low]) as u32;
+    if first >> 4 != 6 || payload + (ETHERNET + IPV6_HEADER) as u32 > frame.len() {
+        return None;
+    }
+    Some(Packet {
+        source,
+        destination,
+        protocol,
+        hop_limit,
+        fragment: protocol == 44,
+        v4: false,
+        transport: ETHERNET + IPV6_HEADER,
+        payload,
+    })
+}
+
+#[inline(always)]
+pub(crate) fn address<F: Frame>(frame: &F, at: usize) -> Option<Address> {
+    let high = u64::from_be_bytes(frame.load::<8>(at)?);
+    let low = u64::from_be_bytes(frame.load::<8>(at + 8)?);
+    Some(Address::v6(high, low))
+}
+
+/// A packet with ports.
+pub(crate) struct Segment {
+    pub(crate) flow: Flow,
+    /// The packet begins its flow: a TCP SYN. Datagrams do not show where a flow begins.
+    pub(crate) start: bool,
+}
+
+/// The transport header.
+#[inline(always)]
+pub(crate) fn transport<F: Frame>(frame: &F, packet: &Packet) -> Result<Segment, Drop> {
+    if packet.fragment {
+        return Err(Drop::Fragment);
+    }
+    let start = match packet.protocol {
+        protocol::TCP => {
+            if packet.payload < 20 {
+                return Err(Drop::Malformed);
+            }
+            let Some([flags]) = frame.load::<1>(packet.transport + 13) else { return Err(Drop::Malformed) };
+            // SYN without ACK, RST or FIN.
+            flags & 0x17 == 0x02
+        }
+        protocol::UDP => {
+            if packet.payload < 8 {
+                return Err(Drop::Malformed);
+            }
+            false
+        }
+        ICMP if packet.v4 => return Err(Drop::Icmp),
+        ICMPV6 if !packet.v4 => return Err(Drop::Icmp),
+        _ => return Err(Drop::Protocol),
+    };
+    let Some(ports) = frame.load::<4>(packet.transport) else { return Err(Drop::Malformed) };
+    let ports = u32::from_be_bytes(ports);
+    let flow = Flow {
+        source: packet.source,
+        destination: packet.destination,
+        source_port: (ports >> 16) as u16,
+        destination_port: ports as u16,
+        protocol: packet.protocol,
+    };
+    Ok(Segment { flow, start })
+}

@@ -1,0 +1,151 @@
+//! How a packet ends. Every end has a reason, and every reason has a counter.
+
+/// What becomes of a frame.
+#[must_use = "a verdict that is dropped is a packet that goes astray"]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The host's own network stack gets the frame, unchanged.
+    Pass(Pass),
+    /// Nobody gets the frame.
+    Drop(Drop),
+    /// The frame leaves by the link with this interface index; its Ethernet header is complete.
+    Send(u32, Sent),
+    /// The kernel's routing table finds the way; the Ethernet header is still the old one.
+    Route(Sent),
+}
+
+impl Verdict {
+    /// The reason, as it is counted.
+    #[inline(always)]
+    pub fn reason(self) -> Reason {
+        match self {
+            Self::Pass(why) => Reason(why as u8),
+            Self::Drop(why) => Reason(why as u8),
+            Self::Send(_, why) | Self::Route(why) => Reason(why as u8),
+        }
+    }
+}
+
+/// Why the host gets a frame.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Neither IPv4, IPv6 nor ARP.
+    NotIp = 0,
+    /// No frontend has the destination address.
+    NotOurs = 1,
+    /// The frame is addressed to another station of the segment.
+    OtherHost = 2,
+    /// The balancer's own address, and no masqueraded flow.
+    OwnAddress = 3,
+    /// Another station claims a frontend address.
+    AddressTaken = 4,
+}
+
+/// Why nobody gets a frame.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drop {
+    /// Addressed to a frontend, with headers that are cut off or contradict each other.
+    Malformed = 16,
+    /// A fragment: only its first piece carries ports.
+    Fragment = 17,
+    /// A transport protocol that no rule can balance.
+    Protocol = 18,
+    /// ICMP to a frontend address.
+    Icmp = 19,
+    /// RULE-2: no rule has this frontend address, protocol and port.
+    NoRule = 20,
+    /// RULE-3: the rule has no member that takes new flows.
+    NoMember = 21,
+    /// The member's link-layer address is not known.
+    Unresolved = 22,
+    /// Floating IP needs the member on the same segment, and it is behind a route.
+    NotAdjacent = 23,
+    /// No place for a masqueraded flow, or no port towards the member.
+    TableFull = 24,
+    /// The hop limit ran out.
+    HopLimit = 25,
+    /// The row is being rewritten at this moment.
+    Changing = 26,
+    /// Masquerading needs the balancer's own address of this family.
+    NoOwnAddress = 27,
+    /// The frame came in by a link that is not configured.
+    UnknownLink = 28,
+}
+
+/// What a frame was sent as.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// A client's packet, to a member.
+    Forwarded = 32,
+    /// A member's answer, to the client.
+    Returned = 33,
+    /// An ARP request or neighbour solicitation for a frontend, answered.
+    Answered = 34,
+}
+
+/// A reason's number: its row in the table of counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Reason(pub u8);
+
+/// Rows in the table of reasons.
+pub const REASONS: u32 = 64;
+
+impl Reason {
+    /// Every reason with its verdict and name, in the order of their numbers.
+    pub const ALL: [(Reason, &'static str, &'static str); 21] = [
+        (Reason(0), "pass", "NotIp"),
+        (Reason(1), "pass", "NotOurs"),
+        (Reason(2), "pass", "OtherHost"),
+        (Reason(3), "pass", "OwnAddress"),
+        (Reason(4), "pass", "AddressTaken"),
+        (Reason(16), "drop", "Malformed"),
+        (Reason(17), "drop", "Fragment"),
+        (Reason(18), "drop", "Protocol"),
+        (Reason(19), "drop", "Icmp"),
+        (Reason(20), "drop", "NoRule"),
+        (Reason(21), "drop", "NoMember"),
+        (Reason(22), "drop", "Unresolved"),
+        (Reason(23), "drop", "NotAdjacent"),
+        (Reason(24), "drop", "TableFull"),
+        (Reason(25), "drop", "HopLimit"),
+        (Reason(26), "drop", "Changing"),
+        (Reason(27), "drop", "NoOwnAddress"),
+        (Reason(28), "drop", "UnknownLink"),
+        (Reason(32), "send", "Forwarded"),
+        (Reason(33), "send", "Returned"),
+        (Reason(34), "send", "Answered"),
+    ];
+}
+
+/// A packet stops before it is sent.
+pub(crate) enum Stop {
+    Pass(Pass),
+    Drop(Drop),
+}
+
+impl From<Pass> for Stop {
+    #[inline(always)]
+    fn from(why: Pass) -> Self {
+        Self::Pass(why)
+    }
+}
+
+impl From<Drop> for Stop {
+    #[inline(always)]
+    fn from(why: Drop) -> Self {
+        Self::Drop(why)
+    }
+}
+
+impl From<Stop> for Verdict {
+    #[inline(always)]
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Pass(why) => Self::Pass(why),
+            Stop::Drop(why) => Self::Drop(why),
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The kernel's maps as the pipeline's world.
+//!
+//! The tables can be mapped into memory by the control plane, which writes them word by word; they are read word by word here.
+
+use core::arch::asm;
+use core::ptr;
+use core::cell::UnsafeCell;
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    macros::map,
+    maps::{Array, PerCpuArray},
+};
+use plane::row::{
+    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LINK_PLACES, LinkRow, MAX_ADDRESSES, MAX_MEMBERS,
+    MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, RuleRow, Slot,
+};
+use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
+
+/// What the memories have room for until the control plane says otherwise.
+const DEFAULT_ROOM: u32 = 1 << 10;
+
+#[map]
+static CONFIG: Array<[u64; 4]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+#[map]
+static LINKS: Array<[u64; 2]> = Array::with_max_entries(LINK_PLACES, BPF_F_MMAPABLE);
+#[map]
+static ADDRESSES: Array<[u64; 3]> = Array::with_max_entries(ADDRESS_PLACES, BPF_F_MMAPABLE);
+#[map]
+static RULES: Array<[u64; 3]> = Array::with_max_entries(RULE_PLACES, BPF_F_MMAPABLE);
+#[map]
+static RETURNS: Array<[u64; 4]> = Array::with_max_entries(RETURN_PLACES, BPF_F_MMAPABLE);
+#[map]
+static SLOTS: Array<u64> = Array::with_max_entries(RING_WORDS, BPF_F_MMAPABLE);
+#[map]
+static MEMBERS: Array<[u64; 8]> = Array::with_max_entries(MAX_MEMBERS, BPF_F_MMAPABLE);
+#[map]
+static FLOWS: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+#[map]
+static OUTWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+#[map]
+static INWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+
+/// Packets, bytes, flows started, nothing.
+#[map]
+static RULE_COUNTS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(MAX_RULES, 0);
+#[map]
+static MEMBER_COUNTS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(MAX_MEMBERS, 0);
+#[map]
+static UNMATCHED_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_ADDRESSES, 0);
+/// Packets, bytes.
+#[map]
+static REASON_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(REASONS, 0);
+
+/// A word of a map's value.
+#[repr(transparent)]
+pub struct MapWord(UnsafeCell<u64>);
+
+impl Word for MapWord {
+    #[inline(always)]
+    fn get(&self) -> u64 {
+        // SAFETY: the place is valid, aligned and read in one instruction.
+        unsafe { ptr::read_volatile(self.0.get()) }
+    }
+
+    #[inline(always)]
+    fn set(&self, word: u64) {
+        // SAFETY: the place is valid, aligned and written in one instruction.
+        unsafe { ptr::write_volatile(self.0.get(), word) }
+    }
+
+    #[inline(always)]
+    fn claim(&self, old: u64, new: u64) -> bool {
+        let found: u64;
+        // SAFETY: the place is valid and aligned; the instruction compares it with r0, replaces it where they are equal, and leaves
+        // in r0 what was there.
+        unsafe {
+            asm!(
+                "r0 = cmpxchg_64({word} + 0, r0, {new})",
+                word = in(reg) self.0.get(),
+                new = in(reg) new,
+                inlateout("r0") old => found,
+            );
+        }
+        found == old
+    }
+}
+
+/// The maps, and the link that the frame came in by.
+pub struct Maps {
+    /// Interface index.
+    pub ingress: u32,
+}
+
+impl Maps {
+    /// Counts a verdict.
+    #[inline(always)]
+    pub fn count_reason(&self, reason: Reason, bytes: u32) {
+        if let Some(counts) = REASON_COUNTS.get_ptr_mut(reason.0 as u32) {
+            add(counts.cast(), 0, 1);
+            add(counts.cast(), 1, bytes as u64);
+        }
+    }
+}
+
+impl World for Maps {
+    type Word = MapWord;
+
+    #[inline(always)]
+    fn ingress(&self) -> u32 {
+        self.ingress
+    }
+
+    #[inline(always)]
+    fn config(&self) -> ConfigRow {
+        ConfigRow(row(&CONFIG, 0).unwrap_or_default())
+    }
+
+    #[inline(always)]
+    fn link(&self, place: u32) -> Option<LinkRow> {
+        row(&LINKS, place).map(LinkRow)
+    }
+
+    #[inline(always)]
+    fn address(&self, place: u32) -> Option<AddressRow> {
+        row(&ADDRESSES, place).map(AddressRow)
+    }
+
+    #[inline(always)]
+    fn rule(&self, place: u32) -> Option<RuleRow> {
+        row(&RULES, place).map(RuleRow)
+    }
+
+    #[inline(always)]
+    fn way_back(&self, place: u32) -> Option<ReturnRow> {
+        row(&RETURNS, place).map(ReturnRow)
+    }
+
+    #[inline(always)]
+    fn slot(&self, ring: u32, slot: u32) -> Option<Slot> {
+        let pair = SLOTS.get_ptr(ring * RING_WORDS + (slot & (RING_SLOTS - 1)) / 2)?;
+        // SAFETY: the map gave the pointer, and its values live as long as the program; words change at once.
+        Some(Slot::of_pair(unsafe { ptr::read_volatile(pair) }, slot))
+    }
+
+    #[inline(always)]
+    fn member(&self, number: u32) -> Option<MemberRow> {
+        row(&MEMBERS, number).map(MemberRow)
+    }
+
+    #[inline(always)]
+    fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
+        let bucket: *const Bucket<Self> = FLOWS.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*bucket })
+    }
+
+    #[inline(always)]
+    fn outward(&self, place: u32) -> Option<&Entry<Self>> {
+        let entry: *const Entry<Self> = OUTWARD.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*entry })
+    }
+
+    #[inline(always)]
+    fn inward(&self, place: u32) -> Option<&Entry<Self>> {
+        let entry: *const Entry<Self> = INWARD.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*entry })
+    }
+
+    #[inline(always)]
+    fn count_rule(&self, number: u32, bytes: u32, start: bool) {
+        if let Some(counts) = RULE_COUNTS.get_ptr_mut(number) {
+            count(counts.cast(), bytes, start);
+        }
+    }
+
+    #[inline(always)]
+    fn count_member(&self, number: u32, bytes: u32, start: bool) {
+        if let Some(counts) = MEMBER_COUNTS.get_ptr_mut(number) {
+            count(counts.cast(), bytes, start);
+        }
+    }
+
+    #[inline(always)]
+    fn way(&self, identity: u64, now: u32) -> u32 {
+        forebay_way(identity, now)
+    }
+
+    #[inline(always)]
+    fn outward_way(&self, tag: u64, now: u32) -> u32 {
+        forebay_outward_way(tag, now)
+    }
+
+    #[inline(always)]
+    fn take_port(&self, key: u64, seed: u32, now: u32) -> u64 {
+        forebay_take_port(key, seed, now)
+    }
+
+    #[inline(always)]
+    fn count_unmatched(&self, number: u32) {
+        if let Some(counts) = UNMATCHED_COUNTS.get_ptr_mut(number) {
+            add(counts, 0, 1);
+        }
+    }
+}
+
+#[inline(always)]
+fn count(counts: *mut u64, bytes: u32, start: bool) {
+    add(counts, 0, 1);
+    add(counts, 1, bytes as u64);
+    add(counts, 2, start as u64);
+}
+
+/// Adds to a word of a counter of this processor.
+#[inline(always)]
+fn add(counts: *mut u64, word: usize, amount: u64) {
+    // SAFETY: the map gave the pointer, `word` lies within its value, and no other processor has this copy.
+    unsafe { *counts.add(word) += amount };
+}
+
+/// A row, word by word: each is read once, whole.
+#[inline(always)]
+fn row<const N: usize>(map: &Array<[u64; N]>, place: u32) -> Option<[u64; N]> {
+    let words: *const u64 = map.get_ptr(place)?.cast();
+    let mut row = [0; N];
+    let mut word = 0;
+    while word < N {
+        // SAFETY: the map gave the pointer, and `word` lies within its value.
+        row[word] = unsafe { ptr::read_volatile(words.add(word)) };
+        word += 1;
+    }
+    Some(row)
+}
+
+// Functions with a name for the linker are checked by the verifier on their own, once, for all arguments.
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_way(identity: u64, now: u32) -> u32 {
+    outline::way(&Maps { ingress: 0 }, identity, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_outward_way(tag: u64, now: u32) -> u32 {
+    outline::outward_way(&Maps { ingress: 0 }, tag, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_take_port(key: u64, seed: u32, now: u32) -> u64 {
+    outline::take_port(&Maps { ingress: 0 }, key, seed, now)
+}

@@ -1,0 +1,71 @@
+//! Finding the way by the kernel's routing table.
+
+use core::{mem, ptr};
+
+use aya_ebpf::{
+    bindings::{BPF_FIB_LKUP_RET_SUCCESS, bpf_fib_lookup as FibLookup, xdp_action, xdp_md},
+    helpers::{bpf_fib_lookup, bpf_redirect},
+};
+use plane::Frame;
+
+use crate::frame::XdpFrame;
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Sends the frame where the kernel's routes and neighbours say. What they do not know yet, the network stack finds out: it gets
+/// the frame, already rewritten.
+#[inline(always)]
+pub fn route(context: *mut xdp_md, ingress: u32) -> u32 {
+    let mut frame = XdpFrame::new(context);
+    // SAFETY: all zero is a valid value of this plain struct.
+    let mut way: FibLookup = unsafe { mem::zeroed() };
+    way.ifindex = ingress;
+    if fill(&frame, &mut way).is_none() {
+        return xdp_action::XDP_DROP;
+    }
+    // SAFETY: `way` is of the size that is passed, and the context is the program's own.
+    let found = unsafe { bpf_fib_lookup(context.cast(), &mut way, mem::size_of::<FibLookup>() as i32, 0) };
+    if found != BPF_FIB_LKUP_RET_SUCCESS as i64 {
+        return xdp_action::XDP_PASS;
+    }
+    for (at, mac) in [(0, &way.dmac), (6, &way.smac)] {
+        for part in 0..3 {
+            // SAFETY: a helper's structure on the stack, read in pieces that are aligned there: the verifier takes no others.
+            let piece = unsafe { ptr::read_volatile(ptr::from_ref(mac).cast::<[u8; 2]>().add(part)) };
+            if frame.store::<2>(at + 2 * part, piece).is_none() {
+                return xdp_action::XDP_DROP;
+            }
+        }
+    }
+    if way.ifindex == ingress {
+        return xdp_action::XDP_TX;
+    }
+    // SAFETY: a helper without pointers.
+    unsafe { bpf_redirect(way.ifindex, 0) as u32 }
+}
+
+#[inline(always)]
+fn fill(frame: &XdpFrame, way: &mut FibLookup) -> Option<()> {
+    let [first] = frame.load::<1>(14)?;
+    if first >> 4 == 4 {
+        way.family = AF_INET;
+        way.__bindgen_anon_3.ipv4_src = u32::from_ne_bytes(frame.load::<4>(26)?);
+        way.__bindgen_anon_4.ipv4_dst = u32::from_ne_bytes(frame.load::<4>(30)?);
+    } else {
+        way.family = AF_INET6;
+        way.__bindgen_anon_3.ipv6_src = words(frame, 22)?;
+        way.__bindgen_anon_4.ipv6_dst = words(frame, 38)?;
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn words(frame: &XdpFrame, at: usize) -> Option<[u32; 4]> {
+    Some([
+        u32::from_ne_bytes(frame.load::<4>(at)?),
+        u32::from_ne_bytes(frame.load::<4>(at + 4)?),
+        u32::from_ne_bytes(frame.load::<4>(at + 8)?),
+        u32::from_ne_bytes(frame.load::<4>(at + 12)?),
+    ])
+}

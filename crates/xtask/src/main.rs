@@ -1,0 +1,53 @@
+//! The house's own tasks: `cargo xtask bpf` builds the BPF objects, `cargo xtask tidy` checks the repository, `cargo xtask tables`
+//! writes the document that is generated from the rows.
+
+mod bpf;
+mod tables;
+mod tidy;
+mod workspace;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+use workspace::Workspace;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The house's own tasks")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Builds the BPF objects from crates/xdp into crates/kernel/bpf
+    Bpf {
+        /// Writes nothing: rebuilds in another folder and fails unless the committed objects are the same, byte for byte
+        #[arg(long)]
+        check: bool,
+    },
+    /// Writes docs/tables.md from the rows of the data path
+    Tables,
+    /// Checks crate arrows, promises and their proofs, generated files and the invariants that can be read
+    Tidy,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::find()?;
+    match task {
+        Task::Bpf { check: false } => bpf::build(&workspace),
+        Task::Bpf { check: true } => bpf::check(&workspace),
+        Task::Tables => tables::write(&workspace),
+        Task::Tidy => tidy::run(&workspace),
+    }
+}
