@@ -69,6 +69,11 @@ pub enum Change {
         /// The member's number.
         member: u32,
     },
+    /// Every remembered flow that has run out. An entry's time wraps after some hours, so this is to be done every hour.
+    Sweep {
+        /// The data path's time.
+        now: u32,
+    },
 }
 
 /// Steps in their order.
@@ -87,12 +92,24 @@ impl Tables {
         let is_frontend = |row: &AddressRow| row.role() == Some(Role::Frontend);
 
         rewrite(out, &LINKS, &only(&before.links, &after.links), &after.links);
-        config(out, before.config, early_config(before.config, after.config));
+        let early = early_config(before.config, after.config);
+        config(out, before.config, early);
         clear(out, &RULES, before.rules.iter().filter(|(_, row)| !has_rule(row)));
         clear(out, &ADDRESSES, before.addresses.iter().filter(|(_, row)| is_frontend(row) && !has_address(row)));
+        // Before anything names them: a restart believes what is named.
+        for (ring, words) in &after.rings {
+            if !before.rings.contains_key(ring) {
+                out.push(Change::Ring { ring: *ring, words: words.clone() });
+            }
+        }
         let members_kept: BTreeMap<u32, MemberRow> =
             before.members.iter().filter(|(number, _)| after.members.contains_key(number)).map(copy).collect();
-        rewrite(out, &MEMBERS, &members_kept, &after.members);
+        // Which of them are down is told after the slots, so that no flow moves to where only a slot of before leads.
+        let as_before = |(number, row): (&u32, &MemberRow)| {
+            (*number, before.members.get(number).map_or(*row, |old| row.found(old.is_down())))
+        };
+        let members_now: BTreeMap<u32, MemberRow> = after.members.iter().map(as_before).collect();
+        rewrite(out, &MEMBERS, &members_kept, &members_now);
 
         let was_there: BTreeSet<_> = before.address_rows().keys().copied().collect();
         let addresses_first: BTreeMap<u32, AddressRow> = after
@@ -107,11 +124,9 @@ impl Tables {
         let addresses_now = place(out, &ADDRESSES, addresses_now, &addresses_first, |row| row.address());
         let returns_now = place(out, &RETURNS, before.returns.clone(), &after.returns, |row| row.key());
 
-        for (ring, words) in &after.rings {
-            if !before.rings.contains_key(ring) {
-                out.push(Change::Ring { ring: *ring, words: words.clone() });
-            }
-        }
+        // Answers to a new own address are known as such before anything is sent from it.
+        let late = ConfigRow([early.0[0], after.config.0[1], after.config.0[2], after.config.0[3]]);
+        config(out, early, late);
         for (ring, words) in &after.rings {
             if let Some(old) = before.rings.get(ring) {
                 ring_changes(out, *ring, old, words);
@@ -120,16 +135,15 @@ impl Tables {
         let rules_now: BTreeMap<u32, RuleRow> =
             before.rules.iter().filter(|(_, row)| has_rule(row)).map(copy).collect();
         let rules_now = place(out, &RULES, rules_now, &after.rules, |row| row.key());
-        debug_assert_eq!(rules_now, after.rules);
+        rewrite(out, &MEMBERS, &members_now, &after.members);
+        // A rule is in two places where somebody stopped while it moved.
+        clear(out, &RULES, rules_now.iter().filter(|(at, _)| !after.rules.contains_key(at)));
         let addresses_now = place(out, &ADDRESSES, addresses_now, &after.addresses, |row| row.address());
 
         clear(out, &RETURNS, returns_now.iter().filter(|(at, _)| !after.returns.contains_key(at)));
         clear(out, &ADDRESSES, addresses_now.iter().filter(|(at, _)| !after.addresses.contains_key(at)));
-        for number in before.members.keys().filter(|number| !after.members.contains_key(number)) {
-            out.push(Change::Word { table: Name::Members, place: *number, word: 0, value: 0 });
-            out.push(Change::Forget { member: *number });
-        }
-        config(out, early_config(before.config, after.config), after.config);
+        remove_members(out, before.members.iter().filter(|(number, _)| !after.members.contains_key(number)));
+        config(out, late, after.config);
         clear(out, &LINKS, before.links.iter().filter(|(at, _)| !after.links.contains_key(at)));
         changes
     }
@@ -155,7 +169,7 @@ impl Tables {
             Change::Ring { ring, words } => {
                 self.rings.insert(*ring, words.clone());
             }
-            Change::Forget { .. } => {}
+            Change::Forget { .. } | Change::Sweep { .. } => {}
         }
     }
 
@@ -212,17 +226,40 @@ fn only<R: Copy>(rows: &BTreeMap<u32, R>, of: &BTreeMap<u32, R>) -> BTreeMap<u32
 
 /// The way back is looked at from before the first to after the last rule that needs it.
 fn early_config(before: ConfigRow, after: ConfigRow) -> ConfigRow {
-    let mut early = after;
-    early.0[0] |= before.0[0] & (1 << 24);
+    let mut early = before;
+    early.0[0] = after.0[0] | before.0[0] & (1 << 24);
     early
 }
 
 fn config(out: &mut Changes, before: ConfigRow, after: ConfigRow) {
-    for (word, (old, new)) in before.0.iter().zip(after.0).enumerate() {
-        if *old != new {
-            out.push(Change::Word { table: Name::Config, place: 0, word: word as u32, value: new });
+    let mut push = |word: u32, value: u64| out.push(Change::Word { table: Name::Config, place: 0, word, value });
+    let [sizes, v4, high, low] = after.0;
+    for (word, value) in [(0, sizes), (1, v4)] {
+        if before.0[word] != value {
+            push(word as u32, value);
         }
     }
+    // Half an own IPv6 address is nobody's: there is none while the second half changes.
+    if before.0[3] != low {
+        if before.0[2] != 0 {
+            push(2, 0);
+        }
+        push(3, low);
+        if high != 0 {
+            push(2, high);
+        }
+    } else if before.0[2] != high {
+        push(2, high);
+    }
+}
+
+/// Members that are gone: they stay in a dump until what is remembered of them is forgotten, so that a restart does not give their
+/// numbers away before (FLOW-3).
+fn remove_members<'a>(out: &mut Changes, gone: impl Iterator<Item = (&'a u32, &'a MemberRow)> + Clone) {
+    let publish = |place: u32, value: u64| Change::Word { table: Name::Members, place, word: 0, value };
+    out.extend(gone.clone().map(|(number, row)| publish(*number, MemberRow::closed(row.0[0]))));
+    out.extend(gone.clone().map(|(number, _)| Change::Forget { member: *number }));
+    out.extend(gone.map(|(number, _)| publish(*number, 0)));
 }
 
 fn clear<'a, R: 'a>(out: &mut Changes, kind: &Kind<R>, rows: impl Iterator<Item = (&'a u32, &'a R)>) {

@@ -48,7 +48,7 @@ impl Compiler {
         surroundings: &Surroundings,
         before: &Tables,
     ) -> Result<Tables, Full> {
-        let mut tables = Tables { links: links(surroundings)?, ..Tables::default() };
+        let mut tables = Tables { links: links(surroundings, before)?, ..Tables::default() };
         let numbers = addresses(desired, surroundings, before, &mut tables)?;
         let mut pools = Pools::number(desired, surroundings, before)?;
         let mut slots = self.slots(&pools, health, before);
@@ -61,7 +61,7 @@ impl Compiler {
             let number = numbers.get(&(member.address.into())).copied().unwrap_or_default();
             let hop = surroundings.hops.get(&member.address).copied();
             let row = MemberRow::new(member.address.into(), number, member.pool, member.ring, hop);
-            tables.members.insert(member.number, row);
+            tables.members.insert(member.number, row.found(!member.is_up(health)));
         }
         let plans = self::plans(desired, surroundings, &pools, &numbers, before);
         let rule_places = arrange(&plans.keys().copied().collect(), &rule_places(before), |key| {
@@ -91,7 +91,7 @@ impl Compiler {
         for (ring, members) in pools.by_ring() {
             let key: Vec<(IpAddr, bool)> = members
                 .iter()
-                .map(|member| (member.address, !health.down.contains(&(member.name.to_owned(), member.address))))
+                .map(|member| (member.address, member.is_up(health)))
                 .collect();
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
             let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
@@ -101,7 +101,7 @@ impl Compiler {
                     .and_then(|owner| members.get(usize::from(owner)))
                     .map_or(0, |member| member.number);
                 let old = if was_there { before.slot(ring, slot) } else { Slot::steady(current) };
-                successor(old, current, |member| alive.contains(&member))
+                successor(old, current, &alive)
             });
             rings.insert(ring, ring_words(slots));
         }
@@ -111,10 +111,7 @@ impl Compiler {
             .values()
             .flat_map(|members| {
                 let all_up = members.iter().map(|member| (member.address, true)).collect();
-                let now = members
-                    .iter()
-                    .map(|member| (member.address, !health.down.contains(&(member.name.to_owned(), member.address))))
-                    .collect();
+                let now = members.iter().map(|member| (member.address, member.is_up(health))).collect();
                 [all_up, now]
             })
             .collect();
@@ -123,29 +120,38 @@ impl Compiler {
     }
 }
 
-/// The slot that follows `old` when `current` takes its new flows. `alive`: which members are still in the pool, up or down.
-fn successor(old: Slot, current: u32, alive: impl Fn(u32) -> bool) -> Slot {
-    let alive = |member: u32| member != 0 && alive(member);
-    if old.current() == current {
-        return if old.is_steady() || alive(old.former()) { old } else { Slot::steady(current) };
+/// The slot that follows `old` when `current` takes its new flows. `members`: those that are still in the pool, up or down.
+fn successor(old: Slot, current: u32, members: &BTreeSet<u32>) -> Slot {
+    let other = |member: &u32| *member != current && members.contains(member);
+    if old.current() == current && (old.is_steady() || other(&old.former())) {
+        return old;
     }
-    let stable = old.stable();
-    if stable != current && alive(stable) {
-        return Slot::changing(current, stable);
+    if old.current() != current && other(&old.stable()) {
+        return Slot::changing(current, old.stable());
     }
-    // Nobody has flows under way that are not remembered; some that are may be with the others.
+    if old.is_steady() {
+        return Slot::steady(current);
+    }
+    // Nobody has flows under way that are not remembered. Some that are may be with any other member (DIST-2): of several changes in
+    // a row, a slot knows the last one only.
     [old.current(), old.former()]
-        .into_iter()
-        .find(|other| *other != current && alive(*other))
-        .map_or(Slot::steady(current), |other| Slot::settled(current, other))
+        .iter()
+        .chain(members)
+        .find(|member| other(member))
+        .map_or(Slot::steady(current), |former| Slot::settled(current, *former))
 }
 
 const FULL_RULES: Full =
     Full { table: "rules", limit: MAX_RULES, of: "load-balancing rules", mend: "spread the rules over more balancers" };
 
-fn links(surroundings: &Surroundings) -> Result<BTreeMap<u32, LinkRow>, Full> {
-    let mut links = BTreeMap::new();
-    for (index, mac) in &surroundings.links {
+/// Links keep their places: masqueraded flows know them by these.
+fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, LinkRow>, Full> {
+    let kept = before.links.iter().filter_map(|(place, row)| {
+        Some((*place, LinkRow::new(row.index(), *surroundings.links.get(&row.index())?)))
+    });
+    let mut links: BTreeMap<u32, LinkRow> = kept.collect();
+    let known: BTreeSet<u32> = links.values().map(|row| row.index()).collect();
+    for (index, mac) in surroundings.links.iter().filter(|(index, _)| !known.contains(index)) {
         let place = (0..LINK_TRIES)
             .map(|tries| index.wrapping_add(tries) & (LINK_PLACES - 1))
             .find(|place| !links.contains_key(place))
@@ -228,6 +234,12 @@ struct Numbered<'a> {
     address: IpAddr,
     number: u32,
     ring: u32,
+}
+
+impl Numbered<'_> {
+    fn is_up(&self, health: &Health) -> bool {
+        !health.down.contains(&(self.name.to_owned(), self.address))
+    }
 }
 
 struct Pools<'a> {

@@ -17,6 +17,8 @@ mod settle;
 mod slots;
 mod surroundings;
 mod tables;
+#[cfg(test)]
+mod testing;
 mod trace;
 
 pub use changes::{Change, Changes, Name};

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use plane::row::{
     AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
 };
-use plane::{Bucket, Entry, Tick, Verdict, Word, World, process};
+use plane::{Bucket, Entry, Remembered, Tick, Verdict, Word, World, process};
 
 use crate::changes::Change;
 use crate::surroundings::Sizes;
@@ -79,6 +79,15 @@ impl Memory {
         self.inward.iter().map(|entry| entry.each_ref().map(Word::get))
     }
 
+    fn sweep(&self, now: Tick) {
+        for entry in self.flows.iter().flatten() {
+            let word = entry.get();
+            if word != 0 && Remembered::of(word, now).is_none() {
+                entry.claim(word, 0);
+            }
+        }
+    }
+
     fn forget(&self, member: u32) {
         for entry in self.flows.iter().flatten() {
             if (entry.get() >> 16) as u32 & 0x7fff == member {
@@ -144,8 +153,10 @@ impl Replica {
 
     /// Takes one step towards other tables.
     pub fn apply(&mut self, change: &Change) {
-        if let Change::Forget { member } = change {
-            self.memory.forget(*member);
+        match change {
+            Change::Forget { member } => self.memory.forget(*member),
+            Change::Sweep { now } => self.memory.sweep(Tick(*now)),
+            Change::Word { .. } | Change::Ring { .. } => {}
         }
         self.tables.apply(change);
     }
@@ -236,3 +247,6 @@ impl World for Replica {
         *self.unmatched.borrow_mut().entry(number).or_default() += 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,7 +37,13 @@ impl Settling {
                     if digest != state.digest {
                         self.since.insert(ring, (now, state.digest));
                     } else if now.saturating_sub(since) > clock.tick * (u32::from(state.idle) + 1) {
-                        turn(&mut after, ring, settled_slot, settled_rule);
+                        // First the rules, then the slots: a packet must not meet a change of both half done.
+                        if state.rules_open {
+                            turn(&mut after, ring, |slot| slot, settled_rule);
+                            self.since.insert(ring, (since, State::of(&after, ring).digest));
+                        } else {
+                            turn(&mut after, ring, settled_slot, |row| row);
+                        }
                     }
                 }
                 Phase::Settled if held => {}
@@ -67,6 +73,8 @@ struct State {
     phase: Phase,
     /// The longest idle time of the rules that use the ring, in ticks.
     idle: u16,
+    /// The distribution of a rule is changing.
+    rules_open: bool,
     /// Of what is changing: another change starts the wait anew.
     digest: u64,
 }
@@ -94,7 +102,8 @@ impl State {
         } else {
             Phase::Steady
         };
-        Self { phase, idle, digest }
+        let rules_open = rules().map(|row| row.plan()).any(|plan| plan.former != plan.distribution && !plan.settled);
+        Self { phase, idle, rules_open, digest }
     }
 }
 
@@ -135,3 +144,6 @@ fn with(row: RuleRow, plan: plane::row::Plan) -> RuleRow {
         None => row,
     }
 }
+
+#[cfg(test)]
+mod tests;

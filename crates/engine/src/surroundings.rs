@@ -66,6 +66,8 @@ pub struct Clock {
     pub shift: u8,
     /// A tick's length.
     pub tick: Duration,
+    /// A test's ticks are `2^hurry` times as short as they are taken for, so that minutes pass in seconds.
+    hurry: u8,
 }
 
 impl Default for Clock {
@@ -75,22 +77,23 @@ impl Default for Clock {
 }
 
 impl Clock {
-    /// The tick nearest to a second on a kernel with this many jiffies a second (`CONFIG_HZ`), or finer by `2^finer` for tests.
+    /// The tick nearest to a second on a kernel with this many jiffies a second (`CONFIG_HZ`).
     pub fn of_jiffies(hz: u32) -> Self {
         let hz = hz.max(1);
         let shift = (0..16u8).min_by_key(|shift| (1u32 << shift).abs_diff(hz)).unwrap_or(0);
-        Self { shift, tick: Duration::from_nanos((1_000_000_000u64 << shift) / u64::from(hz)) }
+        Self { shift, tick: Duration::from_nanos((1_000_000_000u64 << shift) / u64::from(hz)), hurry: 0 }
     }
 
-    /// A clock whose ticks are `2^by` times as short: idle times in ticks stay, and take less long. For tests of idle times.
-    pub fn finer(self, by: u8) -> Self {
-        let shift = self.shift.saturating_sub(by);
-        Self { shift, tick: self.tick / (1 << (self.shift - shift)) }
+    /// A clock on which every idle time passes `2^by` times as fast: for tests of idle times.
+    pub fn hurried(self, by: u8) -> Self {
+        let by = by.min(self.shift);
+        Self { shift: self.shift - by, tick: self.tick / (1 << by), hurry: self.hurry + by }
     }
 
-    /// Ticks that are at least this long.
+    /// Ticks that last at least this long, a hurried clock aside.
     pub fn ticks(self, time: Duration) -> u16 {
-        let ticks = time.as_nanos().div_ceil(self.tick.as_nanos().max(1)) + 1;
+        let tick = self.tick.as_nanos().max(1) << self.hurry;
+        let ticks = time.as_nanos().div_ceil(tick) + 1;
         u16::try_from(ticks).unwrap_or(MAX_IDLE_TICKS).min(MAX_IDLE_TICKS)
     }
 }

@@ -54,6 +54,14 @@ impl Tables {
         (0..RING_SLOTS).map(move |slot| self.slot(ring, slot))
     }
 
+    /// Whether no slot and no rule is changing.
+    pub fn is_steady(&self) -> bool {
+        let steady = |word: u64| Slot::of_pair(word, 0).is_steady() && Slot::of_pair(word, 1).is_steady();
+        let plans = || self.rules.values().map(|row| row.plan());
+        self.rings.values().all(|words| words.iter().all(|word| steady(*word)))
+            && plans().all(|plan| plan.former == plan.distribution)
+    }
+
     /// Address rows by their address.
     pub fn address_rows(&self) -> BTreeMap<Address, AddressRow> {
         self.addresses.values().map(|row| (row.address(), *row)).collect()
@@ -201,3 +209,6 @@ pub(crate) fn protocol_name(protocol: u8) -> String {
         other => format!("ip{other}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -179,3 +179,6 @@ impl World for Recorder<'_> {
         taken
     }
 }
+
+#[cfg(test)]
+mod tests;

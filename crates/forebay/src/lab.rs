@@ -206,6 +206,8 @@ pub enum Error {
     Ended { command: String, status: String, said: String },
     #[error("could not enter the namespace {namespace}: {cause}")]
     Enter { namespace: String, cause: io::Error },
+    #[error("could not set up {device}: {cause}")]
+    Interface { device: String, cause: Box<dyn std::error::Error + Send + Sync> },
     #[error("{path}: {cause}")]
     File { path: PathBuf, cause: io::Error },
     #[error("could not {what}: {cause}")]

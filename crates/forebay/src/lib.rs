@@ -1,4 +1,7 @@
 //! The parts of the `forebay` binary that are used from elsewhere too.
 
+pub mod args;
+pub mod command;
 pub mod demo;
 pub mod lab;
+mod show;

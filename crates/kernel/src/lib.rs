@@ -22,6 +22,7 @@ mod error;
 pub mod link;
 mod load;
 mod maps;
+pub mod pass;
 mod pin;
 
 use std::collections::BTreeMap;
@@ -29,7 +30,7 @@ use std::collections::BTreeMap;
 use aya::programs::{TestRun, TestRunOptions};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
 use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, RING_WORDS, ReturnRow, RuleRow};
-use plane::{Reason, Tick};
+use plane::{Reason, Remembered, Tick};
 
 pub use attach::{Attached, Mode};
 pub use error::KernelError;
@@ -128,7 +129,7 @@ impl Kernel {
         let (table, end) = match change {
             Change::Word { table, place, word, .. } => (*table, *place as usize * table.width() + *word as usize + 1),
             Change::Ring { ring, words } => (Name::Slots, *ring as usize * RING_WORDS as usize + words.len()),
-            Change::Forget { .. } => return Ok(()),
+            Change::Forget { .. } | Change::Sweep { .. } => return Ok(()),
         };
         if end > self.table(table)?.len() { Err(KernelError::OutsideTable { table }) } else { Ok(()) }
     }
@@ -145,6 +146,7 @@ impl Kernel {
                 }
             }
             Change::Forget { member } => self.forget(*member),
+            Change::Sweep { now } => self.sweep(Tick(*now)),
         }
         Ok(())
     }
@@ -160,6 +162,16 @@ impl Kernel {
             if self.outward.get(entry) != 0 && (self.outward.get(entry + 6) >> 48) as u32 == member {
                 self.inward.set((self.outward.get(entry + 7) as u32 as usize) * 8, 0);
                 self.outward.set(entry, 0);
+            }
+        }
+    }
+
+    /// Empties the entries of flows that have run out; one that is refreshed at this moment stays.
+    fn sweep(&self, now: Tick) {
+        for at in 0..self.flows.len() {
+            let word = self.flows.get(at);
+            if word != 0 && Remembered::of(word, now).is_none() {
+                self.flows.claim(at, word, 0);
             }
         }
     }

@@ -54,9 +54,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     let lock = place.lock()?;
     place.make()?;
     let taken_over = place.pin("CONFIG").exists();
-    if taken_over {
-        same_sizes(place, options.sizes)?;
-    }
+    same_sizes(place, options.sizes)?;
     let pins: Vec<(&str, std::path::PathBuf)> =
         TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS).map(|name| (name, place.pin(name))).collect();
     let mut loader = EbpfLoader::new();
@@ -179,8 +177,9 @@ fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(place.pin(name)).map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
 }
 
+/// What is pinned is used again, so it must be of the same size. A process that was killed while it loaded left only some of it.
 fn same_sizes(place: &Place, sizes: Sizes) -> Result<(), KernelError> {
-    for (map, wanted) in rows(sizes) {
+    for (map, wanted) in rows(sizes).into_iter().filter(|(map, _)| place.pin(map).exists()) {
         let info = pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
         let found = info.max_entries();
         if found != wanted {

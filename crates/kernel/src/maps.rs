@@ -55,6 +55,14 @@ impl Words {
         }
     }
 
+    /// Writes a word if it is still `old`.
+    pub(crate) fn claim(&self, at: usize, old: u64, value: u64) {
+        if let Some(word) = self.word(at) {
+            // Whoever was faster knows better.
+            let _ = word.compare_exchange(old, value, Ordering::Relaxed, Ordering::Relaxed);
+        }
+    }
+
     fn word(&self, at: usize) -> Option<&AtomicU64> {
         if at >= self.words {
             return None;

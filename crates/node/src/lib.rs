@@ -1,1 +1,19 @@
-//! .
+//! What runs on each balancer host.
+//!
+//! [`serve`] is one loop: it waits for a changed document, a changed neighbour or route, or a second that passed, then makes the
+//! tables that are wanted and takes the way there. Deciding is `engine`'s, doing is `kernel`'s; here are the sockets and the clock.
+//! [`inspect`] shows a data path to people, whether or not anybody serves it.
+
+#![warn(missing_docs)]
+
+mod documents;
+pub mod inspect;
+mod legend;
+pub mod probe_frame;
+pub mod reach;
+mod serve;
+mod settings;
+
+pub use kernel::{Place, detach, instances, link, pass};
+pub use serve::{Report, ServeError, serve};
+pub use settings::{Limits, Settings, SettingsError};

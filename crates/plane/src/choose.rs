@@ -26,26 +26,36 @@ pub(crate) fn choose<W: World>(
         return somebody(slot.current(), start);
     }
     let memory = memory::find(world, flow.identity(), now);
-    if let Some(remembered) = memory.remembered
-        && reachable(world, remembered.member()).is_ok()
-    {
-        memory.refresh(world, remembered, !start, plan.idle, now);
-        return Ok((remembered.member(), false));
+    if let Some(remembered) = memory.remembered {
+        match reachable(world, remembered.member()) {
+            // FLOW-1: a session without connection leaves a member that is down, and so does a connection that starts again.
+            Ok(member) if member.is_down() && (start || plan.remembers) => {}
+            Ok(_) => {
+                memory.refresh(world, remembered, !start, plan.idle, now);
+                return Ok((remembered.member(), false));
+            }
+            // The member is still there in a moment: its flows must not be given to another one meanwhile.
+            Err(Drop::Changing) => return Err(Drop::Changing),
+            Err(_) => {}
+        }
     }
-    if start || plan.remembers {
+    let settled = settled(slot, plan);
+    // A connection that nobody can remember must start where its later packets will be led.
+    let forgettable = !plan.remembers && !settled && memory.is_full();
+    if (start || plan.remembers) && !forgettable {
         let chosen = somebody(slot.current(), true)?;
         // What a slot chose that is not changing is found again without memory, unless the memory holds something else, or the
         // flow's packets do not show where it starts.
-        if plan.remembers || !settled(slot, plan) || memory.remembered.is_some() {
+        if plan.remembers || !settled || memory.remembered.is_some() {
             memory.remember(world, chosen.0, Why { pinned: start, confirmed: false }, plan.idle, now);
         }
         return Ok(chosen);
     }
-    if settled(slot, plan) {
+    if settled {
         return somebody(slot.current(), false);
     }
     let by = if plan.settled { plan.distribution } else { plan.former };
-    let chosen = somebody(find_slot(world, flow, plan, by)?.stable(), false)?;
+    let chosen = somebody(find_slot(world, flow, plan, by)?.stable(), start)?;
     memory.remember(world, chosen.0, Why { pinned: true, confirmed: true }, plan.idle, now);
     Ok(chosen)
 }

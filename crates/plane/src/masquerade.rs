@@ -49,7 +49,7 @@ pub(crate) fn out<F: Frame, W: World>(
     let until = now.0.wrapping_add(idle as u32);
 
     let known = match found.place {
-        Some(place) if found.known => known(world, place, plan, client, link, until),
+        Some(place) if found.known => known(world, place, plan, start, client, link, until)?,
         _ => None,
     };
     let (number, member, port, started) = match known {
@@ -89,11 +89,14 @@ fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundO
         return FoundOutward { place: None, known: false };
     }
     let place = first_place(world, tag) | way & (OUTWARD_WAYS - 1);
-    let known = match world.outward(place) {
-        Some(entry) if way < VACANT => same_sides::<W>(entry, flow),
-        _ => false,
-    };
-    FoundOutward { place: Some(place), known }
+    if way >= VACANT {
+        return FoundOutward { place: Some(place), known: false };
+    }
+    // Where only the tags are equal, the place is another flow's.
+    match world.outward(place) {
+        Some(entry) if same_sides::<W>(entry, flow) => FoundOutward { place: Some(place), known: true },
+        _ => FoundOutward { place: None, known: false },
+    }
 }
 
 /// The first of the places in which a flow with this tag may be kept by its client's side.
@@ -122,30 +125,40 @@ fn ports(flow: &Flow) -> u64 {
     (flow.source_port as u64) << 16 | flow.destination_port as u64
 }
 
-/// A flow that is kept: refreshed once a tick, together with its other side. `None` where its member is gone, or the member's
-/// side went to another flow.
+/// A flow that is kept: refreshed once a tick, together with its other side. `None` where its member is gone or may take no new
+/// flows (FLOW-1) and this is one, or the member's side went to another flow.
+#[allow(clippy::too_many_arguments, reason = "one call site; a struct would live on the 512 bytes of stack")]
 #[inline(always)]
 fn known<W: World>(
     world: &W,
     place: u32,
     plan: Plan,
+    start: bool,
     client: Mac,
     link: LinkRow,
     until: u32,
-) -> Option<(u32, MemberRow, u16)> {
-    let entry = world.outward(place)?;
+) -> Result<Option<(u32, MemberRow, u16)>, Drop> {
+    let Some(entry) = world.outward(place) else { return Ok(None) };
     let word = read::<W>(entry, 6);
     let (number, port) = ((word >> 48) as u32, (word >> 32) as u16);
-    let member = reachable(world, number).ok()?;
+    let member = match reachable(world, number) {
+        Ok(member) => member,
+        // The member is still there in a moment.
+        Err(Drop::Changing) => return Err(Drop::Changing),
+        Err(_) => return Ok(None),
+    };
+    let protocol = read::<W>(entry, 5) as u8;
+    if member.is_down() && (start || protocol != protocol::TCP) {
+        return Ok(None);
+    }
     if word as u32 != until {
-        let other = world.inward(read::<W>(entry, 7) as u32)?;
-        let protocol = read::<W>(entry, 5) as u8;
+        let Some(other) = world.inward(read::<W>(entry, 7) as u32) else { return Ok(None) };
         if read::<W>(other, 0) != inward_key(member.number(), plan.backend_port, port, protocol) | LIVE
             || read::<W>(other, 5) >> 32 != read::<W>(entry, 5) >> 32
             || read::<W>(other, 1) != read::<W>(entry, 1)
             || read::<W>(other, 2) != read::<W>(entry, 2)
         {
-            return None;
+            return Ok(None);
         }
         // A SYN that is sent again must not shorten what is kept.
         if (until.wrapping_sub(word as u32) as i32) > 0 {
@@ -155,7 +168,7 @@ fn known<W: World>(
         write::<W>(other, 6, client.bits() << 16 | plan.idle as u64);
         write::<W>(other, 7, read::<W>(other, 7) & !0xffff | link_place(world, link) as u64);
     }
-    Some((number, member, port))
+    Ok(Some((number, member, port)))
 }
 
 /// Where a new flow is kept, and what the answer's way is.
@@ -231,6 +244,9 @@ pub(crate) fn back<F: Frame, W: World>(
     addressed_to(frame, world)?;
     let (route, way) = (read::<W>(entry, 6), read::<W>(entry, 7));
     let link = world.link(way as u32 & 0xffff).ok_or(Drop::UnknownLink)?;
+    if link.index() == 0 {
+        return Err(Drop::UnknownLink.into());
+    }
     let until = now.0.wrapping_add(route as u16 as u32);
     if kept as u32 != until && flow.protocol != protocol::TCP {
         // TCP is kept alive by the client's acknowledgements; datagrams may flow one way only.

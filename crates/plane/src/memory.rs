@@ -99,6 +99,12 @@ pub(crate) fn bucket_place<W: World>(world: &W, identity: u64) -> u32 {
 }
 
 impl Found {
+    /// Whether the flow is not remembered, and cannot be.
+    #[inline(always)]
+    pub(crate) fn is_full(&self) -> bool {
+        self.way >= BUCKET_WAYS
+    }
+
     /// Remembers the flow for another idle time. Within a tick the entry is not written again.
     #[inline(always)]
     pub(crate) fn refresh<W: World>(&self, world: &W, old: Remembered, confirm: bool, idle: u16, now: Tick) {

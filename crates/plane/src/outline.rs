@@ -59,10 +59,12 @@ pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
     while way < OUTWARD_WAYS {
         if let Some(entry) = world.outward(first | way) {
             let state = read::<W>(entry, 0);
+            let free = state == 0 || state & LIVE != 0 && expired(read::<W>(entry, 6) as u32, Tick(now));
             if state == tag | LIVE {
-                return way;
+                // FLOW-5: one that ran out begins anew, in its own place.
+                return if free { VACANT | way } else { way };
             }
-            if state == 0 || state & LIVE != 0 && expired(read::<W>(entry, 6) as u32, Tick(now)) {
+            if free {
                 found = VACANT | way;
             }
         }

@@ -65,6 +65,10 @@ pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
     if first >> 4 != 6 || payload + (ETHERNET + IPV6_HEADER) as u32 > frame.len() {
         return None;
     }
+    // IPv4 addresses in mapped form stand for IPv4 in the tables; on a wire they mean nothing (RFC 4291).
+    if source.is_v4() || destination.is_v4() {
+        return None;
+    }
     Some(Packet {
         source,
         destination,

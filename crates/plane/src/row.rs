@@ -171,7 +171,8 @@ pub mod protocol {
     pub const UDP: u8 = 17;
 }
 
-/// What holds for the whole balancer. Each word stands for itself.
+/// What holds for the whole balancer. Each word stands for itself, but the own IPv6 address takes two: while the first of them is
+/// zero there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct ConfigRow(pub [u64; 4]);
@@ -223,12 +224,12 @@ impl ConfigRow {
         self.0[0] >> 24 & 1 != 0
     }
 
-    /// The balancer's own address of the family of `like`.
+    /// The balancer's own address of this family.
     #[inline(always)]
     pub const fn own(self, v4: bool) -> Option<Address> {
         if v4 {
             if self.0[1] != 0 { Some(Address { high: 0, low: self.0[1] }) } else { None }
-        } else if self.0[2] | self.0[3] != 0 {
+        } else if self.0[2] != 0 {
             Some(Address { high: self.0[2], low: self.0[3] })
         } else {
             None
@@ -623,6 +624,7 @@ const ADJACENT: u64 = 1 << 50;
 const RESOLVED: u64 = 1 << 51;
 const MEMBER_LIVE: u64 = 1 << 48;
 const MEMBER_BUSY: u64 = 1 << 49;
+const DOWN: u64 = 1 << 52;
 
 impl MemberRow {
     /// The member with this address, whose address has this number; `hop` is `None` until it is resolved. `pool` is the identity
@@ -648,6 +650,12 @@ impl MemberRow {
         ])
     }
 
+    /// The same member, found down or up: flows without connection leave one that is down (FLOW-1).
+    pub const fn found(self, down: bool) -> Self {
+        let [publish, a, b, c, d, e, f, g] = self.0;
+        Self([publish & !DOWN | if down { DOWN } else { 0 }, a, b, c, d, e, f, g])
+    }
+
     /// The word that closes a row with this publishing word while it is rewritten.
     pub const fn closed(word: u64) -> u64 {
         word | MEMBER_BUSY
@@ -663,6 +671,12 @@ impl MemberRow {
     #[inline(always)]
     pub const fn is_busy(self) -> bool {
         self.0[0] & MEMBER_BUSY != 0
+    }
+
+    /// Whether it is found down. New flows are kept away from it by the slots.
+    #[inline(always)]
+    pub const fn is_down(self) -> bool {
+        self.0[0] & DOWN != 0
     }
 
     /// Its own address.

@@ -1,1 +1,274 @@
-//! .
+//! Every prefix of the changes is safe, and whoever stops after one goes on from there.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use plane::{Tick, Verdict};
+
+use super::{Change, Name};
+use crate::testing::{ACK, Chance, Dice, LINK, Lab, Packet, SYN, Wish, ip, packets, pool, rule, tcp};
+use crate::{Compiler, Memory, Replica, Tables};
+
+#[test]
+fn every_prefix_of_the_changes_sends_packets_where_the_old_or_the_new_tables_would() {
+    let mut figures = Figures::default();
+    for seed in 0..14 {
+        let mut dice = Dice(seed);
+        let mut compiler = Compiler::default();
+        let first = Chance::new(&mut dice);
+        // Some history, so that there are slots and rules that are changing already.
+        let second = first.changed(&mut dice, 3);
+        let third = second.changed(&mut dice, 1 + seed as usize % 5);
+        let tables = first.compile(&mut compiler, &Tables::default());
+        let before = second.compile(&mut compiler, &tables);
+        let after = third.compile(&mut compiler, &before);
+        let frames = Frames::new(&mut dice, [&second.wish, &third.wish], &before, &second);
+        check(&format!("seed {seed}"), &mut dice, &frames, &before, &after, &mut figures);
+        let empty = Tables::default();
+        check(&format!("seed {seed} from nothing"), &mut dice, &frames, &empty, &before, &mut figures);
+        check(&format!("seed {seed} to nothing"), &mut dice, &frames, &after, &empty, &mut figures);
+    }
+    println!("{figures:?}");
+    assert!(figures.moved > 100, "the changes must matter to many frames: {figures:?}");
+}
+
+#[test]
+fn settling_is_safe_at_every_prefix() {
+    let mut figures = Figures::default();
+    for seed in 100..104 {
+        let mut dice = Dice(seed);
+        let mut compiler = Compiler::default();
+        let first = Chance::new(&mut dice);
+        let second = first.changed(&mut dice, 6);
+        let mut tables = first.compile(&mut compiler, &Tables::default());
+        tables = second.compile(&mut compiler, &tables);
+        let frames = Frames::new(&mut dice, [&first.wish, &second.wish], &tables, &second);
+        let clock = second.surroundings.clock;
+        let mut settling = crate::Settling::default();
+        for step in 0..4 {
+            let pinned = BTreeSet::new();
+            let after = settling.step(&tables, &pinned, clock, clock.tick * (step * 7_000));
+            check(&format!("seed {seed} step {step}"), &mut dice, &frames, &tables, &after, &mut figures);
+            tables = after;
+        }
+        assert!(tables.is_steady());
+    }
+}
+
+#[test]
+fn whoever_stops_after_a_prefix_goes_on_from_there() {
+    // FLOW-7, DIST-7
+    for seed in 200..212 {
+        let mut dice = Dice(seed);
+        let mut compiler = Compiler::default();
+        let first = Chance::new(&mut dice);
+        let second = first.changed(&mut dice, 4);
+        let before = first.compile(&mut compiler, &Tables::default());
+        let after = second.compile(&mut compiler, &before);
+        let changes = before.changes_to(&after);
+        let others: Vec<usize> = (0..changes.len()).filter(|at| !is_slot(&changes[*at])).collect();
+        let mut stops: Vec<usize> = (0..14).map(|_| dice.pick(&others)).collect();
+        stops.push(dice.below(changes.len()));
+        for stop in stops {
+            let stopped = after_prefix(&before, &changes, stop);
+            for ring in stopped.rings_in_use() {
+                assert!(stopped.rings.contains_key(&ring), "seed {seed}: ring {ring} is named and not there");
+            }
+            let mut restarted = Compiler::default();
+            let wanted = second.compile(&mut restarted, &stopped);
+            let changes = stopped.changes_to(&wanted);
+            assert_eq!(after_prefix(&stopped, &changes, changes.len()), wanted, "seed {seed} stopped at {stop}");
+            assert_eq!(second.compile(&mut restarted, &wanted), wanted, "seed {seed} stopped at {stop}");
+            assert_eq!(owners(&wanted), owners(&after), "seed {seed} stopped at {stop}");
+            assert_distinct(&wanted);
+        }
+    }
+}
+
+#[test]
+fn a_number_is_not_given_away_before_everything_is_forgotten_about_it() {
+    // FLOW-3, FLOW-7: also when the process is killed in between.
+    let wish = Wish::new(&[pool("web", true, &["10.0.0.4", "10.0.0.5"])], &[rule("10.0.1.1", 80, "web", 8080)]);
+    let mut lab = Lab::new(wish);
+    let before = lab.replica.tables().clone();
+    lab.wish.pools[0].members[0] = ip("10.0.0.6");
+    let after = lab.compile().unwrap();
+    assert!(before.members.keys().all(|number| {
+        after.members.get(number).is_none_or(|row| row.address() == before.members[number].address())
+    }));
+    let changes = before.changes_to(&after);
+    let forgotten = changes.iter().position(|change| matches!(change, Change::Forget { .. })).unwrap();
+    let Change::Forget { member } = changes[forgotten] else { unreachable!() };
+    for stop in 0..=changes.len() {
+        let stopped = after_prefix(&before, &changes, stop);
+        assert_eq!(stopped.members.contains_key(&member), stop <= forgotten + 1, "after {stop} changes");
+    }
+}
+
+#[test]
+fn nothing_changes_where_nothing_differs() {
+    let mut dice = Dice(7);
+    let tables = Chance::new(&mut dice).compile(&mut Compiler::default(), &Tables::default());
+    assert_eq!(tables.changes_to(&tables), []);
+}
+
+#[test]
+fn half_an_own_address_is_never_used() {
+    let wish = Wish::new(&[pool("web", false, &["fd00::4"])], &[rule("fd00:1::1", 80, "web", 8080)]);
+    let mut lab = Lab::new(wish);
+    let before = lab.replica.tables().clone();
+    lab.surroundings.own_v6 = "fd01::3".parse().ok();
+    let after = lab.compile().unwrap();
+    let changes = before.changes_to(&after);
+    let mut seen = BTreeSet::new();
+    for stop in 0..=changes.len() {
+        seen.insert(after_prefix(&before, &changes, stop).config.own(false).map(|own| own.to_string()));
+    }
+    assert_eq!(seen, BTreeSet::from([None, Some("fd00::2".into()), Some("fd01::3".into())]));
+}
+
+#[test]
+fn a_frontend_is_answered_for_only_when_its_rules_are_there() {
+    let wish = Wish::new(&[pool("web", true, &["10.0.0.4"])], &[rule("10.0.1.1", 80, "web", 8080)]);
+    let mut lab = Lab::new(wish);
+    let before = lab.replica.tables().clone();
+    lab.wish.rules.push(rule("10.0.1.2", 80, "web", 8081));
+    let after = lab.compile().unwrap();
+    let mut replica = Replica::new(before.clone(), Memory::new(lab.surroundings.sizes));
+    let packet = tcp(("192.0.2.1", 5_000), ("10.0.1.2", 80), SYN);
+    for change in before.changes_to(&after) {
+        let verdict = replica.run(&mut packet.frame(), LINK, Tick(1));
+        assert!(matches!(verdict, Verdict::Pass(_) | Verdict::Send(..)), "{verdict:?} before {change:?}");
+        replica.apply(&change);
+    }
+    assert!(matches!(replica.run(&mut packet.frame(), LINK, Tick(1)), Verdict::Send(..)));
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    changes: usize,
+    prefixes: usize,
+    outcomes: usize,
+    moved: usize,
+    dropped: usize,
+}
+
+/// Frames, and a memory in which some of their flows are.
+struct Frames {
+    packets: Vec<Packet>,
+    flows: Vec<[u64; 8]>,
+    outward: Vec<[u64; 8]>,
+    inward: Vec<[u64; 8]>,
+}
+
+const NOW: Tick = Tick(5_000);
+
+impl Frames {
+    fn new(dice: &mut Dice, wishes: [&Wish; 2], tables: &Tables, chance: &Chance) -> Self {
+        let mut packets = packets(dice, &wishes);
+        let replica = Replica::new(tables.clone(), Memory::new(chance.surroundings.sizes));
+        for packet in packets.iter().filter(|_| dice.one_in(3)) {
+            let _ = replica.run(&mut packet.frame(), LINK, NOW);
+        }
+        let memory = replica.memory();
+        let outward: Vec<_> = memory.outward_words().collect();
+        let own = |v4: bool| tables.config.own(v4).map(IpAddr::from);
+        for kept in outward.iter().filter_map(|words| plane::masqueraded(*words, NOW)) {
+            let Some(member) = tables.members.get(&kept.member) else { continue };
+            let Some(own) = own(member.address().is_v4()) else { continue };
+            for port in [80, 443, 8_000, 8_001, 8_002, 8_003] {
+                let packet =
+                    Packet { from: (member.address().into(), port), to: (own, kept.port), flags: Some(ACK) };
+                let flags = (kept.flow.protocol == 6).then_some(ACK);
+                packets.push(Packet { flags, ..packet });
+            }
+        }
+        Self {
+            packets,
+            flows: memory.flow_words().collect::<Vec<_>>().chunks(8).map(|words| words.try_into().unwrap()).collect(),
+            inward: memory.inward_words().collect(),
+            outward,
+        }
+    }
+
+    /// What becomes of each, with nothing that one does to the memory seen by another.
+    fn outcomes(&self, tables: &Tables) -> Vec<(Verdict, Vec<u8>)> {
+        let outcome = |packet: &Packet| {
+            let memory = Memory::of(self.flows.clone(), self.outward.clone(), self.inward.clone());
+            let mut frame = packet.frame();
+            let verdict = Replica::new(tables.clone(), memory).run(&mut frame, LINK, NOW);
+            (verdict, frame)
+        };
+        self.packets.iter().map(outcome).collect()
+    }
+}
+
+fn check(
+    what: &str,
+    dice: &mut Dice,
+    frames: &Frames,
+    before: &Tables,
+    after: &Tables,
+    figures: &mut Figures,
+) {
+    let changes = before.changes_to(after);
+    let (old, new) = (frames.outcomes(before), frames.outcomes(after));
+    figures.changes += changes.len();
+    figures.moved += old.iter().zip(&new).filter(|(old, new)| old != new).count();
+    let slots = changes.iter().filter(|change| is_slot(change)).count();
+    let mut tables = before.clone();
+    for (at, change) in changes.iter().enumerate() {
+        tables.apply(change);
+        if is_slot(change) && !dice.one_in(slots / 4 + 1) {
+            continue;
+        }
+        figures.prefixes += 1;
+        for (number, outcome) in frames.outcomes(&tables).into_iter().enumerate() {
+            figures.outcomes += 1;
+            if matches!(outcome.0, Verdict::Drop(_)) {
+                figures.dropped += 1;
+                continue;
+            }
+            let (old, new) = (&old[number], &new[number]);
+            assert!(
+                outcome == *old || outcome == *new,
+                "{what}, after change {at} of {} ({change:?}): {:?} became\n{outcome:02x?}, not\n{old:02x?} or\n{new:02x?}\n\
+                 before\n{before}after\n{after}",
+                changes.len(),
+                frames.packets[number],
+            );
+        }
+    }
+    assert_eq!(tables.tidied(), *after, "{what}");
+}
+
+fn is_slot(change: &Change) -> bool {
+    matches!(change, Change::Word { table: Name::Slots, .. })
+}
+
+/// What a dump shows after so many of the changes.
+fn after_prefix(before: &Tables, changes: &[Change], number: usize) -> Tables {
+    let mut tables = before.clone();
+    changes[..number].iter().for_each(|change| tables.apply(change));
+    tables.tidied()
+}
+
+/// Who takes new flows of each rule, by slot.
+fn owners(tables: &Tables) -> Vec<(IpAddr, u8, u16, Vec<Option<IpAddr>>)> {
+    let owner = |number: u32| tables.members.get(&number).map(|row| row.address().into());
+    tables
+        .rule_rows()
+        .into_iter()
+        .map(|((address, protocol, port), row)| {
+            let slots = tables.slots(u32::from(row.plan().ring));
+            (address, protocol, port, slots.map(|slot| owner(slot.current())).collect())
+        })
+        .collect()
+}
+
+fn assert_distinct(tables: &Tables) {
+    let numbers: BTreeSet<u32> = tables.addresses.values().map(|row| row.number()).collect();
+    assert_eq!(numbers.len(), tables.addresses.len(), "two addresses share a number\n{tables}");
+    let keys: BTreeSet<_> = tables.rules.values().map(|row| row.key()).collect();
+    assert_eq!(keys.len(), tables.rules.len(), "a rule is in two places\n{tables}");
+}

@@ -91,9 +91,9 @@ impl Host {
                 format!("link set {port} master {BRIDGE}"),
             ],
         )?;
-        offloads(self, device, false)?;
-        // XDP_TX on a veth needs NAPI on its peer, and GRO switches that on.
-        offloads(bridge, &port, true)?;
+        whole_frames(self, device)?;
+        whole_frames(bridge, &port)?;
+        wake(bridge, &port)?;
         ip(&["-n", &bridge.namespace, "link", "set", &port, "up"])?;
         let mut lines: Vec<String> = addresses
             .iter()
@@ -255,10 +255,23 @@ impl Segment {
     }
 }
 
-/// Frames leave with complete checksums; received ones are merged where asked for.
-fn offloads(host: &Host, device: &str, receive: bool) -> Result<(), Error> {
-    let gro = if receive { "on" } else { "off" };
-    host.must(&["ethtool", "-K", device, "tx", "off", "gro", gro]).map(drop)
+/// Frames that are made here carry their checksums, as they would on a wire, and arrive one by one.
+fn whole_frames(host: &Host, device: &str) -> Result<(), Error> {
+    let set = || {
+        node::link::set_checksum_offload(device, false)?;
+        node::link::set_gro(device, false)
+    };
+    host.within(set)?.map_err(|cause| Error::Interface { device: device.to_owned(), cause: Box::new(cause) })
+}
+
+/// Makes a port take up what an XDP program transmits on the other end of its cable, as long as this process lives.
+fn wake(bridge: &Host, port: &str) -> Result<(), Error> {
+    let passing = bridge
+        .within(|| node::pass::Passing::on(port))?
+        .map_err(|cause| Error::Interface { device: port.to_owned(), cause: Box::new(cause) })?;
+    // The port goes with its namespace, and the program with the port.
+    std::mem::forget(passing);
+    Ok(())
 }
 
 fn nodad(address: &str) -> &'static str {

@@ -16,7 +16,7 @@ const CAP_BPF: u32 = 39;
 /// One thing that may be needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// Namespaces can be made: the privileges, `ip` and `ethtool`.
+    /// Namespaces can be made: the privileges and `ip`.
     Namespaces,
     /// BPF programs can be loaded.
     Bpf,
@@ -57,7 +57,6 @@ impl Need {
             Self::Namespaces => vec![
                 privileges(),
                 command("ip", "-V", "iproute2"),
-                command("ethtool", "--version", "ethtool"),
             ],
             Self::Bpf => vec![bpf()],
             Self::Tcpdump => vec![command("tcpdump", "--version", "tcpdump")],

@@ -8,10 +8,6 @@ use core::ptr;
 
 use aya_ebpf::{bindings::xdp_md, helpers::bpf_xdp_adjust_head};
 
-/// Any number, at any address.
-#[repr(C, packed)]
-struct Piece<T>(T);
-
 /// Bytes that lie behind each other, in a map or in the frame.
 #[derive(Clone, Copy)]
 pub struct Bytes(*mut u8);
@@ -35,24 +31,61 @@ impl Bytes {
         Self(words.cast_mut().cast())
     }
 
-    /// A piece at offset `at`.
+    /// Eight bytes at offset `AT` become those of `from`, with the bits of `change` turned over. They are stored at once.
     ///
     /// # Safety
-    /// It lies within the bytes.
+    /// They lie within both.
     #[inline(always)]
-    pub unsafe fn load<T>(self, at: usize) -> T {
-        // SAFETY: the caller knows that the piece is there; it may lie at any address.
-        unsafe { ptr::read_volatile(self.0.add(at).cast::<Piece<T>>()).0 }
+    pub unsafe fn copy_8<const AT: usize>(self, from: Self, change: u64) {
+        // SAFETY: the caller knows that the bytes are there; the instruction stores eight of them.
+        unsafe {
+            let piece = ptr::read_unaligned(from.0.add(AT).cast::<u64>()) ^ change;
+            asm!(
+                "*(u64 *)({to} + {at}) = {piece}",
+                to = in(reg) self.0,
+                at = const AT,
+                piece = in(reg) piece,
+                options(nostack),
+            );
+        }
     }
 
-    /// Another piece at offset `at`, stored at once.
+    /// The same with four bytes.
     ///
     /// # Safety
-    /// It lies within the bytes.
+    /// They lie within both.
     #[inline(always)]
-    pub unsafe fn store<T>(self, at: usize, piece: T) {
-        // SAFETY: the caller knows that the piece is there; it may lie at any address.
-        unsafe { ptr::write_volatile(self.0.add(at).cast::<Piece<T>>(), Piece(piece)) }
+    pub unsafe fn copy_4<const AT: usize>(self, from: Self, change: u32) {
+        // SAFETY: the caller knows that the bytes are there; the instruction stores four of them.
+        unsafe {
+            let piece = u64::from(ptr::read_unaligned(from.0.add(AT).cast::<u32>()) ^ change);
+            asm!(
+                "*(u32 *)({to} + {at}) = {piece}",
+                to = in(reg) self.0,
+                at = const AT,
+                piece = in(reg) piece,
+                options(nostack),
+            );
+        }
+    }
+
+    /// The same with two bytes, which never change.
+    ///
+    /// # Safety
+    /// They lie within both.
+    #[inline(always)]
+    pub unsafe fn copy_2<const AT: usize>(self, from: Self) {
+        // SAFETY: the caller knows that the bytes are there; the instruction stores two of them.
+        unsafe {
+            let piece = u64::from(ptr::read_unaligned(from.0.add(AT).cast::<u16>()));
+            asm!(
+                "*(u16 *)({to} + {at}) = {piece}",
+                to = in(reg) self.0,
+                at = const AT,
+                piece = in(reg) piece,
+                options(nostack),
+            );
+        }
     }
 }
 

@@ -60,7 +60,8 @@ fn restore(context: *mut xdp_md) -> Option<()> {
     let template = Bytes::of_words(unsafe { stream.add(3) });
     if length == V4 as u64 {
         let frame = Bytes::of_frame::<V4>(context)?;
-        let (address, port) = if destination == 0 { (address << 16, port) } else { (address << 48, port << 16) };
+        let (address, port) =
+            if destination == 0 { (address << 16, port) } else { (address << 48, port << 16) };
         v4(frame, template, address, port);
     } else {
         let frame = Bytes::of_frame::<V6>(context)?;
@@ -75,21 +76,21 @@ fn restore(context: *mut xdp_md) -> Option<()> {
 fn v4(frame: Bytes, template: Bytes, address: u64, ports: u32) {
     // SAFETY: `Bytes::of_frame` found at least as many bytes as the last piece needs, and the template has more.
     unsafe {
-        copy::<u64>(frame, template, 0, 0);
-        copy::<u32>(frame, template, 8, 0);
-        copy::<u16>(frame, template, 12, 0);
-        copy::<u32>(frame, template, 14, 0);
-        copy::<u16>(frame, template, 18, 0);
-        copy::<u32>(frame, template, 20, 0);
-        copy::<u16>(frame, template, 24, 0);
-        copy::<u64>(frame, template, 26, address);
-        copy::<u32>(frame, template, 34, ports);
-        copy::<u32>(frame, template, 38, 0);
-        copy::<u32>(frame, template, 42, 0);
-        copy::<u32>(frame, template, 46, 0);
-        copy::<u16>(frame, template, 50, 0);
-        copy::<u32>(frame, template, 52, 0);
-        copy::<u64>(frame, template, 56, 0);
+        frame.copy_8::<0>(template, 0);
+        frame.copy_4::<8>(template, 0);
+        frame.copy_2::<12>(template);
+        frame.copy_4::<14>(template, 0);
+        frame.copy_2::<18>(template);
+        frame.copy_4::<20>(template, 0);
+        frame.copy_2::<24>(template);
+        frame.copy_8::<26>(template, address);
+        frame.copy_4::<34>(template, ports);
+        frame.copy_4::<38>(template, 0);
+        frame.copy_4::<42>(template, 0);
+        frame.copy_4::<46>(template, 0);
+        frame.copy_2::<50>(template);
+        frame.copy_4::<52>(template, 0);
+        frame.copy_8::<56>(template, 0);
     }
 }
 
@@ -98,35 +99,20 @@ fn v4(frame: Bytes, template: Bytes, address: u64, ports: u32) {
 fn v6(frame: Bytes, template: Bytes, source: u64, destination: u64, ports: u32) {
     // SAFETY: `Bytes::of_frame` found at least as many bytes as the last piece needs, and so has the template.
     unsafe {
-        copy::<u64>(frame, template, 0, 0);
-        copy::<u32>(frame, template, 8, 0);
-        copy::<u16>(frame, template, 12, 0);
-        copy::<u32>(frame, template, 14, 0);
-        copy::<u32>(frame, template, 18, 0);
-        copy::<u64>(frame, template, 22, 0);
-        copy::<u64>(frame, template, 30, source);
-        copy::<u64>(frame, template, 38, 0);
-        copy::<u64>(frame, template, 46, destination);
-        copy::<u32>(frame, template, 54, ports);
-        copy::<u32>(frame, template, 58, 0);
-        copy::<u32>(frame, template, 62, 0);
-        copy::<u32>(frame, template, 66, 0);
-        copy::<u16>(frame, template, 70, 0);
-        copy::<u64>(frame, template, 72, 0);
+        frame.copy_8::<0>(template, 0);
+        frame.copy_4::<8>(template, 0);
+        frame.copy_2::<12>(template);
+        frame.copy_4::<14>(template, 0);
+        frame.copy_4::<18>(template, 0);
+        frame.copy_8::<22>(template, 0);
+        frame.copy_8::<30>(template, source);
+        frame.copy_8::<38>(template, 0);
+        frame.copy_8::<46>(template, destination);
+        frame.copy_4::<54>(template, ports);
+        frame.copy_4::<58>(template, 0);
+        frame.copy_4::<62>(template, 0);
+        frame.copy_4::<66>(template, 0);
+        frame.copy_2::<70>(template);
+        frame.copy_8::<72>(template, 0);
     }
 }
-
-/// A piece of the template, with the bits of `change` turned over.
-///
-/// # Safety
-/// It lies within both.
-#[inline(always)]
-unsafe fn copy<T: Number>(frame: Bytes, template: Bytes, at: usize, change: T) {
-    // SAFETY: the caller knows that the piece is there.
-    unsafe { frame.store(at, template.load::<T>(at) ^ change) };
-}
-
-trait Number: core::ops::BitXor<Output = Self> {}
-impl Number for u16 {}
-impl Number for u32 {}
-impl Number for u64 {}

@@ -1,0 +1,113 @@
+//! The command line, as it was typed.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Azure Load Balancer for machines you own.
+#[derive(Debug, Parser)]
+#[command(name = "forebay", version, propagate_version = true, max_term_width = 100)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What `forebay` can do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Load the data path, forward, and follow the documents.
+    ///
+    /// Stopping it, or killing it, leaves the data path forwarding; starting it again takes over. `forebay detach` removes it.
+    Serve {
+        /// The settings.
+        #[arg(long, value_name = "FILE", default_value = "forebay.toml")]
+        config: PathBuf,
+    },
+    /// Say everything that is wrong with documents. Exit code 1 if anything is.
+    Check {
+        /// Files, or folders of `*.json`; they are checked together.
+        #[arg(required = true, value_name = "PATH")]
+        paths: Vec<PathBuf>,
+        /// Print problems as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say where a flow's first packet would go, and why: the pipeline itself runs, on a copy of the tables in force.
+    Trace {
+        /// The client, as 198.51.100.7:5000 or [2001:db8::7]:5000.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        from: SocketAddr,
+        /// The frontend, as 203.0.113.10:443.
+        #[arg(long, value_name = "ADDRESS:PORT")]
+        to: SocketAddr,
+        /// The transport protocol.
+        #[arg(long, value_enum, default_value = "tcp")]
+        proto: Proto,
+        #[command(flatten)]
+        which: Which,
+        /// Print as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the tables in force, what is remembered of flows, or what was counted.
+    Show {
+        /// Which of them.
+        #[arg(value_enum, default_value = "stats")]
+        what: What,
+        #[command(flatten)]
+        which: Which,
+        /// Print as JSON (flows and stats).
+        #[arg(long)]
+        json: bool,
+    },
+    /// Take a data path off its interfaces and out of the kernel: its flows end.
+    Detach {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Watch it work: a client, a balancer and three members on this machine, real traffic, and what that proves.
+    Demo {
+        /// Play in the simulator, without privileges and without touching the machine.
+        #[arg(long)]
+        simulate: bool,
+        /// Leave everything running afterwards, and say how to play with it.
+        #[arg(long, conflicts_with = "simulate")]
+        keep: bool,
+        /// Only remove what an earlier demo has left.
+        #[arg(long, conflicts_with_all = ["simulate", "keep"])]
+        clean: bool,
+    },
+}
+
+/// Which balancer on this host.
+#[derive(Debug, clap::Args)]
+pub struct Which {
+    /// The balancer's name. May be left out where there is only one.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Where pins are.
+    #[arg(long, value_name = "FOLDER", default_value = "/run/forebay")]
+    pub state: PathBuf,
+}
+
+/// What can be shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum What {
+    /// The tables, as sorted text.
+    Tables,
+    /// What is remembered of flows.
+    Flows,
+    /// What was counted.
+    Stats,
+}
+
+/// A transport protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Proto {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}

@@ -1,0 +1,179 @@
+//! The command line, as it is meant.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use model::{Problem, Source};
+use node::{Place, Report, ServeError, Settings, inspect};
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, Command, Proto, What, Which};
+use crate::{demo, show};
+
+/// What was asked for was done, and the answer is no.
+const NO: u8 = 1;
+/// What was asked for could not be done.
+const FAILED: u8 = 2;
+
+/// Does what was asked for.
+pub fn run(args: Args) -> ExitCode {
+    let done = match args.command {
+        Command::Serve { config } => serve(&config),
+        Command::Check { paths, json } => check(&paths, json),
+        Command::Trace { from, to, proto, which, json } => which.place().and_then(|place| {
+            let trace = inspect::trace(&place, from, to, proto == Proto::Udp)?;
+            print(&if json { to_json(&trace)? } else { show::trace(&trace) })
+        }),
+        Command::Show { what, which, json } => which.place().and_then(|place| print(&shown(&place, what, json)?)),
+        Command::Detach { which } => which.place().and_then(|place| {
+            node::detach(&place)?;
+            print(&format!("the data path `{}` is gone\n", place.name()))
+        }),
+        Command::Demo { simulate, keep, clean } => return demo::run(demo::Options { simulate, keep, clean }),
+    };
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            complain(error.as_ref());
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+type Done<T> = Result<T, Box<dyn Error>>;
+
+/// An error with its causes, each on its own line.
+fn complain(error: &dyn Error) {
+    eprintln!("forebay: {error}");
+    let mut next = error.source();
+    while let Some(cause) = next {
+        eprintln!("  because: {cause}");
+        next = cause.source();
+    }
+}
+
+fn serve(config: &Path) -> Done<ExitCode> {
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_env("FOREBAY_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+    let settings = Settings::read(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    match runtime.block_on(node::serve(settings, say)) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(ServeError::Refused(problems)) => {
+            eprint!("{}", show::problems(&problems));
+            Ok(ExitCode::from(NO))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// One line on standard output for each thing that programs wait for; the rest is for people.
+fn say(report: Report) {
+    let line = match report {
+        Report::Ready { counts: [frontends, rules, members], attached, taken_over } => {
+            for on in attached {
+                eprintln!("forebay: {} has the data path, {} XDP", on.interface, on.mode);
+            }
+            if taken_over {
+                eprintln!("forebay: took over the data path that was there; no flow was touched");
+            }
+            format!("ready: {}, {}, {}", count(frontends, "frontend"), count(rules, "rule"), count(members, "member"))
+        }
+        Report::Applied { changes } => format!("applied: {}", count(changes, "change")),
+        Report::Refused(problems) => {
+            eprint!("{}", show::problems(&problems));
+            format!("refused: {}; what was in force still is", count(problems.len(), "problem"))
+        }
+        Report::Failed(why) => format!("refused: {why}; what was in force still is"),
+    };
+    // Nobody may be listening any more; the data path goes on.
+    let mut out = io::stdout();
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+pub(crate) fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
+    let mut sources = Vec::new();
+    for path in paths {
+        for file in documents(path)? {
+            let text = if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(&file) }
+                .map_err(|cause| format!("could not read {}: {cause}", file.display()))?;
+            sources.push(Source { name: file.display().to_string(), text });
+        }
+    }
+    let problems: Vec<Problem> = model::check(&sources).err().unwrap_or_default();
+    if json {
+        print(&to_json(&problems)?)?;
+    } else if problems.is_empty() {
+        print(&format!("{}: nothing is wrong\n", count(sources.len(), "document file")))?;
+    } else {
+        print(&show::problems(&problems))?;
+    }
+    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
+}
+
+fn documents(path: &Path) -> Done<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(|cause| format!("could not list {}: {cause}", path.display()))? {
+        let file = entry?.path();
+        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if !hidden && file.extension().is_some_and(|extension| extension == "json") {
+            files.push(file);
+        }
+    }
+    if files.is_empty() {
+        return Err(format!("there is no *.json in {}", path.display()).into());
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn shown(place: &Place, what: What, json: bool) -> Done<String> {
+    Ok(match (what, json) {
+        (What::Tables, _) => inspect::tables(place)?,
+        (What::Flows, true) => to_json(&inspect::flows(place, usize::MAX)?)?,
+        (What::Flows, false) => show::flows(&inspect::flows(place, 1_000)?),
+        (What::Stats, true) => to_json(&inspect::stats(place)?)?,
+        (What::Stats, false) => show::stats(&inspect::stats(place)?),
+    })
+}
+
+fn to_json(value: &impl serde::Serialize) -> Done<String> {
+    Ok(serde_json::to_string_pretty(value)? + "\n")
+}
+
+fn print(text: &str) -> Done<ExitCode> {
+    match io::stdout().write_all(text.as_bytes()) {
+        // `forebay show … | head` has seen enough.
+        Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.map(|()| ExitCode::SUCCESS)?),
+    }
+}
+
+impl Which {
+    /// The balancer that is meant.
+    fn place(&self) -> Done<Place> {
+        let name = match (&self.name, node::instances(&self.state).as_slice()) {
+            (Some(name), _) => name.clone(),
+            (None, [only]) => only.clone(),
+            (None, []) => {
+                return Err("no data path is loaded on this host, or it takes root to see it; start one with `forebay serve`".into());
+            }
+            (None, several) => return Err(format!("say which with --name: {}", several.join(", ")).into()),
+        };
+        Ok(Place::new(&self.state, &name)?)
+    }
+}

@@ -1,0 +1,199 @@
+//! Text for people.
+
+use std::fmt::Write;
+
+use model::Problem;
+use node::inspect::{Flows, Stats, Trace};
+
+use crate::command::count;
+
+/// Every problem: where, what, and the mend.
+pub(crate) fn problems(problems: &[Problem]) -> String {
+    let mut text = String::new();
+    for problem in problems {
+        let _ = writeln!(text, "{problem}");
+    }
+    let _ = writeln!(text, "{}; nothing was applied", count(problems.len(), "problem"));
+    text
+}
+
+pub(crate) fn trace(trace: &Trace) -> String {
+    let mut text = String::new();
+    for decision in &trace.decisions {
+        let _ = writeln!(text, "  {decision}");
+    }
+    let _ = writeln!(text, "{}", trace.verdict);
+    if let Some(sent) = &trace.sent {
+        let _ = writeln!(
+            text,
+            "  as {} -> {}, to station {} on link {}",
+            sent.source, sent.destination, sent.station, sent.link
+        );
+    }
+    text
+}
+
+pub(crate) fn stats(stats: &Stats) -> String {
+    let mut text = format!("balancer {}", stats.name);
+    for interface in &stats.interfaces {
+        let _ = write!(text, "  {} ({} XDP)", interface.name, interface.mode);
+    }
+    text.push_str("\n\n");
+
+    let mut table = Table::new(["FRONTEND", "ADDRESS", "PACKETS", "BYTES", "FLOWS", "UNMATCHED"]);
+    for row in &stats.frontends {
+        table.row([
+            row.frontend.clone(),
+            row.address.to_string(),
+            row.packets.to_string(),
+            bytes(row.bytes),
+            row.flows.to_string(),
+            row.unmatched.to_string(),
+        ]);
+    }
+    table.write(&mut text);
+
+    let mut table = Table::new(["RULE", "FRONTEND", "PORT", "PACKETS", "BYTES", "FLOWS"]);
+    for row in &stats.rules {
+        table.row([
+            row.rule.clone(),
+            row.frontend.to_string(),
+            format!("{}/{}", row.port, row.protocol),
+            row.packets.to_string(),
+            bytes(row.bytes),
+            row.flows.to_string(),
+        ]);
+    }
+    table.write(&mut text);
+
+    let mut table = Table::new(["POOL", "MEMBER", "ADDRESS", "PACKETS", "BYTES", "FLOWS", "STATE"]);
+    for row in &stats.members {
+        table.row([
+            row.pool.clone(),
+            row.member.clone(),
+            row.address.to_string(),
+            row.packets.to_string(),
+            bytes(row.bytes),
+            row.flows.to_string(),
+            row.state.clone(),
+        ]);
+    }
+    table.write(&mut text);
+
+    let mut table = Table::new(["VERDICT", "REASON", "PACKETS", "BYTES"]);
+    for row in stats.verdicts.iter().filter(|row| row.packets > 0) {
+        table.row([row.verdict.clone(), row.reason.clone(), row.packets.to_string(), bytes(row.bytes)]);
+    }
+    table.write(&mut text);
+
+    let kept = &stats.remembered;
+    let _ = writeln!(
+        text,
+        "remembered: {} of {} flows, {} of {} masqueraded; {} changing",
+        kept.flows,
+        kept.flows_limit,
+        kept.masquerades,
+        kept.masquerades_limit,
+        count(kept.changing_slots as usize, "slot")
+    );
+    text
+}
+
+pub(crate) fn flows(flows: &Flows) -> String {
+    let mut text = String::new();
+    if flows.remembered.is_empty() && flows.masqueraded.is_empty() {
+        text.push_str("nothing is remembered: in steady state a TCP flow's slot tells its member\n");
+        return text;
+    }
+    let mut table = Table::new(["POOL", "MEMBER", "ADDRESS", "REMEMBERED", "CONFIRMED", "PINNED"]);
+    for row in &flows.remembered {
+        table.row([
+            row.pool.clone(),
+            row.member.clone(),
+            row.address.to_string(),
+            row.flows.to_string(),
+            row.confirmed.to_string(),
+            row.pinned.to_string(),
+        ]);
+    }
+    table.write(&mut text);
+    let mut table = Table::new(["PROTO", "CLIENT", "FRONTEND", "MEMBER", "PORT", "KEPT FOR"]);
+    for row in &flows.masqueraded {
+        table.row([
+            row.protocol.clone(),
+            row.client.to_string(),
+            row.frontend.to_string(),
+            row.member.to_string(),
+            row.port.to_string(),
+            format!("{} s", row.remaining),
+        ]);
+    }
+    table.write(&mut text);
+    text
+}
+
+fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    let mut value = number as f64;
+    let mut unit = "B";
+    for larger in UNITS {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = larger;
+    }
+    if unit == "B" { format!("{number} B") } else { format!("{value:.1} {unit}") }
+}
+
+/// Columns as wide as what is in them. An empty table is not written.
+struct Table<const N: usize> {
+    rows: Vec<[String; N]>,
+}
+
+impl<const N: usize> Table<N> {
+    fn new(head: [&str; N]) -> Self {
+        Self { rows: vec![head.map(String::from)] }
+    }
+
+    fn row(&mut self, row: [String; N]) {
+        self.rows.push(row);
+    }
+
+    fn write(&self, text: &mut String) {
+        if self.rows.len() < 2 {
+            return;
+        }
+        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                let _ = write!(line, "{cell:<width$}  ", width = width(column));
+            }
+            text.push_str(line.trim_end());
+            text.push('\n');
+        }
+        text.push('\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_what_is_in_them() {
+        let mut table = Table::new(["A", "LONG"]);
+        table.row(["wide cell".into(), "x".into()]);
+        let mut text = String::new();
+        table.write(&mut text);
+        assert_eq!(text, "A          LONG\nwide cell  x\n\n");
+    }
+
+    #[test]
+    fn bytes_are_said_in_their_size() {
+        assert_eq!(bytes(1_023), "1023 B");
+        assert_eq!(bytes(1_536), "1.5 KiB");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+    }
+}

@@ -1,0 +1,455 @@
+//! FLOW-7: what the process leaves goes on without it, and the next one takes it over. Real programs on real links, in a network
+//! namespace of their own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::net::UdpSocket;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+use std::{env, fs};
+
+use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::xdp::XdpMode;
+use aya::programs::Xdp;
+use aya::{EbpfLoader, include_bytes_aligned};
+use common::{World, in_a_world};
+use engine::{Changes, Compiler, Health, Sizes, Surroundings, Tables};
+use forebay_kernel::{Kernel, KernelError, Mode, Options, Place, detach, instances, link, pass::Passing};
+use model::{Desired, Source};
+use plane::Reason;
+use plane::row::{Hop, Mac};
+
+const BALANCER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+const NEIGHBOUR: Mac = Mac::new([2, 0, 0, 0, 0, 2]);
+const SIZES: Sizes = Sizes { flow_bits: 8, masquerade_bits: 8, rings: 4 };
+const FORWARDED: Reason = Reason(32);
+/// Tells a process of these tests that it is the one to be killed, and where.
+const DOOMED: &str = "FOREBAY_KERNEL_DOOMED";
+
+/// A frontend that keeps its address, and one whose flows get the balancer's.
+const DOCUMENT: &str = r#"{"name": "b", "properties": {
+    "frontendIPConfigurations": [{"name": "front", "properties": {"privateIPAddress": "10.0.0.100",
+        "privateIPAllocationMethod": "Static", "subnet": {"id": "/subscriptions/s/n"}}}],
+    "backendAddressPools": [{"name": "web", "properties": {"loadBalancerBackendAddresses": [
+        {"name": "a", "properties": {"ipAddress": "10.0.0.4"}}, {"name": "b", "properties": {"ipAddress": "10.0.0.5"}}]}}],
+    "loadBalancingRules": [
+        {"name": "kept", "properties": {"frontendIPConfiguration": {"id": "frontendIPConfigurations/front"},
+            "backendAddressPool": {"id": "backendAddressPools/web"}, "protocol": "Udp", "frontendPort": 80, "backendPort": 80,
+            "enableFloatingIP": true}},
+        {"name": "replaced", "properties": {"frontendIPConfiguration": {"id": "frontendIPConfigurations/front"},
+            "backendAddressPool": {"id": "backendAddressPools/web"}, "protocol": "Udp", "frontendPort": 81, "backendPort": 8081}}]}}"#;
+
+#[test]
+fn the_next_process_takes_over() {
+    // FLOW-7
+    in_a_world(|world| {
+        segment();
+        let mut first = open(world).unwrap();
+        assert!(!first.taken_over());
+        let tables = serve(&mut first);
+        assert_eq!(first.attach("balancer").unwrap().mode, Mode::Native);
+        let before = pinned_link(world, "balancer", "native");
+        let sender = Sender::start();
+        thread::sleep(Duration::from_millis(50));
+        drop(first);
+
+        thread::sleep(Duration::from_millis(50));
+        let look = Kernel::look(&place(world)).unwrap();
+        assert_eq!(look.dump().unwrap(), tables);
+        assert_eq!(pinned_link(world, "balancer", "native"), before);
+        drop(look);
+
+        let mut second = open(world).unwrap();
+        assert!(second.taken_over());
+        assert_eq!(second.sizes(), SIZES);
+        assert_eq!(second.dump().unwrap(), tables);
+        assert_eq!(second.dump().unwrap().changes_to(&compile(&second)), Changes::new());
+        assert_eq!(second.attached().unwrap(), second.attached().unwrap());
+        let renewed = second.attach("balancer").unwrap();
+        assert_eq!((renewed.interface.as_str(), renewed.mode), ("balancer", Mode::Native));
+        let after = pinned_link(world, "balancer", "native");
+        assert_eq!(after.0, before.0, "the link must be renewed, not replaced: in between there would be no program");
+        assert_ne!(after.1, before.1, "the program must be the new process's");
+        thread::sleep(Duration::from_millis(50));
+        sender.stop_and_count(&second);
+    });
+}
+
+#[test]
+fn what_is_remembered_is_taken_over() {
+    // FLOW-7, DIST-2
+    in_a_world(|world| {
+        segment();
+        let mut first = open(world).unwrap();
+        serve(&mut first);
+        first.attach("balancer").unwrap();
+        let client = UdpSocket::bind("10.0.0.9:5000").unwrap();
+        for port in [80, 81] {
+            client.send_to(b"?", ("10.0.0.100", port)).unwrap();
+        }
+        thread::sleep(Duration::from_millis(20));
+        let memory = words(&first);
+        assert_eq!((memory.0.iter().filter(|word| **word != 0).count(), memory.1.iter().filter(|words| words[0] != 0).count()), (1, 1));
+        drop(first);
+        assert_eq!(words(&Kernel::look(&place(world)).unwrap()), memory);
+        assert_eq!(words(&open(world).unwrap()), memory);
+    });
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_the_data_path() {
+    // FLOW-7
+    if let Some(state) = env::var_os(DOOMED) {
+        let place = Place::new(state, "main").unwrap();
+        let mut kernel = Kernel::open(&Options { place, sizes: SIZES }).unwrap();
+        serve(&mut kernel);
+        kernel.attach("balancer").unwrap();
+        println!("\nserving");
+        loop {
+            thread::park();
+        }
+    }
+    in_a_world(|world| {
+        segment();
+        let mut doomed = Command::new(env::current_exe().unwrap())
+            .args(["--exact", "--nocapture", "a_process_that_is_killed_leaves_the_data_path"])
+            .env(DOOMED, world.state())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let out = BufReader::new(doomed.stdout.take().unwrap());
+        assert!(out.lines().map_while(Result::ok).any(|line| line == "serving"));
+        assert!(matches!(open(world), Err(KernelError::Served { .. })));
+        let sender = Sender::start();
+        thread::sleep(Duration::from_millis(50));
+        doomed.kill().unwrap();
+        doomed.wait().unwrap();
+        thread::sleep(Duration::from_millis(50));
+        let mut kernel = open(world).unwrap();
+        assert!(kernel.taken_over());
+        kernel.attach("balancer").unwrap();
+        thread::sleep(Duration::from_millis(50));
+        sender.stop_and_count(&kernel);
+    });
+}
+
+#[test]
+fn a_process_that_was_killed_while_loading_is_no_obstacle() {
+    // FLOW-7
+    in_a_world(|world| {
+        drop(open(world).unwrap());
+        for pin in ["SLOTS", "FLOWS", "INWARD", "MEMBER_COUNTS", "now"] {
+            fs::remove_file(world.pins("main").join(pin)).unwrap();
+            assert!(open(world).unwrap().taken_over(), "without {pin}");
+        }
+        fs::remove_file(world.pins("main").join("CONFIG")).unwrap();
+        let sizes = Sizes { flow_bits: 9, ..SIZES };
+        let refused = Kernel::open(&Options { place: place(world), sizes }).unwrap_err();
+        assert!(matches!(&refused, KernelError::OtherSize { map: "FLOWS", .. }), "{refused:?}");
+        assert!(!open(world).unwrap().taken_over());
+    });
+}
+
+#[test]
+fn one_process_serves() {
+    in_a_world(|world| {
+        let first = open(world).unwrap();
+        let refused = open(world).unwrap_err();
+        assert!(matches!(&refused, KernelError::Served { name } if name == "main"), "{refused:?}");
+        assert!(refused.to_string().contains("another `name`"), "{refused}");
+        assert!(matches!(detach(&place(world)), Err(KernelError::Served { .. })));
+        let other = Options { place: world.place("other"), sizes: SIZES };
+        let other = Kernel::open(&other).unwrap();
+        assert_eq!(instances(world.state()), ["main", "other"]);
+        let nobody = Kernel::look(&world.place("nobody")).unwrap_err();
+        assert!(matches!(&nobody, KernelError::NotLoaded { others, .. } if *others == ["main", "other"]), "{nobody:?}");
+        drop((first, other));
+        assert!(open(world).unwrap().taken_over());
+    });
+}
+
+#[test]
+fn other_sizes_are_refused_and_nothing_is_lost() {
+    in_a_world(|world| {
+        segment();
+        let mut first = open(world).unwrap();
+        let tables = serve(&mut first);
+        first.attach("balancer").unwrap();
+        let link = pinned_link(world, "balancer", "native");
+        drop(first);
+        let others = [
+            ("FLOWS", Sizes { flow_bits: 9, ..SIZES }),
+            ("OUTWARD", Sizes { masquerade_bits: 7, ..SIZES }),
+            ("SLOTS", Sizes { rings: 8, ..SIZES }),
+        ];
+        for (map, sizes) in others {
+            let refused = Kernel::open(&Options { place: place(world), sizes }).unwrap_err();
+            assert!(matches!(&refused, KernelError::OtherSize { map: other, .. } if *other == map), "{refused:?}");
+            assert!(refused.to_string().contains("[limits]") && refused.to_string().contains("detach --name main"), "{refused}");
+            assert_eq!(Kernel::look(&place(world)).unwrap().dump().unwrap(), tables);
+            assert_eq!(pinned_link(world, "balancer", "native"), link);
+        }
+        assert_eq!(open(world).unwrap().dump().unwrap(), tables);
+    });
+}
+
+#[test]
+fn who_looks_changes_nothing() {
+    in_a_world(|world| {
+        segment();
+        drop(open(world).unwrap());
+        let mut look = Kernel::look(&place(world)).unwrap();
+        look.now().unwrap();
+        assert!(matches!(look.attach("balancer"), Err(KernelError::LookingOnly)));
+        assert!(matches!(look.run(&[0; 64], 1), Err(KernelError::LookingOnly)));
+    });
+}
+
+#[test]
+fn an_unknown_interface_is_named_with_those_there_are() {
+    in_a_world(|world| {
+        segment();
+        let refused = open(world).unwrap().attach("eth9").unwrap_err();
+        assert!(matches!(&refused, KernelError::NoInterface { .. }), "{refused:?}");
+        assert_eq!(refused.to_string(), "there is no interface `eth9` here (there is balancer, lo, neighbour)");
+    });
+}
+
+#[test]
+fn a_foreign_program_stays_where_it_is() {
+    in_a_world(|world| {
+        for mode in [XdpMode::Driver, XdpMode::Skb] {
+            segment();
+            let mut object = EbpfLoader::new().load(OBJECT).unwrap();
+            let foreign: &mut Xdp = object.program_mut("forebay_now").unwrap().try_into().unwrap();
+            foreign.load().unwrap();
+            foreign.attach("balancer", mode).unwrap();
+            let shown = show("balancer");
+            let mut kernel = open(world).unwrap();
+            let refused = kernel.attach("balancer").unwrap_err();
+            assert!(matches!(&refused, KernelError::Occupied { .. }), "{mode:?}: {refused:?}");
+            assert!(refused.to_string().contains("ip link set dev balancer xdp off"), "{refused}");
+            assert_eq!(show("balancer"), shown);
+            assert!(kernel.attached().unwrap().is_empty());
+            drop((kernel, object));
+            run("ip link del balancer");
+        }
+    });
+}
+
+#[test]
+fn detaching_leaves_nothing() {
+    in_a_world(|world| {
+        segment();
+        let mut kernel = open(world).unwrap();
+        serve(&mut kernel);
+        kernel.attach("balancer").unwrap();
+        assert!(show("balancer").contains("prog/xdp"), "{}", show("balancer"));
+        drop(kernel);
+        assert!(show("balancer").contains("prog/xdp"), "{}", show("balancer"));
+        fs::write(place(world).file("json"), "{}").unwrap();
+        detach(&place(world)).unwrap();
+        without_program("balancer");
+        assert!(instances(world.state()).is_empty() && !world.pins("main").exists());
+        assert_eq!(fs::read_dir(world.state()).unwrap().count(), 1);
+        assert!(matches!(detach(&place(world)), Err(KernelError::NotLoaded { .. })));
+        assert!(matches!(Kernel::look(&place(world)), Err(KernelError::NotLoaded { .. })));
+        assert!(!open(world).unwrap().taken_over());
+    });
+}
+
+#[test]
+fn only_the_wanted_interfaces_keep_the_data_path() {
+    in_a_world(|world| {
+        segment();
+        let mut kernel = open(world).unwrap();
+        let balancer = kernel.attach("balancer").unwrap();
+        let neighbour = kernel.attach("neighbour").unwrap();
+        let mut both = vec![balancer.clone(), neighbour.clone()];
+        both.sort_by_key(|attached| attached.index);
+        assert_eq!(kernel.attached().unwrap(), both);
+        kernel.keep_only(&[balancer.index, neighbour.index]).unwrap();
+        assert_eq!(kernel.attached().unwrap(), both);
+        kernel.keep_only(&[neighbour.index]).unwrap();
+        assert_eq!(kernel.attached().unwrap(), [neighbour]);
+        without_program("balancer");
+        assert!(show("neighbour").contains("prog/xdp"), "{}", show("neighbour"));
+    });
+}
+
+#[test]
+fn an_interface_that_comes_back_gets_the_data_path_again() {
+    in_a_world(|world| {
+        segment();
+        let mut kernel = open(world).unwrap();
+        let index = kernel.attach("balancer").unwrap().index;
+        drop(kernel);
+        run("ip link del balancer");
+        run(&format!("ip link add balancer index {index} type veth peer name neighbour"));
+        let mut kernel = open(world).unwrap();
+        assert_eq!(kernel.attach("balancer").unwrap().index, index);
+        assert!(show("balancer").contains("prog/xdp"), "{}", show("balancer"));
+    });
+}
+
+#[test]
+fn a_driver_without_xdp_gets_it_from_the_network_stack() {
+    // FLOW-7: generic links are renewed like native ones.
+    in_a_world(|world| {
+        run("ip link add balancer type bridge");
+        let mut first = open(world).unwrap();
+        assert_eq!(first.attach("balancer").unwrap().mode, Mode::Generic);
+        assert!(show("balancer").contains("xdpgeneric"), "{}", show("balancer"));
+        let before = pinned_link(world, "balancer", "generic");
+        drop(first);
+        let mut second = open(world).unwrap();
+        assert_eq!(second.attach("balancer").unwrap().mode, Mode::Generic);
+        let after = pinned_link(world, "balancer", "generic");
+        assert!(after.0 == before.0 && after.1 != before.1, "{before:?} {after:?}");
+    });
+}
+
+#[test]
+fn a_balancers_name_is_a_folders() {
+    let long = "n".repeat(65);
+    for name in ["", "a/b", "..", "a b", "ä", &long] {
+        let refused = Place::new("/run/forebay", name).unwrap_err();
+        assert!(matches!(&refused, KernelError::BadName { name: other } if other == name), "{refused:?}");
+    }
+    for name in ["a", "Front-1_b", &long[1..]] {
+        assert_eq!(Place::new("/run/forebay", name).unwrap().name(), name);
+    }
+}
+
+static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
+
+fn place(world: &World) -> Place {
+    world.place("main")
+}
+
+fn open(world: &World) -> Result<Kernel, KernelError> {
+    Kernel::open(&Options { place: place(world), sizes: SIZES })
+}
+
+/// The balancer's link and its neighbour's, who is client and members.
+fn segment() {
+    run(&format!("ip link add balancer address {BALANCER} type veth peer name neighbour address {NEIGHBOUR}"));
+    for setting in ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0"] {
+        run(&format!("sysctl -qw {setting}"));
+    }
+    link::set_checksum_offload("neighbour", false).unwrap();
+    run("ip link set balancer up");
+    run("ip link set neighbour up");
+    run("ip addr add 10.0.0.9/24 dev neighbour");
+    run(&format!("ip neigh add 10.0.0.100 lladdr {BALANCER} dev neighbour"));
+}
+
+/// Puts the tables of [`DOCUMENT`] in force.
+fn serve(kernel: &mut Kernel) -> Tables {
+    let tables = compile(kernel);
+    let changes = kernel.dump().unwrap().changes_to(&tables);
+    kernel.apply(&changes).unwrap();
+    tables
+}
+
+fn compile(kernel: &Kernel) -> Tables {
+    let desired: Desired = model::check(&[Source { name: "b.json".into(), text: DOCUMENT.into() }]).unwrap();
+    let link = link::index("balancer").unwrap_or(7);
+    let hop = Hop { link, source: BALANCER, destination: NEIGHBOUR, adjacent: true };
+    let surroundings = Surroundings {
+        links: [(link, BALANCER)].into(),
+        own_v4: Some([10, 0, 0, 1].into()),
+        hops: [([10, 0, 0, 4].into(), hop), ([10, 0, 0, 5].into(), hop)].into(),
+        sizes: SIZES,
+        clock: forebay_kernel::clock(),
+        ..Surroundings::default()
+    };
+    Compiler::default().compile(&desired, &Health::default(), &surroundings, &kernel.dump().unwrap()).unwrap()
+}
+
+fn words(kernel: &Kernel) -> (Vec<u64>, Vec<[u64; 8]>) {
+    (kernel.flow_words().collect(), kernel.outward_words().collect())
+}
+
+/// The identities of a pinned link and of its program.
+fn pinned_link(world: &World, interface: &str, mode: &str) -> (u32, u32) {
+    let index = link::index(interface).unwrap();
+    let link = PinnedLink::from_pin(world.pins("main").join(format!("link-{index}-{mode}"))).unwrap();
+    let info = FdLink::from(link).info().unwrap();
+    (info.id(), info.program_id())
+}
+
+fn show(interface: &str) -> String {
+    run(&format!("ip -d link show dev {interface}"))
+}
+
+/// The kernel takes a program off some milliseconds after the link's pin is gone.
+fn without_program(interface: &str) {
+    for _ in 0..200 {
+        if !show(interface).contains("xdp") {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    panic!("{}", show(interface));
+}
+
+fn run(command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A client that sends without a pause.
+struct Sender {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<u64>,
+    received_before: u64,
+    /// What is sent back is received only this way.
+    _passing: Passing,
+}
+
+impl Sender {
+    fn start() -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let passing = Passing::on("neighbour").unwrap();
+        let (stopped, received_before) = (stop.clone(), received());
+        let thread = thread::spawn(move || {
+            let sockets: Vec<UdpSocket> =
+                (0..8).map(|port| UdpSocket::bind(("10.0.0.9", 6_000 + port)).unwrap()).collect();
+            let mut sent = 0;
+            while !stopped.load(Ordering::Relaxed) {
+                sockets[sent as usize % sockets.len()].send_to(b"?", "10.0.0.100:80").unwrap();
+                sent += 1;
+                // The queue of a veth is short.
+                thread::sleep(Duration::from_micros(100));
+            }
+            sent
+        });
+        Self { stop, thread, received_before, _passing: passing }
+    }
+
+    /// Every packet met a program, and reached a member.
+    fn stop_and_count(self, kernel: &Kernel) {
+        self.stop.store(true, Ordering::Relaxed);
+        let sent = self.thread.join().unwrap();
+        thread::sleep(Duration::from_millis(50));
+        assert!(sent > 500, "only {sent} packets were sent");
+        assert_eq!(kernel.reason_counts().unwrap()[&FORWARDED].0, sent);
+        assert_eq!(received() - self.received_before, sent);
+    }
+}
+
+/// Packets that the neighbour got.
+fn received() -> u64 {
+    let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let line = links.lines().find_map(|line| line.trim().strip_prefix("neighbour:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}

@@ -1,0 +1,91 @@
+//! The names behind the numbers of the tables, written beside the pins for those who look later.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use engine::pool_identity;
+use model::Desired;
+use serde::{Deserialize, Serialize};
+
+use crate::reach::Reach;
+
+/// What the tables do not say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Legend {
+    pub(crate) rules: Vec<NamedRule>,
+    pub(crate) members: Vec<NamedMember>,
+    pub(crate) frontends: Vec<NamedFrontend>,
+    /// Why members are not reached, in words.
+    pub(crate) unreached: BTreeMap<IpAddr, String>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedRule {
+    pub(crate) name: String,
+    pub(crate) frontend: IpAddr,
+    pub(crate) protocol: String,
+    pub(crate) port: u16,
+    pub(crate) pool: String,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedMember {
+    pub(crate) pool: String,
+    pub(crate) identity: u64,
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct NamedFrontend {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
+}
+
+impl Legend {
+    pub(crate) fn of(desired: &Desired, reaches: &BTreeMap<IpAddr, Reach>) -> Self {
+        let rules = desired.rules().iter().map(|rule| NamedRule {
+            name: rule.name().into(),
+            frontend: rule.frontend(),
+            protocol: rule.protocol().to_string(),
+            port: rule.frontend_port().get(),
+            pool: desired.pool(rule.pool()).name().into(),
+        });
+        let members = desired.pools().iter().flat_map(|pool| {
+            pool.members().iter().map(|member| NamedMember {
+                pool: pool.name().into(),
+                identity: pool_identity(pool.name()),
+                name: member.name().into(),
+                address: member.address(),
+            })
+        });
+        let frontends = desired
+            .frontends()
+            .iter()
+            .map(|frontend| NamedFrontend { name: frontend.name().into(), address: frontend.address() });
+        let unreached = reaches
+            .iter()
+            .filter(|(_, reach)| !matches!(reach, Reach::Resolved(_)))
+            .map(|(address, reach)| (*address, reach.to_string()));
+        Self {
+            rules: rules.collect(),
+            members: members.collect(),
+            frontends: frontends.collect(),
+            unreached: unreached.collect(),
+        }
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let unfinished = path.with_extension("json.new");
+        fs::write(&unfinished, serde_json::to_vec_pretty(self)?)?;
+        fs::rename(unfinished, path)
+    }
+
+    /// An empty one where there is none: then numbers are shown without names.
+    pub(crate) fn read(path: &Path) -> Self {
+        fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,87 @@
+//! Frames made by hand, for `forebay trace`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use plane::row::{Mac, protocol};
+
+/// The first packet of a flow as it would come in: a TCP SYN, or a datagram without content.
+pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8) -> Vec<u8> {
+    let mut transport = Vec::new();
+    transport.extend(from.port().to_be_bytes());
+    transport.extend(to.port().to_be_bytes());
+    if kind == protocol::TCP {
+        transport.extend([0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    } else {
+        transport.extend([0, 8, 0, 0]);
+    }
+    let mut frame = destination.bytes().to_vec();
+    frame.extend([0x02, 0, 0, 0, 0, 1]);
+    match (from.ip(), to.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(target)) => {
+            let mut header = vec![0x45, 0];
+            header.extend((20 + transport.len() as u16).to_be_bytes());
+            header.extend([0, 0, 0x40, 0, 64, kind, 0, 0]);
+            header.extend(source.octets());
+            header.extend(target.octets());
+            let sum = checksum(&header);
+            header[10..12].copy_from_slice(&sum.to_be_bytes());
+            frame.extend([0x08, 0x00]);
+            frame.extend(header);
+        }
+        (source, target) => {
+            frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
+            frame.extend((transport.len() as u16).to_be_bytes());
+            frame.extend([kind, 64]);
+            frame.extend(octets(source));
+            frame.extend(octets(target));
+        }
+    }
+    let mut pseudo = Vec::new();
+    pseudo.extend(octets(from.ip()));
+    pseudo.extend(octets(to.ip()));
+    pseudo.extend((transport.len() as u32).to_be_bytes());
+    pseudo.extend([0, 0, 0, kind]);
+    pseudo.extend(&transport);
+    let sum = checksum(&pseudo).to_be_bytes();
+    let at = if kind == protocol::TCP { 16 } else { 6 };
+    transport[at..at + 2].copy_from_slice(&sum);
+    frame.extend(transport);
+    frame
+}
+
+/// Sixteen bytes of either family; leading zeros do not change a sum.
+fn octets(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => u128::from(v4.to_bits()).to_be_bytes(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
+fn checksum(bytes: &[u8]) -> u16 {
+    let sum: u32 = bytes
+        .chunks(2)
+        .map(|pair| u32::from(u16::from_be_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)])))
+        .sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    !(((sum & 0xffff) + (sum >> 16)) as u16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_syn_is_made_byte_for_byte() {
+        let frame = first_packet(
+            Mac::new([2, 0, 0, 0, 0, 9]),
+            "198.51.100.7:5000".parse().unwrap(),
+            "203.0.113.10:443".parse().unwrap(),
+            protocol::TCP,
+        );
+        assert_eq!(frame.len(), 54);
+        assert_eq!(frame[..14], [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 8, 0]);
+        assert_eq!(checksum(&frame[14..34]), 0, "the header's sum is right");
+        assert_eq!(frame[34..38], [0x13, 0x88, 0x01, 0xbb]);
+        assert_eq!(frame[47], 2, "SYN");
+    }
+}

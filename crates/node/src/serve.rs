@@ -1,0 +1,436 @@
+//! The loop.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
+use kernel::{Attached, Kernel, KernelError, Options, Place};
+use model::{Desired, Problem};
+use plane::row::{Hop, Path, Role};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tracing::{debug, info, warn};
+
+use crate::legend::Legend;
+use crate::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
+use crate::settings::Settings;
+use crate::documents;
+
+/// How often the documents are looked at.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often it is asked whether a change is over.
+const SETTLE: Duration = Duration::from_secs(1);
+/// How often flows that ran out are swept.
+const SWEEP: Duration = Duration::from_secs(1_800);
+/// How long the first tables wait for the members' link-layer addresses.
+const PATIENCE: Duration = Duration::from_millis(800);
+/// How long a data path that is taken over keeps the way to a member that has not been found again.
+const GRACE: Duration = Duration::from_secs(5);
+/// The first of the ports that Linux gives to local sockets, unless it was told otherwise; masquerading stays below.
+const FIRST_LOCAL_PORT: u16 = 32_768;
+
+/// What happens while serving.
+#[derive(Clone, Debug)]
+pub enum Report {
+    /// The data path forwards.
+    Ready {
+        /// Frontends, rules, members.
+        counts: [usize; 3],
+        /// Where it is attached.
+        attached: Vec<Attached>,
+        /// Whether an earlier process's data path was taken over.
+        taken_over: bool,
+    },
+    /// Changed documents are in force.
+    Applied {
+        /// Steps taken.
+        changes: usize,
+    },
+    /// Changed documents were refused; what was in force still is.
+    Refused(Vec<Problem>),
+    /// Changed documents did not fit, or could not be read; what was in force still is.
+    Failed(String),
+}
+
+/// Why serving did not begin, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The documents cannot be read.
+    #[error("could not read the documents at {path}")]
+    Documents {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        cause: io::Error,
+    },
+    /// The documents are not valid.
+    #[error("the documents have {} problem{}", .0.len(), if .0.len() == 1 { "" } else { "s" })]
+    Refused(Vec<Problem>),
+    /// The tables have no room.
+    #[error(transparent)]
+    Full(#[from] Full),
+    /// The kernel did not do what was asked.
+    #[error(transparent)]
+    Kernel(#[from] KernelError),
+    /// Links, routes and neighbours cannot be watched.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// Signals cannot be caught.
+    #[error("could not catch signals")]
+    Signals(#[source] io::Error),
+}
+
+/// Serves until it is told to stop. The data path then stays, and forwards.
+///
+/// # Errors
+/// It cannot begin: documents, privileges, interfaces; or it lost sight of the network.
+pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result<(), ServeError> {
+    let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
+
+    let mut seen = documents::fingerprint(&settings.documents);
+    let desired = read(&settings)?;
+    let mut balancer = Balancer::begin(settings, desired).await?;
+    report(balancer.attach()?);
+
+    let mut look = interval(LOOK);
+    let mut settle = interval(SETTLE);
+    let mut sweep = interval(SWEEP);
+    for timer in [&mut look, &mut settle, &mut sweep] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        timer.tick().await;
+    }
+    loop {
+        let mut reread = false;
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hangup.recv() => reread = true,
+            _ = look.tick() => {
+                let now = documents::fingerprint(&balancer.settings.documents);
+                reread = now != seen;
+                seen = now;
+            }
+            _ = settle.tick() => balancer.settle()?,
+            _ = sweep.tick() => balancer.sweep()?,
+            () = sleep_until(balancer.grace_ends.into()), if balancer.grace => {
+                balancer.grace = false;
+                balancer.adapt()?;
+            }
+            changed = balancer.watcher.changed() => {
+                changed?;
+                balancer.adapt()?;
+            }
+        }
+        if reread {
+            report(balancer.renew().await?);
+        }
+    }
+    info!("stopped; the data path stays and forwards (`forebay detach --name {}` removes it)", balancer.settings.name);
+    Ok(())
+}
+
+fn read(settings: &Settings) -> Result<Desired, ServeError> {
+    let sources =
+        documents::read(&settings.documents).map_err(|(path, cause)| ServeError::Documents { path, cause })?;
+    model::check(&sources).map_err(ServeError::Refused)
+}
+
+struct Balancer {
+    settings: Settings,
+    place: Place,
+    kernel: Kernel,
+    watcher: Watcher,
+    compiler: Compiler,
+    settling: Settling,
+    clock: Clock,
+    desired: Desired,
+    /// The tables in force.
+    tables: Tables,
+    /// Ways to members from before this process, until the watcher has found them.
+    former_hops: BTreeMap<IpAddr, Hop>,
+    grace: bool,
+    grace_ends: Instant,
+    started: Instant,
+    attached: bool,
+}
+
+impl Balancer {
+    /// Everything but the attachment: tables are in force before the first packet meets them.
+    async fn begin(settings: Settings, desired: Desired) -> Result<Self, ServeError> {
+        let mut watcher = Watcher::start(&settings.interfaces).await?;
+        let place = Place::new(&settings.state, &settings.name)?;
+        let kernel = Kernel::open(&Options { place: place.clone(), sizes: settings.sizes() })?;
+        let tables = kernel.dump()?;
+        let former_hops =
+            tables.members.values().filter_map(|row| Some((row.address().into(), row.hop()?))).collect();
+        watcher.want(&addresses(&desired)).await;
+        wait_for_members(&mut watcher).await?;
+        let now = Instant::now();
+        let clock = kernel::clock().hurried(settings.hurry);
+        let mut balancer = Self {
+            settings,
+            place,
+            kernel,
+            watcher,
+            compiler: Compiler::default(),
+            settling: Settling::default(),
+            clock,
+            desired,
+            tables,
+            former_hops,
+            grace: true,
+            grace_ends: now + GRACE,
+            started: now,
+            attached: false,
+        };
+        let after = balancer.compile(&balancer.desired.clone())?;
+        balancer.go_to(after)?;
+        Ok(balancer)
+    }
+
+    fn attach(&mut self) -> Result<Report, ServeError> {
+        let mut attached = Vec::new();
+        for interface in &self.settings.interfaces {
+            let on = self.kernel.attach(interface)?;
+            info!("{interface}: {} XDP", on.mode);
+            attached.push(on);
+        }
+        self.kernel.keep_only(&attached.iter().map(|on| on.index).collect::<Vec<_>>())?;
+        self.attached = true;
+        self.announce(&self.frontends());
+        self.advise();
+        Ok(Report::Ready { counts: self.counts(), attached, taken_over: self.kernel.taken_over() })
+    }
+
+    fn counts(&self) -> [usize; 3] {
+        let members = self.desired.pools().iter().map(|pool| pool.members().len()).sum();
+        [self.desired.frontends().len(), self.desired.rules().len(), members]
+    }
+
+    /// Documents have changed.
+    async fn renew(&mut self) -> Result<Report, ServeError> {
+        let desired = match read(&self.settings) {
+            Ok(desired) => desired,
+            Err(ServeError::Refused(problems)) => return Ok(Report::Refused(problems)),
+            Err(error) => return Ok(Report::Failed(describe(&error))),
+        };
+        let before = self.frontends();
+        self.watcher.want(&addresses(&desired)).await;
+        let after = match self.compile(&desired) {
+            Ok(after) => after,
+            Err(full) => {
+                self.watcher.want(&addresses(&self.desired)).await;
+                return Ok(Report::Failed(describe(&full)));
+            }
+        };
+        self.desired = desired;
+        let changes = self.go_to(after)?;
+        self.announce(&self.frontends().difference(&before).copied().collect());
+        self.advise();
+        Ok(Report::Applied { changes })
+    }
+
+    /// Links, routes or neighbours have changed.
+    fn adapt(&mut self) -> Result<(), ServeError> {
+        let macs = |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
+        let before = macs(&self.tables);
+        let after = self.compile(&self.desired.clone())?;
+        self.go_to(after)?;
+        if macs(&self.tables) != before {
+            self.announce(&self.frontends());
+        }
+        Ok(())
+    }
+
+    fn compile(&mut self, desired: &Desired) -> Result<Tables, Full> {
+        let surroundings = self.surroundings();
+        self.compiler.compile(desired, &Health::default(), &surroundings, &self.tables)
+    }
+
+    fn surroundings(&self) -> Surroundings {
+        let links = self.watcher.links();
+        let mut hops: BTreeMap<IpAddr, Hop> =
+            if self.grace { self.former_hops.clone() } else { BTreeMap::new() };
+        hops.retain(|_, hop| links.contains_key(&hop.link));
+        for (address, reach) in self.watcher.reaches() {
+            if let Reach::Resolved(hop) = reach {
+                hops.insert(*address, *hop);
+            }
+        }
+        let own = |v4: bool| {
+            let of_family = |address: &&IpAddr| address.is_ipv4() == v4;
+            let said = self.settings.address.iter().find(of_family).copied();
+            said.or_else(|| {
+                links.values().flat_map(|link| link.addresses.iter().filter(of_family)).find(|own| usable(own)).copied()
+            })
+        };
+        Surroundings {
+            links: links.iter().map(|(index, link)| (*index, link.mac)).collect(),
+            own_v4: own(true).and_then(|own| if let IpAddr::V4(own) = own { Some(own) } else { None }),
+            own_v6: own(false).and_then(|own| if let IpAddr::V6(own) = own { Some(own) } else { None }),
+            hops,
+            sizes: self.kernel.sizes(),
+            clock: self.clock,
+        }
+    }
+
+    /// Takes the way from the tables in force to `after`, and says how many steps it had.
+    fn go_to(&mut self, after: Tables) -> Result<usize, ServeError> {
+        let changes = self.tables.changes_to(&after);
+        self.kernel.apply(&changes)?;
+        self.tables = after;
+        if !changes.is_empty() {
+            debug!(steps = changes.len(), "tables changed");
+        }
+        let legend = Legend::of(&self.desired, self.watcher.reaches());
+        if let Err(cause) = legend.write(&self.place.file("json")) {
+            warn!("could not write the names for `forebay show`: {cause}");
+        }
+        self.join_groups();
+        Ok(changes.len())
+    }
+
+    /// Lets changes end that are over.
+    fn settle(&mut self) -> Result<(), ServeError> {
+        if self.tables.is_steady() {
+            return Ok(());
+        }
+        let pinned = pinned(self.kernel.flow_words(), self.kernel.now()?);
+        let after = self.settling.step(&self.tables, &pinned, self.clock, self.started.elapsed());
+        if after != self.tables {
+            self.go_to(after)?;
+        }
+        Ok(())
+    }
+
+    fn sweep(&mut self) -> Result<(), ServeError> {
+        let now = self.kernel.now()?.0;
+        self.kernel.apply(&vec![Change::Sweep { now }])?;
+        Ok(())
+    }
+
+    fn frontends(&self) -> BTreeSet<IpAddr> {
+        self.desired.frontends().iter().map(|frontend| frontend.address()).collect()
+    }
+
+    /// Tells the segment who answers for the frontends now.
+    fn announce(&self, frontends: &BTreeSet<IpAddr>) {
+        if !self.attached {
+            return;
+        }
+        for (index, link) in self.watcher.links().iter().filter(|(_, link)| link.up) {
+            for frontend in frontends {
+                if let Err(cause) = kernel::announce::announce(*index, link.mac, *frontend) {
+                    warn!("could not announce {frontend} on {}: {cause}", link.name);
+                }
+            }
+        }
+    }
+
+    /// Neighbour solicitations for IPv6 frontends go to groups that the interface must listen to. The membership outlives the process.
+    fn join_groups(&self) {
+        for link in self.watcher.links().values() {
+            for frontend in self.frontends() {
+                let IpAddr::V6(address) = frontend else { continue };
+                if let Err(cause) = kernel::link::join(&link.name, kernel::link::solicited_node(address)) {
+                    warn!("{} may not hear neighbour solicitations for {frontend}: {cause}", link.name);
+                }
+            }
+        }
+    }
+
+    /// Says what on this host stands in the way of what is wanted.
+    fn advise(&self) {
+        let uses = |path: Path| self.tables.rules.values().any(|row| row.plan().path == path);
+        for link in self.watcher.links().values() {
+            for v4 in [true, false] {
+                let gateway = self.tables.rule_rows().iter().any(|((frontend, _, _), row)| {
+                    frontend.is_ipv4() == v4 && matches!(row.plan().path, Path::Gateway | Path::FloatingGateway)
+                });
+                if gateway && !forwarding(&link.name, v4) {
+                    let family = if v4 { "ipv4" } else { "ipv6" };
+                    warn!(
+                        "a pool has the return path `gateway`, and {} does not forward: sysctl -w net.{family}.conf.{}.forwarding=1",
+                        link.name, link.name
+                    );
+                }
+            }
+        }
+        if uses(Path::Masquerade) {
+            let (low, _) = ephemeral_ports();
+            if low < FIRST_LOCAL_PORT {
+                warn!(
+                    "local sockets may take ports that masquerading uses: sysctl -w net.ipv4.ip_local_port_range=\"{FIRST_LOCAL_PORT} 60999\""
+                );
+            }
+            for v4 in [true, false] {
+                let needs = self.tables.rule_rows().iter().any(|((frontend, _, _), row)| {
+                    frontend.is_ipv4() == v4 && row.plan().path == Path::Masquerade
+                });
+                if needs && self.tables.config.own(v4).is_none() {
+                    let family = if v4 { "IPv4" } else { "IPv6" };
+                    warn!("rules without floating IP need an own {family} address of the balancer: name one as `address`");
+                }
+            }
+        }
+        let own: BTreeSet<IpAddr> = self
+            .tables
+            .addresses
+            .values()
+            .filter(|row| row.role() == Some(Role::Own))
+            .map(|row| row.address().into())
+            .collect();
+        for own in own {
+            if !self.watcher.links().values().any(|link| link.addresses.contains(&own)) {
+                warn!("the balancer's own address {own} is on none of the interfaces: members' answers to it will get lost");
+            }
+        }
+        for (address, reach) in self.watcher.reaches() {
+            if !matches!(reach, Reach::Resolved(_)) {
+                warn!("member {address}: {reach}");
+            }
+        }
+    }
+}
+
+/// An address that others can send to, on more than one link.
+fn usable(address: &IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
+    }
+}
+
+fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
+    desired.pools().iter().flat_map(|pool| pool.members().iter().map(|member| member.address())).collect()
+}
+
+/// Gives the neighbours a moment to answer, so that the first packets find them.
+async fn wait_for_members(watcher: &mut Watcher) -> Result<(), WatchError> {
+    let all_there = |watcher: &Watcher| watcher.reaches().values().all(|reach| !matches!(reach, Reach::Unanswered { .. }));
+    let end = Instant::now() + PATIENCE;
+    while !all_there(watcher) && Instant::now() < end {
+        if let Ok(changed) = timeout(end.saturating_duration_since(Instant::now()), watcher.changed()).await {
+            changed?;
+        }
+    }
+    Ok(())
+}
+
+/// An error with its causes, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
