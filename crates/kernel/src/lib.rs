@@ -95,6 +95,14 @@ impl Kernel {
         attach::attach(self.programs.balancer()?, &self.place, interface)
     }
 
+    /// Takes back what [`Self::open`] and [`Self::attach`] have pinned: for a start that failed, where nothing was there before.
+    ///
+    /// # Errors
+    /// A pin could not be removed.
+    pub fn discard(self) -> Result<(), KernelError> {
+        pin::clear(&self.place)
+    }
+
     /// Takes the data path off interfaces that are not among these.
     ///
     /// # Errors

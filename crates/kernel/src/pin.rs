@@ -116,6 +116,12 @@ pub fn detach(place: &Place) -> Result<(), KernelError> {
         return Err(place.missing());
     }
     let _lock = place.lock()?;
+    clear(place)
+}
+
+/// Removes every pin and file of a balancer.
+pub(crate) fn clear(place: &Place) -> Result<(), KernelError> {
+    let folder = place.folder();
     // The links first: from then on no packet meets the maps.
     let mut pins = list(&folder)?;
     pins.sort_by_key(|pin| !pin.starts_with("link-"));

@@ -53,12 +53,18 @@ fn kernel_and_host_agree() {
             left -= epoch;
         }
         let seconds = began.elapsed().as_secs_f64();
-        eprintln!("seed {seed}: {frames} frames in {seconds:.1} s; {:.1} s of them in the kernel", pair.in_kernel.as_secs_f64());
+        eprintln!(
+            "seed {seed}: {frames} frames in {seconds:.1} s; {:.1} s of them in the kernel",
+            pair.in_kernel.as_secs_f64()
+        );
         for (reason, verdict, name) in Reason::ALL {
             let (packets, _) = pair.reasons.get(&reason).copied().unwrap_or_default();
             eprintln!("{packets:>9}  {verdict} {name}");
             // Without another processor nobody meets an entry that is being written, or a row only half seen.
-            assert!(packets > 0 || frames < FRAMES, "no frame ended with {verdict} {name}: nothing is proved about it");
+            assert!(
+                packets > 0 || frames < FRAMES,
+                "no frame ended with {verdict} {name}: nothing is proved about it"
+            );
         }
     });
 }
@@ -79,7 +85,9 @@ fn what_was_applied_is_what_is_there() {
             assert_eq!(there.to_string(), wanted.clone().tidied().to_string());
             assert_eq!(there, wanted.tidied());
             // FLOW-7: a restart that wants the same changes nothing.
-            let again = Compiler::default().compile(&desired, &scene.health(), &scene.surroundings(), &there).unwrap();
+            let again = Compiler::default()
+                .compile(&desired, &scene.health(), &scene.surroundings(), &there)
+                .unwrap();
             assert_eq!(there.changes_to(&again), Changes::new());
             for _ in 0..=random.below(12) {
                 scene.change(&mut random);
@@ -98,7 +106,8 @@ fn open(world: &World) -> Kernel {
 
 /// Links with the indexes 2 and 3, for frames to come in by.
 fn add_links() {
-    let veth = ["link", "add", "index", "2", "name", "two", "type", "veth", "peer", "name", "three", "index", "3"];
+    let veth =
+        ["link", "add", "index", "2", "name", "two", "type", "veth", "peer", "name", "three", "index", "3"];
     assert!(Command::new("ip").args(veth).status().unwrap().success());
 }
 
@@ -140,7 +149,8 @@ impl Pair {
         self.scene.tick_shift = self.standing_still(19 + random.below(13) as u8);
         let before = self.kernel.dump().unwrap();
         let (health, surroundings) = (self.scene.health(), self.scene.surroundings());
-        let mut wanted = self.compiler.compile(&self.scene.desired(), &health, &surroundings, &before).unwrap();
+        let mut wanted =
+            self.compiler.compile(&self.scene.desired(), &health, &surroundings, &before).unwrap();
         // What changed an hour ago is settled, and steady after another while.
         self.time += Duration::from_secs(random.pick(&[1, 5_000, 10_000]));
         if random.chance(40) {
@@ -158,7 +168,10 @@ impl Pair {
         }
         self.apply(&changes);
         let (there, meant) = (self.kernel.dump().unwrap(), self.replica.tables().clone().tidied());
-        assert_eq!(there, meant, "the same steps led to other tables:\n{there}\nin ordinary memory:\n{meant}");
+        assert_eq!(
+            there, meant,
+            "the same steps led to other tables:\n{there}\nin ordinary memory:\n{meant}"
+        );
         self.same_memories();
     }
 
@@ -167,7 +180,9 @@ impl Pair {
         let tables = self.replica.tables();
         let (table, rows): (_, Vec<(u32, u64)>) = match random.below(3) {
             0 => (Name::Rules, tables.rules.iter().map(|(place, row)| (*place, row.0[0] | BUSY)).collect()),
-            1 => (Name::Returns, tables.returns.iter().map(|(place, row)| (*place, row.0[0] | BUSY)).collect()),
+            1 => {
+                (Name::Returns, tables.returns.iter().map(|(place, row)| (*place, row.0[0] | BUSY)).collect())
+            }
             _ => {
                 let closed = tables.members.iter().map(|(place, row)| (*place, MemberRow::closed(row.0[0])));
                 (Name::Members, closed.collect())
@@ -193,7 +208,9 @@ impl Pair {
         let jiffies = self.kernel.now().unwrap().0;
         self.kernel.apply(&word(sizes)).unwrap();
         let left = |shift: &u8| (1u32 << shift) - (jiffies & ((1 << shift) - 1));
-        (shift..32).find(|shift| left(shift) > JIFFIES).expect("the uptime is near a multiple of 2^31 jiffies: wait a minute")
+        (shift..32)
+            .find(|shift| left(shift) > JIFFIES)
+            .expect("the uptime is near a multiple of 2^31 jiffies: wait a minute")
     }
 
     fn compare(&mut self, random: &mut Random, frames: u64) {
@@ -204,7 +221,11 @@ impl Pair {
             self.compare_chunk(random, chunk, now);
             left -= chunk;
         }
-        assert_eq!(self.kernel.now().unwrap(), now, "a tick ended in between: the machine is too slow for this test");
+        assert_eq!(
+            self.kernel.now().unwrap(),
+            now,
+            "a tick ended in between: the machine is too slow for this test"
+        );
         self.same_memories();
         self.same_counters();
     }
@@ -233,10 +254,16 @@ impl Pair {
 
     fn known(&self) -> Known {
         let numbers = self.replica.tables().numbers();
-        let masqueraded = self.replica.memory().inward_words().filter(|words| words[0] & LIVE != 0).filter_map(|words| {
-            let member = numbers.get(&((words[0] >> 40) as u32))?;
-            Some((IpAddr::from(*member), (words[0] >> 24) as u16, (words[0] >> 8) as u16, (words[0] >> 2) as u8 & 0x1f))
-        });
+        let masqueraded =
+            self.replica.memory().inward_words().filter(|words| words[0] & LIVE != 0).filter_map(|words| {
+                let member = numbers.get(&((words[0] >> 40) as u32))?;
+                Some((
+                    IpAddr::from(*member),
+                    (words[0] >> 24) as u16,
+                    (words[0] >> 8) as u16,
+                    (words[0] >> 2) as u8 & 0x1f,
+                ))
+            });
         Known {
             called: self.scene.called(),
             masqueraded: masqueraded.collect(),
@@ -266,7 +293,15 @@ impl Pair {
     }
 
     /// Says what happened, by going the way of the frame once more.
-    fn explain(&self, memory: &Memory, before: &[(Vec<u8>, u32)], (frame, link): (&[u8], u32), now: Tick, kernel: &str, host: &str) {
+    fn explain(
+        &self,
+        memory: &Memory,
+        before: &[(Vec<u8>, u32)],
+        (frame, link): (&[u8], u32),
+        now: Tick,
+        kernel: &str,
+        host: &str,
+    ) {
         let replica = Replica::new(self.replica.tables().clone(), copy(memory));
         for (bytes, link) in before {
             let _ = replica.run(&mut bytes.clone(), *link, now);

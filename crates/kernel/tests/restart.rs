@@ -14,9 +14,9 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 use std::{env, fs};
 
+use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpMode;
-use aya::programs::Xdp;
 use aya::{EbpfLoader, include_bytes_aligned};
 use common::{World, in_a_world};
 use engine::{Changes, Compiler, Health, Sizes, Surroundings, Tables};
@@ -74,7 +74,10 @@ fn the_next_process_takes_over() {
         let renewed = second.attach("balancer").unwrap();
         assert_eq!((renewed.interface.as_str(), renewed.mode), ("balancer", Mode::Native));
         let after = pinned_link(world, "balancer", "native");
-        assert_eq!(after.0, before.0, "the link must be renewed, not replaced: in between there would be no program");
+        assert_eq!(
+            after.0, before.0,
+            "the link must be renewed, not replaced: in between there would be no program"
+        );
         assert_ne!(after.1, before.1, "the program must be the new process's");
         thread::sleep(Duration::from_millis(50));
         sender.stop_and_count(&second);
@@ -95,7 +98,13 @@ fn what_is_remembered_is_taken_over() {
         }
         thread::sleep(Duration::from_millis(20));
         let memory = words(&first);
-        assert_eq!((memory.0.iter().filter(|word| **word != 0).count(), memory.1.iter().filter(|words| words[0] != 0).count()), (1, 1));
+        assert_eq!(
+            (
+                memory.0.iter().filter(|word| **word != 0).count(),
+                memory.1.iter().filter(|words| words[0] != 0).count()
+            ),
+            (1, 1)
+        );
         drop(first);
         assert_eq!(words(&Kernel::look(&place(world)).unwrap()), memory);
         assert_eq!(words(&open(world).unwrap()), memory);
@@ -168,7 +177,10 @@ fn one_process_serves() {
         let other = Kernel::open(&other).unwrap();
         assert_eq!(instances(world.state()), ["main", "other"]);
         let nobody = Kernel::look(&world.place("nobody")).unwrap_err();
-        assert!(matches!(&nobody, KernelError::NotLoaded { others, .. } if *others == ["main", "other"]), "{nobody:?}");
+        assert!(
+            matches!(&nobody, KernelError::NotLoaded { others, .. } if *others == ["main", "other"]),
+            "{nobody:?}"
+        );
         drop((first, other));
         assert!(open(world).unwrap().taken_over());
     });
@@ -190,8 +202,15 @@ fn other_sizes_are_refused_and_nothing_is_lost() {
         ];
         for (map, sizes) in others {
             let refused = Kernel::open(&Options { place: place(world), sizes }).unwrap_err();
-            assert!(matches!(&refused, KernelError::OtherSize { map: other, .. } if *other == map), "{refused:?}");
-            assert!(refused.to_string().contains("[limits]") && refused.to_string().contains("detach --name main"), "{refused}");
+            assert!(
+                matches!(&refused, KernelError::OtherSize { map: other, .. } if *other == map),
+                "{refused:?}"
+            );
+            assert!(
+                refused.to_string().contains("[limits]")
+                    && refused.to_string().contains("detach --name main"),
+                "{refused}"
+            );
             assert_eq!(Kernel::look(&place(world)).unwrap().dump().unwrap(), tables);
             assert_eq!(pinned_link(world, "balancer", "native"), link);
         }
@@ -217,7 +236,10 @@ fn an_unknown_interface_is_named_with_those_there_are() {
         segment();
         let refused = open(world).unwrap().attach("eth9").unwrap_err();
         assert!(matches!(&refused, KernelError::NoInterface { .. }), "{refused:?}");
-        assert_eq!(refused.to_string(), "there is no interface `eth9` here (there is balancer, lo, neighbour)");
+        assert_eq!(
+            refused.to_string(),
+            "there is no interface `eth9` here (there is balancer, lo, neighbour)"
+        );
     });
 }
 
@@ -339,8 +361,12 @@ fn open(world: &World) -> Result<Kernel, KernelError> {
 
 /// The balancer's link and its neighbour's, who is client and members.
 fn segment() {
-    run(&format!("ip link add balancer address {BALANCER} type veth peer name neighbour address {NEIGHBOUR}"));
-    for setting in ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0"] {
+    run(&format!(
+        "ip link add balancer address {BALANCER} type veth peer name neighbour address {NEIGHBOUR}"
+    ));
+    for setting in
+        ["net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1", "net.ipv4.ip_forward=0"]
+    {
         run(&format!("sysctl -qw {setting}"));
     }
     link::set_checksum_offload("neighbour", false).unwrap();

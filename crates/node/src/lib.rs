@@ -14,6 +14,6 @@ pub mod reach;
 mod serve;
 mod settings;
 
-pub use kernel::{Place, detach, instances, link, pass};
-pub use serve::{Report, ServeError, serve};
+pub use kernel::{Place, instances, link, pass};
+pub use serve::{Report, ServeError, detach, serve};
 pub use settings::{Limits, Settings, SettingsError};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -14,10 +14,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use crate::documents;
 use crate::legend::Legend;
 use crate::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
 use crate::settings::Settings;
-use crate::documents;
 
 /// How often the documents are looked at.
 const LOOK: Duration = Duration::from_millis(100);
@@ -95,8 +95,11 @@ pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result
 
     let mut seen = documents::fingerprint(&settings.documents);
     let desired = read(&settings)?;
-    let mut balancer = Balancer::begin(settings, desired).await?;
-    report(balancer.attach()?);
+    let mut balancer = Balancer::open(settings, desired).await?;
+    match balancer.start() {
+        Ok(ready) => report(ready),
+        Err(error) => return Err(balancer.give_up(error)),
+    }
 
     let mut look = interval(LOOK);
     let mut settle = interval(SETTLE);
@@ -158,11 +161,13 @@ struct Balancer {
     grace_ends: Instant,
     started: Instant,
     attached: bool,
+    /// Groups that interfaces listen to for IPv6 frontends.
+    groups: BTreeSet<(String, Ipv6Addr)>,
 }
 
 impl Balancer {
-    /// Everything but the attachment: tables are in force before the first packet meets them.
-    async fn begin(settings: Settings, desired: Desired) -> Result<Self, ServeError> {
+    /// Sees the network, and has the data path in hand.
+    async fn open(settings: Settings, desired: Desired) -> Result<Self, ServeError> {
         let mut watcher = Watcher::start(&settings.interfaces).await?;
         let place = Place::new(&settings.state, &settings.name)?;
         let kernel = Kernel::open(&Options { place: place.clone(), sizes: settings.sizes() })?;
@@ -173,7 +178,7 @@ impl Balancer {
         wait_for_members(&mut watcher).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
-        let mut balancer = Self {
+        Ok(Self {
             settings,
             place,
             kernel,
@@ -188,13 +193,14 @@ impl Balancer {
             grace_ends: now + GRACE,
             started: now,
             attached: false,
-        };
-        let after = balancer.compile(&balancer.desired.clone())?;
-        balancer.go_to(after)?;
-        Ok(balancer)
+            groups: BTreeSet::new(),
+        })
     }
 
-    fn attach(&mut self) -> Result<Report, ServeError> {
+    /// Puts the tables in force, and only then the data path on the interfaces.
+    fn start(&mut self) -> Result<Report, ServeError> {
+        let after = self.compile(&self.desired.clone())?;
+        self.go_to(after)?;
         let mut attached = Vec::new();
         for interface in &self.settings.interfaces {
             let on = self.kernel.attach(interface)?;
@@ -206,6 +212,16 @@ impl Balancer {
         self.announce(&self.frontends());
         self.advise();
         Ok(Report::Ready { counts: self.counts(), attached, taken_over: self.kernel.taken_over() })
+    }
+
+    /// After a start that failed: what was not there before is taken back, what was there goes on forwarding.
+    fn give_up(self, error: ServeError) -> ServeError {
+        if !self.kernel.taken_over()
+            && let Err(cause) = self.kernel.discard()
+        {
+            warn!("could not clean up: {cause}");
+        }
+        error
     }
 
     fn counts(&self) -> [usize; 3] {
@@ -273,7 +289,7 @@ impl Balancer {
         Surroundings {
             links: links.iter().map(|(index, link)| (*index, link.mac)).collect(),
             own_v4: own(true).and_then(|own| if let IpAddr::V4(own) = own { Some(own) } else { None }),
-            own_v6: own(false).and_then(|own| if let IpAddr::V6(own) = own { Some(own) } else { None }),
+            own_v6: own(false).and_then(ipv6),
             hops,
             sizes: self.kernel.sizes(),
             clock: self.clock,
@@ -334,15 +350,23 @@ impl Balancer {
     }
 
     /// Neighbour solicitations for IPv6 frontends go to groups that the interface must listen to. The membership outlives the process.
-    fn join_groups(&self) {
-        for link in self.watcher.links().values() {
-            for frontend in self.frontends() {
-                let IpAddr::V6(address) = frontend else { continue };
-                if let Err(cause) = kernel::link::join(&link.name, kernel::link::solicited_node(address)) {
-                    warn!("{} may not hear neighbour solicitations for {frontend}: {cause}", link.name);
-                }
+    fn join_groups(&mut self) {
+        let frontends = self.frontends();
+        let wanted: BTreeSet<(String, Ipv6Addr)> = self
+            .watcher
+            .links()
+            .values()
+            .flat_map(|link| frontends.iter().filter_map(|frontend| Some((link.name.clone(), ipv6(*frontend)?))))
+            .collect();
+        for (link, frontend) in wanted.difference(&self.groups) {
+            if let Err(cause) = kernel::link::join(link, kernel::link::solicited_node(*frontend)) {
+                warn!("{link} may not hear neighbour solicitations for {frontend}: {cause}");
             }
         }
+        for (link, frontend) in self.groups.difference(&wanted) {
+            leave(link, *frontend);
+        }
+        self.groups = wanted;
     }
 
     /// Says what on this host stands in the way of what is wanted.
@@ -396,6 +420,36 @@ impl Balancer {
                 warn!("member {address}: {reach}");
             }
         }
+    }
+}
+
+/// Takes a data path off its interfaces and out of the kernel: its flows end.
+///
+/// # Errors
+/// There is none under this name, somebody serves it, or a pin could not be removed.
+pub fn detach(place: &Place) -> Result<(), KernelError> {
+    let legend = Legend::read(&place.file("json"));
+    let attached = Kernel::look(place).and_then(|kernel| kernel.attached()).unwrap_or_default();
+    kernel::detach(place)?;
+    for on in attached {
+        for frontend in legend.frontends.iter().filter_map(|frontend| ipv6(frontend.address)) {
+            leave(&on.interface, frontend);
+        }
+    }
+    Ok(())
+}
+
+fn leave(link: &str, frontend: Ipv6Addr) {
+    if let Err(cause) = kernel::link::leave(link, kernel::link::solicited_node(frontend)) {
+        // An interface that is gone listens to nothing.
+        debug!("{link} still listens for {frontend}: {cause}");
+    }
+}
+
+fn ipv6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(v6) => Some(v6),
+        IpAddr::V4(_) => None,
     }
 }
 

@@ -210,7 +210,8 @@ impl Simulation {
         self.sessions.get(&session).map_or(Duration::ZERO, |open| self.now().saturating_sub(open.last))
     }
 
-    fn forget(&mut self, session: Session) {
+    /// Ends a session without a word, as when the client's power is cut.
+    pub fn forget(&mut self, session: Session) {
         let Some(open) = self.sessions.remove(&session) else { return };
         if let Some(host) = self.hosts.get_mut(open.host.0) {
             host.programs.callers.remove(&(open.transport, open.local));

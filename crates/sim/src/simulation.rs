@@ -18,7 +18,7 @@ use crate::session::{Open, Session};
 /// How long a frame is under way from one station to the next.
 const ON_THE_WIRE: Duration = Duration::from_micros(20);
 /// How often the control plane looks after what has changed by itself.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(15);
 /// How often somebody is asked for that does not answer.
 const ASKED: usize = 5;
 

@@ -154,7 +154,7 @@ impl Life {
             return self.say(format!("{from} did not reach {pool}"));
         };
         let Ok(answer) = self.town.simulation.ask(session) else {
-            self.town.simulation.close(session);
+            self.town.simulation.forget(session);
             return self.say(format!("{from} was not answered by {pool}"));
         };
         assert_eq!(answer.instance, called(pool, v4).ip().to_string());
@@ -184,7 +184,7 @@ impl Life {
         let moves = kept.transport == Transport::Udp && self.down.contains(&(kept.pool, kept.member));
         if rested || moves || !is_there || self.silent.contains(&kept.member) {
             self.say(format!("{session:?} of {} ends: {asked:?}", kept.member));
-            self.town.simulation.close(session);
+            self.town.simulation.forget(session);
             self.sessions.remove(&session);
             return;
         }

@@ -76,8 +76,30 @@ fn flip(random: &mut Random, frame: &mut [u8]) {
 /// Another value in a field that somebody looks at.
 fn corrupt(random: &mut Random, frame: &mut [u8]) {
     const FIELDS: [(usize, usize); 24] = [
-        (0, 6), (6, 6), (12, 2), (14, 1), (16, 2), (18, 2), (20, 2), (20, 1), (22, 1), (23, 1), (26, 4), (30, 4), (34, 2), (36, 2),
-        (38, 16), (47, 1), (50, 2), (54, 1), (55, 1), (56, 2), (62, 8), (67, 1), (70, 2), (40, 2),
+        (0, 6),
+        (6, 6),
+        (12, 2),
+        (14, 1),
+        (16, 2),
+        (18, 2),
+        (20, 2),
+        (20, 1),
+        (22, 1),
+        (23, 1),
+        (26, 4),
+        (30, 4),
+        (34, 2),
+        (36, 2),
+        (38, 16),
+        (47, 1),
+        (50, 2),
+        (54, 1),
+        (55, 1),
+        (56, 2),
+        (62, 8),
+        (67, 1),
+        (70, 2),
+        (40, 2),
     ];
     const VALUES: [u8; 12] = [0, 1, 2, 4, 5, 6, 15, 17, 44, 58, 127, 255];
     let (at, width) = random.pick(&FIELDS);
@@ -110,7 +132,9 @@ fn valid(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u8
             frame
         }
         _ => {
-            let to = random.pick(&[known.members.clone(), owns(scene), vec![Ipv4Addr::new(192, 0, 2, 9).into()]].concat());
+            let to = random.pick(
+                &[known.members.clone(), owns(scene), vec![Ipv4Addr::new(192, 0, 2, 9).into()]].concat(),
+            );
             let from = client(random, to.is_ipv4());
             let (port, protocol) = (random.pick(&PORTS), random.pick(&[TCP, UDP]));
             segment(random, link, (from, 40_000), (to, port), protocol)
@@ -205,7 +229,8 @@ fn segment(random: &mut Random, link: u32, from: (IpAddr, u16), to: (IpAddr, u16
 
 fn echo(random: &mut Random, to: IpAddr, link: u32) -> Vec<u8> {
     let from = client(random, to.is_ipv4());
-    let (protocol, kind) = if to.is_ipv4() { (1, random.pick(&[8, 3])) } else { (58, random.pick(&[128, 1, 2, 135])) };
+    let (protocol, kind) =
+        if to.is_ipv4() { (1, random.pick(&[8, 3])) } else { (58, random.pick(&[128, 1, 2, 135])) };
     let mut message = vec![kind, 0, 0, 0];
     message.extend(random.bytes(32));
     packet(random, link, from, to, protocol, &message)
@@ -286,7 +311,8 @@ fn arp(random: &mut Random, scene: &Scene, known: &Known) -> Vec<u8> {
 }
 
 fn solicitation(random: &mut Random) -> Vec<u8> {
-    let targets: Vec<Ipv6Addr> = (0xff..0x105).map(|last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last)).collect();
+    let targets: Vec<Ipv6Addr> =
+        (0xff..0x105).map(|last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last)).collect();
     let target = random.pick(&targets);
     let unnamed = random.chance(20);
     let from = if unnamed { Ipv6Addr::UNSPECIFIED } else { Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x20) };

@@ -1,6 +1,8 @@
 //! A world of its own for each privileged test: a network namespace where only `lo` is, and a mount namespace whose mounts nobody
 //! else sees. Both go away with the test's thread, however it ends, and take programs, maps and pins with them.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, panic, process, thread};
@@ -80,7 +82,8 @@ fn new_world() -> World {
 fn sweep() {
     for entry in fs::read_dir(env::temp_dir()).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let process =
+            name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split('-').next()?.parse::<u32>().ok());
         if process.is_some_and(|process| !Path::new(&format!("/proc/{process}")).exists()) {
             let _ = fs::remove_dir_all(entry.path());
         }

@@ -137,7 +137,8 @@ impl Scene {
 
     pub fn desired(&self) -> Desired {
         let text = self.document();
-        model::check(&[Source { name: "scene.json".into(), text }]).unwrap_or_else(|problems| panic!("{problems:#?}"))
+        model::check(&[Source { name: "scene.json".into(), text }])
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
     }
 
     pub fn health(&self) -> Health {
@@ -167,7 +168,9 @@ impl Scene {
     /// Addresses, ports and protocols that answers of gateway members come from.
     pub fn answers(&self) -> Vec<(IpAddr, u16, u8)> {
         let mut from = Vec::new();
-        for ((frontend, udp, port), rule) in self.rules.iter().filter(|(_, rule)| self.pools[rule.pool].gateway) {
+        for ((frontend, udp, port), rule) in
+            self.rules.iter().filter(|(_, rule)| self.pools[rule.pool].gateway)
+        {
             let at_member = self.backend_port(*frontend, *udp, *port, rule);
             if rule.floating {
                 from.push((*frontend, at_member, protocol(*udp)));
@@ -186,7 +189,8 @@ impl Scene {
     /// Unlike every other rule's, unless it is the frontend's.
     fn backend_port(&self, frontend: IpAddr, udp: bool, port: u16, rule: &Rule) -> u16 {
         let at = |of: &[IpAddr]| of.iter().position(|other| *other == frontend).unwrap_or_default();
-        let number = at(&frontends()) * 8 + PORTS.iter().position(|other| *other == port).unwrap_or_default() * 2;
+        let number =
+            at(&frontends()) * 8 + PORTS.iter().position(|other| *other == port).unwrap_or_default() * 2;
         let number = (number + usize::from(udp)) as u16;
         match (rule.floating, rule.elsewhere && self.pools[rule.pool].gateway) {
             (true, false) => port,
@@ -206,8 +210,9 @@ impl Scene {
             )
         });
         let pools = self.pools.iter().enumerate().map(|(number, pool)| {
-            let member =
-                |address: &IpAddr| format!(r#"{{"name": "m{}", "properties": {{"ipAddress": "{address}"}}}}"#, name(address));
+            let member = |address: &IpAddr| {
+                format!(r#"{{"name": "m{}", "properties": {{"ipAddress": "{address}"}}}}"#, name(address))
+            };
             format!(
                 r#"{{"name": "p{number}", "properties": {{"loadBalancerBackendAddresses": [{}],
                 "forebay": {{"returnPath": "{}"}}}}}}"#,
