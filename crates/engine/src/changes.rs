@@ -87,7 +87,8 @@ impl Tables {
         let out = &mut changes;
         let rules_wanted: BTreeSet<_> = after.rules.values().map(|row| row.key()).collect();
         let has_rule = |row: &RuleRow| rules_wanted.contains(&row.key());
-        let addresses_wanted: BTreeSet<_> = after.addresses.values().map(|row| (row.address(), row.role())).collect();
+        let addresses_wanted: BTreeSet<_> =
+            after.addresses.values().map(|row| (row.address(), row.role())).collect();
         let has_address = |row: &AddressRow| addresses_wanted.contains(&(row.address(), row.role()));
         let is_frontend = |row: &AddressRow| row.role() == Some(Role::Frontend);
 
@@ -95,15 +96,23 @@ impl Tables {
         let early = early_config(before.config, after.config);
         config(out, before.config, early);
         clear(out, &RULES, before.rules.iter().filter(|(_, row)| !has_rule(row)));
-        clear(out, &ADDRESSES, before.addresses.iter().filter(|(_, row)| is_frontend(row) && !has_address(row)));
+        clear(
+            out,
+            &ADDRESSES,
+            before.addresses.iter().filter(|(_, row)| is_frontend(row) && !has_address(row)),
+        );
         // Before anything names them: a restart believes what is named.
         for (ring, words) in &after.rings {
             if !before.rings.contains_key(ring) {
                 out.push(Change::Ring { ring: *ring, words: words.clone() });
             }
         }
-        let members_kept: BTreeMap<u32, MemberRow> =
-            before.members.iter().filter(|(number, _)| after.members.contains_key(number)).map(copy).collect();
+        let members_kept: BTreeMap<u32, MemberRow> = before
+            .members
+            .iter()
+            .filter(|(number, _)| after.members.contains_key(number))
+            .map(copy)
+            .collect();
         // Which of them are down is told after the slots, so that no flow moves to where only a slot of before leads.
         let as_before = |(number, row): (&u32, &MemberRow)| {
             (*number, before.members.get(number).map_or(*row, |old| row.found(old.is_down())))
@@ -119,8 +128,12 @@ impl Tables {
             .map(copy)
             .collect();
         // Frontends that are gone were cleared above.
-        let addresses_now: BTreeMap<u32, AddressRow> =
-            before.addresses.iter().filter(|(_, row)| !is_frontend(row) || has_address(row)).map(copy).collect();
+        let addresses_now: BTreeMap<u32, AddressRow> = before
+            .addresses
+            .iter()
+            .filter(|(_, row)| !is_frontend(row) || has_address(row))
+            .map(copy)
+            .collect();
         let addresses_now = place(out, &ADDRESSES, addresses_now, &addresses_first, |row| row.address());
         let returns_now = place(out, &RETURNS, before.returns.clone(), &after.returns, |row| row.key());
 
@@ -159,8 +172,8 @@ impl Tables {
                 Name::Returns => set(&mut self.returns, *place, *word, *value, |row| &mut row.0),
                 Name::Members => set(&mut self.members, *place, *word, *value, |row| &mut row.0),
                 Name::Slots => {
-                    let empty: Ring = vec![0; RING_WORDS as usize].into();
-                    let ring = self.rings.entry(place / RING_WORDS).or_insert(empty);
+                    let empty = || vec![0; RING_WORDS as usize].into();
+                    let ring = self.rings.entry(place / RING_WORDS).or_insert_with(empty);
                     if let Some(word) = Arc::make_mut(ring).get_mut((place % RING_WORDS) as usize) {
                         *word = *value;
                     }
@@ -209,8 +222,10 @@ struct Kind<R> {
 }
 
 const LINKS: Kind<LinkRow> = Kind { table: Name::Links, publish: 1, closed: |_| 0, words: |row| &row.0 };
-const ADDRESSES: Kind<AddressRow> = Kind { table: Name::Addresses, publish: 0, closed: |_| 0, words: |row| &row.0 };
-const RULES: Kind<RuleRow> = Kind { table: Name::Rules, publish: 0, closed: |word| word | BUSY, words: |row| &row.0 };
+const ADDRESSES: Kind<AddressRow> =
+    Kind { table: Name::Addresses, publish: 0, closed: |_| 0, words: |row| &row.0 };
+const RULES: Kind<RuleRow> =
+    Kind { table: Name::Rules, publish: 0, closed: |word| word | BUSY, words: |row| &row.0 };
 const RETURNS: Kind<ReturnRow> =
     Kind { table: Name::Returns, publish: 0, closed: |word| word | BUSY, words: |row| &row.0 };
 const MEMBERS: Kind<MemberRow> =
@@ -232,7 +247,8 @@ fn early_config(before: ConfigRow, after: ConfigRow) -> ConfigRow {
 }
 
 fn config(out: &mut Changes, before: ConfigRow, after: ConfigRow) {
-    let mut push = |word: u32, value: u64| out.push(Change::Word { table: Name::Config, place: 0, word, value });
+    let mut push =
+        |word: u32, value: u64| out.push(Change::Word { table: Name::Config, place: 0, word, value });
     let [sizes, v4, high, low] = after.0;
     for (word, value) in [(0, sizes), (1, v4)] {
         if before.0[word] != value {
@@ -339,7 +355,12 @@ fn place<R: Copy + PartialEq, K: Ord>(
             match now.get(&at) {
                 Some(old) if key(old) == key(&row) => replace(out, kind, at, old, &row),
                 Some(_) => {
-                    out.push(Change::Word { table: kind.table, place: at, word: kind.publish as u32, value: 0 });
+                    out.push(Change::Word {
+                        table: kind.table,
+                        place: at,
+                        word: kind.publish as u32,
+                        value: 0,
+                    });
                     insert(out, kind, at, &row);
                 }
                 None => insert(out, kind, at, &row),
@@ -351,7 +372,12 @@ fn place<R: Copy + PartialEq, K: Ord>(
                 && !waiting.contains(&from)
                 && now.get(&from).is_some_and(|old| key(old) == key(&row))
             {
-                out.push(Change::Word { table: kind.table, place: from, word: kind.publish as u32, value: 0 });
+                out.push(Change::Word {
+                    table: kind.table,
+                    place: from,
+                    word: kind.publish as u32,
+                    value: 0,
+                });
                 now.remove(&from);
             }
         }

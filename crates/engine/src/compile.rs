@@ -9,9 +9,9 @@ use std::net::IpAddr;
 
 use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule};
 use plane::row::{
-    Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES, MAX_MEMBERS,
-    MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES, ReturnRow, Role, RuleRow, Slot,
-    protocol,
+    Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES,
+    MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES,
+    ReturnRow, Role, RuleRow, Slot, protocol,
 };
 use plane::{address_places, key_places};
 
@@ -89,17 +89,14 @@ impl Compiler {
     fn slots(&mut self, pools: &Pools<'_>, health: &Health, before: &Tables) -> BTreeMap<u32, crate::Ring> {
         let mut rings = BTreeMap::new();
         for (ring, members) in pools.by_ring() {
-            let key: Vec<(IpAddr, bool)> = members
-                .iter()
-                .map(|member| (member.address, member.is_up(health)))
-                .collect();
+            let key: Vec<(IpAddr, bool)> =
+                members.iter().map(|member| (member.address, member.is_up(health))).collect();
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
             let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
             let was_there = before.rings.contains_key(&ring);
             let slots = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
-                let current = owner
-                    .and_then(|owner| members.get(usize::from(owner)))
-                    .map_or(0, |member| member.number);
+                let current =
+                    owner.and_then(|owner| members.get(usize::from(owner))).map_or(0, |member| member.number);
                 let old = if was_there { before.slot(ring, slot) } else { Slot::steady(current) };
                 successor(old, current, &alive)
             });
@@ -141,8 +138,12 @@ fn successor(old: Slot, current: u32, members: &BTreeSet<u32>) -> Slot {
         .map_or(Slot::steady(current), |former| Slot::settled(current, *former))
 }
 
-const FULL_RULES: Full =
-    Full { table: "rules", limit: MAX_RULES, of: "load-balancing rules", mend: "spread the rules over more balancers" };
+const FULL_RULES: Full = Full {
+    table: "rules",
+    limit: MAX_RULES,
+    of: "load-balancing rules",
+    mend: "spread the rules over more balancers",
+};
 
 /// Links keep their places: masqueraded flows know them by these.
 fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, LinkRow>, Full> {
@@ -155,7 +156,12 @@ fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, L
         let place = (0..LINK_TRIES)
             .map(|tries| index.wrapping_add(tries) & (LINK_PLACES - 1))
             .find(|place| !links.contains_key(place))
-            .ok_or(Full { table: "links", limit: LINK_PLACES, of: "links", mend: "attach to fewer interfaces" })?;
+            .ok_or(Full {
+                table: "links",
+                limit: LINK_PLACES,
+                of: "links",
+                mend: "attach to fewer interfaces",
+            })?;
         links.insert(place, LinkRow::new(*index, *mac));
     }
     Ok(links)
@@ -189,7 +195,8 @@ fn addresses(
         .values()
         .filter_map(|row| Some(((row.address(), row.role()?), row.number())))
         .collect();
-    let numbers = number(roles.iter().map(|(address, role)| (*address, *role)), &known, MAX_ADDRESSES).ok_or(FULL)?;
+    let numbers =
+        number(roles.iter().map(|(address, role)| (*address, *role)), &known, MAX_ADDRESSES).ok_or(FULL)?;
     let places_before = before.addresses.iter().map(|(place, row)| (row.address(), *place)).collect();
     let places = arrange(&roles.keys().copied().collect(), &places_before, address_places).ok_or(FULL)?;
     let mut by_address = BTreeMap::new();
@@ -223,7 +230,8 @@ fn number<K: Ord + Copy>(
 
 /// A pool by name, as it stands in the tables.
 pub fn pool_identity(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A member of a pool with its numbers.
@@ -248,16 +256,26 @@ struct Pools<'a> {
 
 impl<'a> Pools<'a> {
     fn number(desired: &'a Desired, surroundings: &Surroundings, before: &Tables) -> Result<Self, Full> {
-        const FULL: Full =
-            Full { table: "members", limit: MAX_MEMBERS, of: "members of pools", mend: "spread the pools over more balancers" };
+        const FULL: Full = Full {
+            table: "members",
+            limit: MAX_MEMBERS,
+            of: "members of pools",
+            mend: "spread the pools over more balancers",
+        };
         let wanted = || {
             desired.pools().iter().flat_map(|pool| {
-                pool.members().iter().map(|member| (pool.name(), pool_identity(pool.name()), member.address()))
+                pool.members()
+                    .iter()
+                    .map(|member| (pool.name(), pool_identity(pool.name()), member.address()))
             })
         };
-        let known: BTreeMap<(u64, IpAddr), u32> =
-            before.members.iter().map(|(number, row)| ((row.pool(), row.address().into()), *number)).collect();
-        let numbers = number(wanted().map(|(_, pool, address)| (pool, address)), &known, MAX_MEMBERS).ok_or(FULL)?;
+        let known: BTreeMap<(u64, IpAddr), u32> = before
+            .members
+            .iter()
+            .map(|(number, row)| ((row.pool(), row.address().into()), *number))
+            .collect();
+        let numbers =
+            number(wanted().map(|(_, pool, address)| (pool, address)), &known, MAX_MEMBERS).ok_or(FULL)?;
         let rings_before: BTreeMap<(u64, bool), u32> =
             before.members.values().map(|row| ((row.pool(), row.address().is_v4()), row.ring())).collect();
         let rings_wanted: BTreeSet<(u64, bool)> =
@@ -269,7 +287,8 @@ impl<'a> Pools<'a> {
                 taken.insert((spare as u64, false), ring);
             }
         }
-        let rings = number(rings_wanted.into_iter(), &taken, surroundings.sizes.rings).ok_or(full_rings(surroundings))?;
+        let rings = number(rings_wanted.into_iter(), &taken, surroundings.sizes.rings)
+            .ok_or(full_rings(surroundings))?;
         let members = wanted()
             .filter_map(|(name, pool, address)| {
                 let number = *numbers.get(&(pool, address))?;
@@ -314,7 +333,9 @@ impl<'a> Pools<'a> {
             .values()
             .filter(|row| row.key().and_then(|key| plans.get(&key)).is_some_and(|plan| *plan != row.plan()))
             .map(|row| u32::from(row.plan().ring))
-            .filter(|ring| slots.get(ring).is_some_and(|new| before.rings.get(ring).is_some_and(|old| old != new)))
+            .filter(|ring| {
+                slots.get(ring).is_some_and(|new| before.rings.get(ring).is_some_and(|old| old != new))
+            })
             .collect();
         let used = before.rings_in_use();
         let mut free = (1..surroundings.sizes.rings).filter(|ring| !used.contains(ring));
@@ -453,7 +474,10 @@ fn returns(
         let mut add = |from: IpAddr| {
             if let Some(at) = numbers.get(&from.into()) {
                 let key = Key::new(*at, key.protocol(), rule.backend_port().get());
-                rows.insert(key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port().get(), number));
+                rows.insert(
+                    key,
+                    ReturnRow::new(key, rule.frontend().into(), rule.frontend_port().get(), number),
+                );
             }
         };
         match path(rule, pool) {
@@ -471,8 +495,9 @@ fn returns(
         return Err(FULL);
     }
     let places_before = before.returns.iter().filter_map(|(place, row)| Some((row.key()?, *place))).collect();
-    let places = arrange(&rows.keys().copied().collect(), &places_before, |key| key_places(key, RETURN_PLACES - 1))
-        .ok_or(FULL)?;
+    let places =
+        arrange(&rows.keys().copied().collect(), &places_before, |key| key_places(key, RETURN_PLACES - 1))
+            .ok_or(FULL)?;
     Ok(places.into_iter().filter_map(|(key, place)| Some((place, *rows.get(&key)?))).collect())
 }
 

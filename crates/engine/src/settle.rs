@@ -27,7 +27,8 @@ impl Settling {
         self.since.retain(|ring, _| used.contains(ring));
         for ring in used {
             let state = State::of(tables, ring);
-            let held = tables.members.iter().any(|(number, row)| row.ring() == ring && pinned.contains(number));
+            let held =
+                tables.members.iter().any(|(number, row)| row.ring() == ring && pinned.contains(number));
             match state.phase {
                 Phase::Steady => {
                     self.since.remove(&ring);
@@ -90,7 +91,10 @@ impl State {
             digest = (digest ^ word).wrapping_mul(0x0100_0000_01b3);
         };
         for (at, slot) in tables.slots(ring).enumerate().filter(|(_, slot)| !slot.is_steady()) {
-            note(!slot.is_settled(), (at as u64) << 32 | u64::from(slot.current()) << 16 | u64::from(slot.former()));
+            note(
+                !slot.is_settled(),
+                (at as u64) << 32 | u64::from(slot.current()) << 16 | u64::from(slot.former()),
+            );
         }
         for plan in rules().map(|row| row.plan()).filter(|plan| plan.former != plan.distribution) {
             note(!plan.settled, plan.word());
@@ -102,7 +106,8 @@ impl State {
         } else {
             Phase::Steady
         };
-        let rules_open = rules().map(|row| row.plan()).any(|plan| plan.former != plan.distribution && !plan.settled);
+        let rules_open =
+            rules().map(|row| row.plan()).any(|plan| plan.former != plan.distribution && !plan.settled);
         Self { phase, idle, rules_open, digest }
     }
 }

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use plane::row::{
-    Address, AddressRow, ConfigRow, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS, ReturnRow, Role, RuleRow,
-    Slot,
+    Address, AddressRow, ConfigRow, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS, ReturnRow, Role,
+    RuleRow, Slot,
 };
 
 /// A ring's slots, two a word.
@@ -130,7 +130,8 @@ impl fmt::Display for Tables {
             writeln!(f, " port {}{} counted {}", plan.backend_port, PlanWords(plan), row.number())?;
         }
         let numbers = self.numbers();
-        let mut returns: Vec<(Option<Key>, &ReturnRow)> = self.returns.values().map(|row| (row.key(), row)).collect();
+        let mut returns: Vec<(Option<Key>, &ReturnRow)> =
+            self.returns.values().map(|row| (row.key(), row)).collect();
         returns.sort_by_key(|(key, _)| *key);
         for (key, row) in returns {
             let Some(key) = key else { continue };
@@ -146,7 +147,14 @@ impl fmt::Display for Tables {
             )?;
         }
         for (number, row) in &self.members {
-            write!(f, "member #{number} {} @{} pool {:016x} ring {}", row.address(), row.number(), row.pool(), row.ring())?;
+            write!(
+                f,
+                "member #{number} {} @{} pool {:016x} ring {}",
+                row.address(),
+                row.number(),
+                row.pool(),
+                row.ring()
+            )?;
             match row.hop() {
                 Some(hop) => writeln!(
                     f,

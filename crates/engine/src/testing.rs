@@ -438,7 +438,16 @@ pub struct Chance {
 
 const FRONTENDS: [&str; 4] = ["10.0.1.1", "10.0.1.2", "fd00:1::1", "fd00:1::2"];
 const MEMBERS: [&str; 11] = [
-    "10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.7", "10.0.0.8", "10.0.1.2", "fd00::4", "fd00::5", "fd00::6", "fd00::7",
+    "10.0.0.4",
+    "10.0.0.5",
+    "10.0.0.6",
+    "10.0.0.7",
+    "10.0.0.8",
+    "10.0.1.2",
+    "fd00::4",
+    "fd00::5",
+    "fd00::6",
+    "fd00::7",
     "fd00:1::2",
 ];
 const POOLS: [&str; 3] = ["api", "db", "web"];
@@ -518,8 +527,13 @@ impl Chance {
     fn turn_surroundings(&mut self, dice: &mut Dice) {
         let member = ip(dice.pick(&MEMBERS));
         match dice.below(7) {
-            0 => self.surroundings.own_v4 = dice.pick(&[None, "10.0.0.2".parse().ok(), "10.0.0.3".parse().ok()]),
-            1 => self.surroundings.own_v6 = dice.pick(&[None, "fd00::2".parse().ok(), "fd01::3".parse().ok()]),
+            0 => {
+                self.surroundings.own_v4 =
+                    dice.pick(&[None, "10.0.0.2".parse().ok(), "10.0.0.3".parse().ok()])
+            }
+            1 => {
+                self.surroundings.own_v6 = dice.pick(&[None, "fd00::2".parse().ok(), "fd01::3".parse().ok()])
+            }
             2 => drop(self.surroundings.hops.remove(&member)),
             3 => {
                 let routed = Hop { adjacent: false, destination: mac_of(ip("10.0.0.254")), ..hop(member) };
@@ -545,7 +559,8 @@ impl Chance {
 
 fn add_rule(wish: &mut Wish, dice: &mut Dice) {
     let port = dice.pick(&[80, 443]);
-    let rule = rule(dice.pick(&FRONTENDS), port, dice.pick(&POOLS), dice.pick(&[port, 8_000, 8_001, 8_002, 8_003]));
+    let rule =
+        rule(dice.pick(&FRONTENDS), port, dice.pick(&POOLS), dice.pick(&[port, 8_000, 8_001, 8_002, 8_003]));
     let rule = if dice.one_in(3) { rule.udp() } else { rule };
     let rule = if dice.one_in(3) { rule.floating() } else { rule };
     wish.rules.push(rule.by(dice.pick(&DISTRIBUTIONS)));
@@ -575,7 +590,8 @@ pub fn packets(dice: &mut Dice, wishes: &[&Wish]) -> Vec<Packet> {
             let packet = Packet { from: client, to: (rule.frontend, rule.port), flags: None };
             packets.push(packet);
             packets.extend([SYN, ACK].map(|flags| Packet { flags: Some(flags), ..packet }));
-            let answer = |from: IpAddr| Packet { from: (from, rule.backend_port), to: client, flags: Some(ACK) };
+            let answer =
+                |from: IpAddr| Packet { from: (from, rule.backend_port), to: client, flags: Some(ACK) };
             packets.push(answer(rule.frontend));
             let pool = wishes.iter().flat_map(|wish| &wish.pools).find(|pool| pool.name == rule.pool);
             let members = pool.map(|pool| pool.members.clone()).unwrap_or_default();

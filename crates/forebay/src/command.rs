@@ -27,7 +27,9 @@ pub fn run(args: Args) -> ExitCode {
             let trace = inspect::trace(&place, from, to, proto == Proto::Udp)?;
             print(&if json { to_json(&trace)? } else { show::trace(&trace) })
         }),
-        Command::Show { what, which, json } => which.place().and_then(|place| print(&shown(&place, what, json)?)),
+        Command::Show { what, which, json } => {
+            which.place().and_then(|place| print(&shown(&place, what, json)?))
+        }
         Command::Detach { which } => which.place().and_then(|place| {
             node::detach(&place)?;
             print(&format!("the data path `{}` is gone\n", place.name()))
@@ -84,7 +86,12 @@ fn say(report: Report) {
             if taken_over {
                 eprintln!("forebay: took over the data path that was there; no flow was touched");
             }
-            format!("ready: {}, {}, {}", count(frontends, "frontend"), count(rules, "rule"), count(members, "member"))
+            format!(
+                "ready: {}, {}, {}",
+                count(frontends, "frontend"),
+                count(rules, "rule"),
+                count(members, "member")
+            )
         }
         Report::Applied { changes } => format!("applied: {}", count(changes, "change")),
         Report::Refused(problems) => {
@@ -106,8 +113,12 @@ fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
     let mut sources = Vec::new();
     for path in paths {
         for file in documents(path)? {
-            let text = if file.as_os_str() == "-" { io::read_to_string(io::stdin()) } else { fs::read_to_string(&file) }
-                .map_err(|cause| format!("could not read {}: {cause}", file.display()))?;
+            let text = if file.as_os_str() == "-" {
+                io::read_to_string(io::stdin())
+            } else {
+                fs::read_to_string(&file)
+            }
+            .map_err(|cause| format!("could not read {}: {cause}", file.display()))?;
             sources.push(Source { name: file.display().to_string(), text });
         }
     }

@@ -164,7 +164,8 @@ impl<const N: usize> Table<N> {
         if self.rows.len() < 2 {
             return;
         }
-        let width = |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+        let width =
+            |column: usize| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
         for row in &self.rows {
             let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {

@@ -89,7 +89,8 @@ pub(crate) fn attach(program: &mut Xdp, place: &Place, interface: &str) -> Resul
 /// Puts this process's program in the place of the one that is attached, in one step.
 fn renew(program: &mut Xdp, place: &Place, attached: &Attached) -> Result<(), KernelError> {
     let path = place.pin(&pin_name(attached));
-    let refused = |cause: Box<dyn std::error::Error + Send + Sync>| KernelError::Pin { path: path.clone(), cause };
+    let refused =
+        |cause: Box<dyn std::error::Error + Send + Sync>| KernelError::Pin { path: path.clone(), cause };
     let link = PinnedLink::from_pin(&path).map_err(|cause| refused(Box::new(cause)))?;
     let link = XdpLink::try_from(FdLink::from(link)).map_err(|cause| refused(Box::new(cause)))?;
     program.attach_to_link(link).map_err(|cause| refused(Box::new(cause)))?;

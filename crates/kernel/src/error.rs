@@ -29,13 +29,17 @@ pub enum KernelError {
         name: String,
     },
     /// The system call is not allowed.
-    #[error("{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and (for mounting) CAP_SYS_ADMIN")]
+    #[error(
+        "{what} needs root, or the capabilities CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON and (for mounting) CAP_SYS_ADMIN"
+    )]
     Privilege {
         /// What was tried.
         what: &'static str,
     },
     /// The kernel has no BPF or no XDP.
-    #[error("this kernel cannot load the data path: it needs Linux 5.12 or later with CONFIG_BPF_SYSCALL and XDP")]
+    #[error(
+        "this kernel cannot load the data path: it needs Linux 5.12 or later with CONFIG_BPF_SYSCALL and XDP"
+    )]
     NoBpf {
         /// What the kernel said.
         #[source]

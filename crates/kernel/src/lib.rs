@@ -135,7 +135,9 @@ impl Kernel {
 
     fn check(&self, change: &Change) -> Result<(), KernelError> {
         let (table, end) = match change {
-            Change::Word { table, place, word, .. } => (*table, *place as usize * table.width() + *word as usize + 1),
+            Change::Word { table, place, word, .. } => {
+                (*table, *place as usize * table.width() + *word as usize + 1)
+            }
             Change::Ring { ring, words } => (Name::Slots, *ring as usize * RING_WORDS as usize + words.len()),
             Change::Forget { .. } | Change::Sweep { .. } => return Ok(()),
         };
@@ -213,7 +215,10 @@ impl Kernel {
     }
 
     /// The rows of a table that are not empty.
-    fn rows<const N: usize>(&self, table: Name) -> Result<impl Iterator<Item = (u32, [u64; N])> + '_, KernelError> {
+    fn rows<const N: usize>(
+        &self,
+        table: Name,
+    ) -> Result<impl Iterator<Item = (u32, [u64; N])> + '_, KernelError> {
         let words = self.table(table)?;
         Ok((0..words.len() / N).filter_map(move |place| {
             let row = std::array::from_fn(|word| words.get(place * N + word));
@@ -224,7 +229,9 @@ impl Kernel {
     /// What the data path remembers of flows: a copy.
     pub fn memory(&self) -> Memory {
         let entries = |words: &Words| {
-            (0..words.len() / 8).map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word))).collect()
+            (0..words.len() / 8)
+                .map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word)))
+                .collect()
         };
         Memory::of(entries(&self.flows), entries(&self.outward), entries(&self.inward))
     }
@@ -236,7 +243,8 @@ impl Kernel {
 
     /// The entries of masqueraded flows, by the client's side, as they are now.
     pub fn outward_words(&self) -> impl Iterator<Item = [u64; 8]> + '_ {
-        (0..self.outward.len() / 8).map(|entry| std::array::from_fn(|word| self.outward.get(entry * 8 + word)))
+        (0..self.outward.len() / 8)
+            .map(|entry| std::array::from_fn(|word| self.outward.get(entry * 8 + word)))
     }
 
     /// Sizes of the memories, as they were loaded.
@@ -256,7 +264,11 @@ impl Kernel {
     pub fn now(&self) -> Result<Tick, KernelError> {
         let frame = [0; 64];
         let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        let result = self.programs.clock()?.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+        let result = self
+            .programs
+            .clock()?
+            .test_run(options)
+            .map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
         Ok(Tick(result.return_value))
     }
 
@@ -276,8 +288,11 @@ impl Kernel {
             ctx_in: Some(&context),
             ..TestRunOptions::new()
         };
-        let result =
-            self.programs.balancer()?.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+        let result = self
+            .programs
+            .balancer()?
+            .test_run(options)
+            .map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
         out.truncate(result.data_size_out as usize);
         Ok((result.return_value, out))
     }
@@ -286,7 +301,10 @@ impl Kernel {
     ///
     /// # Errors
     /// The counters could not be read.
-    pub fn rule_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counts>, KernelError> {
+    pub fn rule_counts(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, Counts>, KernelError> {
         self.rule_counts.counts(numbers)
     }
 
@@ -294,7 +312,10 @@ impl Kernel {
     ///
     /// # Errors
     /// The counters could not be read.
-    pub fn member_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counts>, KernelError> {
+    pub fn member_counts(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, Counts>, KernelError> {
         self.member_counts.counts(numbers)
     }
 
@@ -302,8 +323,13 @@ impl Kernel {
     ///
     /// # Errors
     /// The counters could not be read.
-    pub fn unmatched_counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, u64>, KernelError> {
-        numbers.map(|number| Ok((number, self.unmatched_counts.sums(number)?.first().copied().unwrap_or(0)))).collect()
+    pub fn unmatched_counts(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, u64>, KernelError> {
+        numbers
+            .map(|number| Ok((number, self.unmatched_counts.sums(number)?.first().copied().unwrap_or(0))))
+            .collect()
     }
 
     /// Packets and bytes by the reason of their verdict.

@@ -8,7 +8,8 @@ use aya::{EbpfLoader, include_bytes_aligned};
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
 use plane::row::{
-    ADDRESS_PLACES, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, RETURN_PLACES, RING_WORDS, RULE_PLACES,
+    ADDRESS_PLACES, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, RETURN_PLACES, RING_WORDS,
+    RULE_PLACES,
 };
 
 use crate::error::KernelError;
@@ -55,8 +56,13 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     place.make()?;
     let taken_over = place.pin("CONFIG").exists();
     same_sizes(place, options.sizes)?;
-    let pins: Vec<(&str, std::path::PathBuf)> =
-        TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS).map(|name| (name, place.pin(name))).collect();
+    let pins: Vec<(&str, std::path::PathBuf)> = TABLES
+        .iter()
+        .map(|(_, name)| *name)
+        .chain(MEMORIES)
+        .chain(COUNTERS)
+        .map(|name| (name, place.pin(name)))
+        .collect();
     let mut loader = EbpfLoader::new();
     for (name, rows) in rows(options.sizes) {
         loader.map_max_entries(name, rows);
@@ -180,7 +186,8 @@ fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
 /// What is pinned is used again, so it must be of the same size. A process that was killed while it loaded left only some of it.
 fn same_sizes(place: &Place, sizes: Sizes) -> Result<(), KernelError> {
     for (map, wanted) in rows(sizes).into_iter().filter(|(map, _)| place.pin(map).exists()) {
-        let info = pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
+        let info =
+            pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
         let found = info.max_entries();
         if found != wanted {
             return Err(KernelError::OtherSize { name: place.name().into(), map, found, wanted });
@@ -197,7 +204,9 @@ fn refused_map(cause: aya::EbpfError) -> KernelError {
 }
 
 fn refused(cause: ProgramError) -> KernelError {
-    if is_permission(&cause) && !matches!(&cause, ProgramError::LoadError { verifier_log, .. } if !verifier_log.to_string().is_empty()) {
+    if is_permission(&cause)
+        && !matches!(&cause, ProgramError::LoadError { verifier_log, .. } if !verifier_log.to_string().is_empty())
+    {
         return KernelError::Privilege { what: "loading the data path" };
     }
     KernelError::NoBpf { cause: Box::new(cause) }

@@ -26,12 +26,20 @@ unsafe impl Sync for Words {}
 impl Words {
     /// Maps all rows of `map`, which must be an array that allows it.
     pub(crate) fn map(name: &'static str, map: &MapData, width: usize) -> Result<Self, KernelError> {
-        let rows = map.info().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })?.max_entries();
+        let rows =
+            map.info().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })?.max_entries();
         let words = rows as usize * width;
         let fd = map.fd().as_fd().as_raw_fd();
         // SAFETY: no address is asked for; the descriptor is open; the kernel refuses lengths past the map's end.
         let start = unsafe {
-            libc::mmap(ptr::null_mut(), words * 8, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED, fd, 0)
+            libc::mmap(
+                ptr::null_mut(),
+                words * 8,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED,
+                fd,
+                0,
+            )
         };
         if start == libc::MAP_FAILED {
             return Err(KernelError::Mmap { map: name, cause: io::Error::last_os_error() });
@@ -98,13 +106,22 @@ impl Counters {
     /// The sums over all processors.
     pub(crate) fn sums(&self, at: u32) -> Result<Vec<u64>, KernelError> {
         match self {
-            Self::One(name, map) => sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| vec![*value]).collect())),
-            Self::Two(name, map) => sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| value.to_vec()).collect())),
-            Self::Four(name, map) => sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| value.to_vec()).collect())),
+            Self::One(name, map) => {
+                sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| vec![*value]).collect()))
+            }
+            Self::Two(name, map) => {
+                sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| value.to_vec()).collect()))
+            }
+            Self::Four(name, map) => {
+                sum(name, map.get(&at, 0).map(|values| values.iter().map(|value| value.to_vec()).collect()))
+            }
         }
     }
 
-    pub(crate) fn counts(&self, numbers: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counts>, KernelError> {
+    pub(crate) fn counts(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, Counts>, KernelError> {
         let mut counts = BTreeMap::new();
         for number in numbers {
             if let [packets, bytes, flows, ..] = self.sums(number)?[..]

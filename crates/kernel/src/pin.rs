@@ -95,13 +95,12 @@ fn root(state: &Path) -> PathBuf {
 /// The names of the balancers whose data paths are loaded under `state`.
 pub fn instances(state: &Path) -> Vec<String> {
     let Ok(entries) = fs::read_dir(root(state)) else { return Vec::new() };
-    let mut names: Vec<String> =
-        entries
-            .flatten()
-            // The kernel puts files of its own into a bpffs.
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-            .filter_map(|entry| entry.file_name().into_string().ok())
-            .collect();
+    let mut names: Vec<String> = entries
+        .flatten()
+        // The kernel puts files of its own into a bpffs.
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
     names.sort();
     names
 }

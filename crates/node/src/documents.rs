@@ -17,7 +17,9 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Source>, (PathBuf, io::Error)> {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound && file != path => continue,
             Err(cause) => return Err((file, cause)),
         };
-        let name = file.file_name().map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
+        let name = file
+            .file_name()
+            .map_or_else(|| file.display().to_string(), |name| name.to_string_lossy().into_owned());
         sources.push(Source { name, text });
     }
     Ok(sources)

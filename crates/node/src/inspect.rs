@@ -140,7 +140,8 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
     let rules = rule_stats(&kernel, &legend, &tables)?;
     let now = kernel.now()?;
     let sizes = kernel.sizes();
-    let changing = tables.rings.keys().flat_map(|ring| tables.slots(*ring)).filter(|slot| !slot.is_steady()).count();
+    let changing =
+        tables.rings.keys().flat_map(|ring| tables.slots(*ring)).filter(|slot| !slot.is_steady()).count();
     let remembered = RememberedStats {
         flows: kernel.flow_words().filter(|word| Remembered::of(*word, now).is_some()).count() as u64,
         flows_limit: 8 << sizes.flow_bits,
@@ -222,8 +223,10 @@ fn member_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec
         .iter()
         .map(|(number, row)| {
             let address = IpAddr::from(row.address());
-            let named =
-                legend.members.iter().find(|member| member.identity == row.pool() && member.address == address);
+            let named = legend
+                .members
+                .iter()
+                .find(|member| member.identity == row.pool() && member.address == address);
             let state = match row.hop() {
                 Some(_) => "ready".into(),
                 None => legend.unreached.get(&address).cloned().unwrap_or_else(|| "unresolved".into()),
@@ -318,7 +321,8 @@ pub fn flows(place: &Place, most: usize) -> Result<Flows, KernelError> {
     let remembered = by_member.into_iter().filter_map(|(number, [flows, confirmed, pinned])| {
         let row = tables.members.get(&number)?;
         let address = IpAddr::from(row.address());
-        let named = legend.members.iter().find(|member| member.identity == row.pool() && member.address == address);
+        let named =
+            legend.members.iter().find(|member| member.identity == row.pool() && member.address == address);
         Some(RememberedFlows {
             pool: named.map_or_else(|| format!("{:016x}", row.pool()), |member| member.pool.clone()),
             member: named.map_or_else(String::new, |member| member.name.clone()),
@@ -328,18 +332,19 @@ pub fn flows(place: &Place, most: usize) -> Result<Flows, KernelError> {
             pinned,
         })
     });
-    let masqueraded = kernel.outward_words().filter_map(|words| masqueraded(words, now)).take(most).filter_map(|kept| {
-        let row = tables.members.get(&kept.member)?;
-        let remaining: Duration = tick * kept.remaining;
-        Some(MasqueradedFlow {
-            protocol: protocol_name(kept.flow.protocol),
-            client: SocketAddr::new(kept.flow.source.into(), kept.flow.source_port),
-            frontend: SocketAddr::new(kept.flow.destination.into(), kept.flow.destination_port),
-            member: row.address().into(),
-            port: kept.port,
-            remaining: remaining.as_secs(),
-        })
-    });
+    let masqueraded =
+        kernel.outward_words().filter_map(|words| masqueraded(words, now)).take(most).filter_map(|kept| {
+            let row = tables.members.get(&kept.member)?;
+            let remaining: Duration = tick * kept.remaining;
+            Some(MasqueradedFlow {
+                protocol: protocol_name(kept.flow.protocol),
+                client: SocketAddr::new(kept.flow.source.into(), kept.flow.source_port),
+                frontend: SocketAddr::new(kept.flow.destination.into(), kept.flow.destination_port),
+                member: row.address().into(),
+                port: kept.port,
+                remaining: remaining.as_secs(),
+            })
+        });
     Ok(Flows { remembered: remembered.collect(), masqueraded: masqueraded.collect() })
 }
 
@@ -406,7 +411,10 @@ fn sending(frame: &[u8], link: u32) -> Option<Sending> {
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
-    <[u8; 4]>::try_from(bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    <[u8; 4]>::try_from(bytes)
+        .map(IpAddr::from)
+        .or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 /// What a verdict means, and the mend where somebody may want one.
@@ -415,21 +423,35 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Pass(Pass::NotIp) => "passed to the host: neither IP nor ARP",
         Verdict::Pass(Pass::NotOurs) => "passed to the host: no frontend has this address",
         Verdict::Pass(Pass::OtherHost) => "passed: the frame is addressed to another station",
-        Verdict::Pass(Pass::OwnAddress) => "passed to the host: the balancer's own address, and no masqueraded flow",
-        Verdict::Pass(Pass::AddressTaken) => "passed: another station claims a frontend address; find out which and stop it",
+        Verdict::Pass(Pass::OwnAddress) => {
+            "passed to the host: the balancer's own address, and no masqueraded flow"
+        }
+        Verdict::Pass(Pass::AddressTaken) => {
+            "passed: another station claims a frontend address; find out which and stop it"
+        }
         Verdict::Drop(Drop::Malformed) => "dropped: headers that are cut off or contradict each other",
         Verdict::Drop(Drop::Fragment) => "dropped: a fragment, and its rule needs ports",
         Verdict::Drop(Drop::Protocol) => "dropped: only TCP and UDP are balanced",
         Verdict::Drop(Drop::Icmp) => "dropped: ICMP to a frontend address is not answered",
         Verdict::Drop(Drop::NoRule) => "dropped: no rule has this frontend address, protocol and port",
         Verdict::Drop(Drop::NoMember) => "dropped: the rule's pool has no member that takes new flows",
-        Verdict::Drop(Drop::Unresolved) => "dropped: the member's link-layer address is not known (`forebay show stats` says why)",
-        Verdict::Drop(Drop::NotAdjacent) => "dropped: floating IP needs the member on the same segment, and it is behind a route",
-        Verdict::Drop(Drop::TableFull) => "dropped: no room for another masqueraded flow; raise `masquerades` under [limits]",
+        Verdict::Drop(Drop::Unresolved) => {
+            "dropped: the member's link-layer address is not known (`forebay show stats` says why)"
+        }
+        Verdict::Drop(Drop::NotAdjacent) => {
+            "dropped: floating IP needs the member on the same segment, and it is behind a route"
+        }
+        Verdict::Drop(Drop::TableFull) => {
+            "dropped: no room for another masqueraded flow; raise `masquerades` under [limits]"
+        }
         Verdict::Drop(Drop::HopLimit) => "dropped: the hop limit ran out",
         Verdict::Drop(Drop::Changing) => "dropped: the row was being rewritten; the next packet will find it",
-        Verdict::Drop(Drop::NoOwnAddress) => "dropped: masquerading needs an own address of this family; name one as `address`",
-        Verdict::Drop(Drop::UnknownLink) => "dropped: the frame came in by an interface that is not configured",
+        Verdict::Drop(Drop::NoOwnAddress) => {
+            "dropped: masquerading needs an own address of this family; name one as `address`"
+        }
+        Verdict::Drop(Drop::UnknownLink) => {
+            "dropped: the frame came in by an interface that is not configured"
+        }
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",
         Verdict::Send(_, Sent::Returned) | Verdict::Route(Sent::Returned) => "returned to the client",
         Verdict::Send(_, Sent::Answered) | Verdict::Route(Sent::Answered) => "answered for the frontend",

@@ -134,13 +134,16 @@ pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result
             report(balancer.renew().await?);
         }
     }
-    info!("stopped; the data path stays and forwards (`forebay detach --name {}` removes it)", balancer.settings.name);
+    info!(
+        "stopped; the data path stays and forwards (`forebay detach --name {}` removes it)",
+        balancer.settings.name
+    );
     Ok(())
 }
 
 fn read(settings: &Settings) -> Result<Desired, ServeError> {
-    let sources =
-        documents::read(&settings.documents).map_err(|(path, cause)| ServeError::Documents { path, cause })?;
+    let sources = documents::read(&settings.documents)
+        .map_err(|(path, cause)| ServeError::Documents { path, cause })?;
     model::check(&sources).map_err(ServeError::Refused)
 }
 
@@ -254,7 +257,8 @@ impl Balancer {
 
     /// Links, routes or neighbours have changed.
     fn adapt(&mut self) -> Result<(), ServeError> {
-        let macs = |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
+        let macs =
+            |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
         let before = macs(&self.tables);
         let after = self.compile(&self.desired.clone())?;
         self.go_to(after)?;
@@ -283,7 +287,11 @@ impl Balancer {
             let of_family = |address: &&IpAddr| address.is_ipv4() == v4;
             let said = self.settings.address.iter().find(of_family).copied();
             said.or_else(|| {
-                links.values().flat_map(|link| link.addresses.iter().filter(of_family)).find(|own| usable(own)).copied()
+                links
+                    .values()
+                    .flat_map(|link| link.addresses.iter().filter(of_family))
+                    .find(|own| usable(own))
+                    .copied()
             })
         };
         Surroundings {
@@ -356,7 +364,9 @@ impl Balancer {
             .watcher
             .links()
             .values()
-            .flat_map(|link| frontends.iter().filter_map(|frontend| Some((link.name.clone(), ipv6(*frontend)?))))
+            .flat_map(|link| {
+                frontends.iter().filter_map(|frontend| Some((link.name.clone(), ipv6(*frontend)?)))
+            })
             .collect();
         for (link, frontend) in wanted.difference(&self.groups) {
             if let Err(cause) = kernel::link::join(link, kernel::link::solicited_node(*frontend)) {
@@ -375,7 +385,8 @@ impl Balancer {
         for link in self.watcher.links().values() {
             for v4 in [true, false] {
                 let gateway = self.tables.rule_rows().iter().any(|((frontend, _, _), row)| {
-                    frontend.is_ipv4() == v4 && matches!(row.plan().path, Path::Gateway | Path::FloatingGateway)
+                    frontend.is_ipv4() == v4
+                        && matches!(row.plan().path, Path::Gateway | Path::FloatingGateway)
                 });
                 if gateway && !forwarding(&link.name, v4) {
                     let family = if v4 { "ipv4" } else { "ipv6" };
@@ -390,7 +401,8 @@ impl Balancer {
             let (low, _) = ephemeral_ports();
             if low < FIRST_LOCAL_PORT {
                 warn!(
-                    "local sockets may take ports that masquerading uses: sysctl -w net.ipv4.ip_local_port_range=\"{FIRST_LOCAL_PORT} 60999\""
+                    "local sockets may take ports that masquerading uses: \
+                     sysctl -w net.ipv4.ip_local_port_range=\"{FIRST_LOCAL_PORT} 60999\""
                 );
             }
             for v4 in [true, false] {
@@ -399,7 +411,9 @@ impl Balancer {
                 });
                 if needs && self.tables.config.own(v4).is_none() {
                     let family = if v4 { "IPv4" } else { "IPv6" };
-                    warn!("rules without floating IP need an own {family} address of the balancer: name one as `address`");
+                    warn!(
+                        "rules without floating IP need an own {family} address of the balancer: name one as `address`"
+                    );
                 }
             }
         }
@@ -412,7 +426,9 @@ impl Balancer {
             .collect();
         for own in own {
             if !self.watcher.links().values().any(|link| link.addresses.contains(&own)) {
-                warn!("the balancer's own address {own} is on none of the interfaces: members' answers to it will get lost");
+                warn!(
+                    "the balancer's own address {own} is on none of the interfaces: members' answers to it will get lost"
+                );
             }
         }
         for (address, reach) in self.watcher.reaches() {
@@ -467,7 +483,9 @@ fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
 
 /// Gives the neighbours a moment to answer, so that the first packets find them.
 async fn wait_for_members(watcher: &mut Watcher) -> Result<(), WatchError> {
-    let all_there = |watcher: &Watcher| watcher.reaches().values().all(|reach| !matches!(reach, Reach::Unanswered { .. }));
+    let all_there = |watcher: &Watcher| {
+        watcher.reaches().values().all(|reach| !matches!(reach, Reach::Unanswered { .. }))
+    };
     let end = Instant::now() + PATIENCE;
     while !all_there(watcher) && Instant::now() < end {
         if let Ok(changed) = timeout(end.saturating_duration_since(Instant::now()), watcher.changed()).await {

@@ -80,7 +80,9 @@ pub enum SettingsError {
         cause: Box<toml::de::Error>,
     },
     /// No interface is named.
-    #[error("{path}: `interfaces` is empty; name the ones that clients' and members' frames come in by, as [\"eth0\"]")]
+    #[error(
+        "{path}: `interfaces` is empty; name the ones that clients' and members' frames come in by, as [\"eth0\"]"
+    )]
     NoInterface {
         /// The file.
         path: PathBuf,

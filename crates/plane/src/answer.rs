@@ -75,8 +75,11 @@ fn advertise<F: Frame, W: World>(
     let asker = load_mac(frame, 6).ok_or(Drop::Malformed)?;
     // A station that makes sure of its own address asks from the unspecified one: everybody hears the answer.
     let unnamed = packet.source == Address::v6(0, 0);
-    let (to, to_mac, flags) =
-        if unnamed { (ALL_NODES, ALL_NODES_MAC, 0x2000_0000u32) } else { (packet.source, asker, 0x6000_0000) };
+    let (to, to_mac, flags) = if unnamed {
+        (ALL_NODES, ALL_NODES_MAC, 0x2000_0000u32)
+    } else {
+        (packet.source, asker, 0x6000_0000)
+    };
     // The solicitation has room for our option where it carries the asker's.
     let option = packet.payload >= 32;
     let length: u32 = if option { 32 } else { 24 };
@@ -92,7 +95,9 @@ fn advertise<F: Frame, W: World>(
     sum += ((ADVERTISEMENT as u64) << 8) + (flags >> 16) as u64;
     if option {
         let mac = link.mac().bits();
-        frame.store::<8>(icmp + 24, ((TARGET_LINK_ADDRESS as u64) << 48 | mac).to_be_bytes()).ok_or(Drop::Malformed)?;
+        frame
+            .store::<8>(icmp + 24, ((TARGET_LINK_ADDRESS as u64) << 48 | mac).to_be_bytes())
+            .ok_or(Drop::Malformed)?;
         sum += TARGET_LINK_ADDRESS as u64 + (mac >> 32) + (mac & 0xffff_ffff);
     }
     let [high, low] = (!fold(sum)).to_be_bytes();

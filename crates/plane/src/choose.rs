@@ -1,12 +1,12 @@
 //! Which member takes a packet.
 
+use crate::Tick;
 use crate::flow::Flow;
 use crate::memory::{self, Why};
 use crate::pipeline::reachable;
 use crate::row::{Distribution, Plan, Slot};
 use crate::verdict::Drop;
 use crate::world::World;
-use crate::Tick;
 
 /// The member, and whether a flow begins with this packet.
 ///

@@ -6,7 +6,7 @@
 //! | 1–2 | the client's address | the client's address |
 //! | 3–4 | the frontend's address | the frontend's address |
 //! | 5 | the ports of both, the protocol | the ports of both, the tick until which the flow is kept |
-//! | 6 | the member's number, our port, the tick until which the flow is kept | the link-layer address the client's frames come from, idle ticks |
+//! | 6 | the member's number, our port, the tick until which the flow is kept | the station the client's frames come from, idle ticks |
 //! | 7 | the place of the other side | the place of the other side, the rule, the place of the client's link |
 //!
 //! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
@@ -19,8 +19,8 @@ use crate::parse::{self, Packet, Segment};
 use crate::pipeline::{addressed_to, find_address, reachable};
 use crate::rewrite;
 use crate::row::{
-    Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow,
-    OUTWARD_WAYS, Plan, Role, RuleRow, protocol,
+    Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
+    RuleRow, protocol,
 };
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::{Entry, Word, World};
@@ -216,7 +216,11 @@ fn begin<W: World>(
     write::<W>(outward, 7, at as u64);
     write::<W>(inward, 5, ports(flow) << 32 | place.until as u64);
     write::<W>(inward, 6, place.client.bits() << 16 | plan.idle as u64);
-    write::<W>(inward, 7, (place.outward as u64) << 32 | (rule.number() as u64 & 0xffff) << 16 | place.link as u64);
+    write::<W>(
+        inward,
+        7,
+        (place.outward as u64) << 32 | (rule.number() as u64 & 0xffff) << 16 | place.link as u64,
+    );
     write::<W>(inward, 0, key | (port as u64) << 8 | LIVE);
     write::<W>(outward, 0, place.tag | LIVE);
     Ok(port)
@@ -230,7 +234,9 @@ pub(crate) fn back<F: Frame, W: World>(
     packet: &Packet,
     now: Tick,
 ) -> Result<Verdict, Stop> {
-    let Ok(Segment { flow, start }) = parse::transport(frame, packet) else { return Err(Pass::OwnAddress.into()) };
+    let Ok(Segment { flow, start }) = parse::transport(frame, packet) else {
+        return Err(Pass::OwnAddress.into());
+    };
     let member = find_address(world, flow.source).ok_or(Pass::OwnAddress)?;
     if member.role() != Some(Role::Member) {
         return Err(Pass::OwnAddress.into());
@@ -270,7 +276,10 @@ pub(crate) fn back<F: Frame, W: World>(
 
 #[inline(always)]
 fn inward_key(number: u32, member_port: u16, own_port: u16, protocol: u8) -> u64 {
-    (number as u64) << 40 | (member_port as u64) << 24 | (own_port as u64) << 8 | (protocol as u64 & 0x1f) << 2
+    (number as u64) << 40
+        | (member_port as u64) << 24
+        | (own_port as u64) << 8
+        | (protocol as u64 & 0x1f) << 2
 }
 
 /// The place of a link that is known to be in the table.

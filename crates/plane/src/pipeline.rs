@@ -42,7 +42,9 @@ fn follow<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Ver
         Some(Role::Frontend) => {
             let link = addressed_to(frame, world)?;
             let forwarded = forward(frame, world, &packet, destination.number(), link, now);
-            if let Err(Drop::NoRule | Drop::Icmp | Drop::Protocol | Drop::Fragment | Drop::Malformed) = forwarded {
+            if let Err(Drop::NoRule | Drop::Icmp | Drop::Protocol | Drop::Fragment | Drop::Malformed) =
+                forwarded
+            {
                 world.count_unmatched(destination.number());
             }
             Ok(forwarded?)
@@ -63,7 +65,8 @@ fn forward<F: Frame, W: World>(
     now: Tick,
 ) -> Result<Verdict, Drop> {
     let Segment { flow, start } = parse::transport(frame, packet)?;
-    let rule = find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)).ok_or(Drop::NoRule)?;
+    let rule =
+        find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)).ok_or(Drop::NoRule)?;
     if rule.is_busy() {
         return Err(Drop::Changing);
     }

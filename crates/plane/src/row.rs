@@ -188,8 +188,10 @@ impl ConfigRow {
         v4: Option<Address>,
         v6: Option<Address>,
     ) -> Self {
-        let sizes =
-            flow_bits as u64 | (masquerade_bits as u64) << 8 | (tick_shift as u64) << 16 | (gateway as u64) << 24;
+        let sizes = flow_bits as u64
+            | (masquerade_bits as u64) << 8
+            | (tick_shift as u64) << 16
+            | (gateway as u64) << 24;
         let low = match v4 {
             Some(address) => address.low,
             None => 0,

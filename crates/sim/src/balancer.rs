@@ -57,7 +57,8 @@ impl fmt::Display for Refused {
         match self {
             Self::Full(full) => full.fmt(f),
             Self::Invalid(problems) => {
-                let problems = problems.iter().map(|it| format!("{} at {}: {}", it.code, it.path, it.message));
+                let problems =
+                    problems.iter().map(|it| format!("{} at {}: {}", it.code, it.path, it.message));
                 f.write_str(&problems.collect::<Vec<_>>().join("; "))
             }
         }
@@ -178,8 +179,7 @@ impl Balancer {
         if !control.planned.is_empty() {
             return;
         }
-        let made_of =
-            control.made_of.as_ref().map(|(desired, health, around)| (desired, health, around));
+        let made_of = control.made_of.as_ref().map(|(desired, health, around)| (desired, health, around));
         if made_of.is_some() && made_of != Some((&self.desired, &self.health, &self.surroundings)) {
             // No room is a matter of documents; what is observed always fits.
             let _ = self.plan();

@@ -319,7 +319,8 @@ fn read_v6(bytes: &[u8]) -> Result<Content, Unreadable> {
     let length = usize::from(u16::from_be_bytes([high, low]));
     let payload = bytes.get(40..40 + length).ok_or(Unreadable::Cut)?;
     if protocol != ICMPV6 {
-        return read_packet(source.into(), destination.into(), hop_limit, protocol, payload).map(Content::Packet);
+        return read_packet(source.into(), destination.into(), hop_limit, protocol, payload)
+            .map(Content::Packet);
     }
     if transport_sum(source.into(), destination.into(), ICMPV6, payload) != 0 {
         return Err(Unreadable::Checksum("ICMPv6"));

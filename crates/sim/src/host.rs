@@ -132,7 +132,10 @@ impl Host {
     /// Asks who has an address.
     pub(crate) fn ask(&self, link: u32, target: IpAddr) -> Vec<Leaving> {
         let own = |v4: bool| {
-            self.addresses.iter().find(|(address, on)| **on == link && address.is_ipv4() == v4).map(|it| *it.0)
+            self.addresses
+                .iter()
+                .find(|(address, on)| **on == link && address.is_ipv4() == v4)
+                .map(|it| *it.0)
         };
         let Some(mac) = self.link(link).map(|link| link.mac) else { return Vec::new() };
         let asked = match (own(target.is_ipv4()), target) {
@@ -142,7 +145,8 @@ impl Host {
             }
             (Some(IpAddr::V6(own)), IpAddr::V6(target)) => {
                 let (destination, station) = group_of(target);
-                let content = Neighbour { solicitation: true, source: own, destination, target, station: mac };
+                let content =
+                    Neighbour { solicitation: true, source: own, destination, target, station: mac };
                 self.frame(link, station, Content::Neighbour(content))
             }
             _ => None,

@@ -141,7 +141,10 @@ impl Simulation {
         let request = format!("bytes {} {bytes}\n", session.0);
         let all = |caller: &Caller| caller.inbox.len() as u64 >= u64::from(bytes);
         self.attempt(session, flag::ACK, request.as_bytes(), all)?;
-        Ok(self.caller(session).map(|caller| std::mem::take(&mut caller.inbox).len() as u64).unwrap_or_default())
+        Ok(self
+            .caller(session)
+            .map(|caller| std::mem::take(&mut caller.inbox).len() as u64)
+            .unwrap_or_default())
     }
 
     /// Closes a session, as far as the other side lets it.

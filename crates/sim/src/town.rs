@@ -20,8 +20,6 @@ use crate::frame::{Packet, Transport};
 use crate::session::{Broken, Session};
 use crate::simulation::{HostId, SegmentId, Simulation};
 
-
-
 /// The balancer's own addresses.
 pub const OWN: [IpAddr; 2] = [v4([10, 0, 0, 2]), v6(0xa, 2)];
 const LAN_ROUTER: [IpAddr; 2] = [v4([10, 0, 0, 1]), v6(0xa, 1)];
@@ -204,7 +202,12 @@ impl Town {
     ///
     /// # Errors
     /// The connection is not accepted.
-    pub fn open(&mut self, from: SocketAddr, to: SocketAddr, transport: Transport) -> Result<Session, Broken> {
+    pub fn open(
+        &mut self,
+        from: SocketAddr,
+        to: SocketAddr,
+        transport: Transport,
+    ) -> Result<Session, Broken> {
         let host = self.client(from.ip());
         self.simulation.open(host, transport, from, to)
     }
@@ -312,7 +315,8 @@ fn frontend(address: &IpAddr) -> Value {
 }
 
 fn pool((name, pool): (&String, &Pool)) -> Value {
-    let member = |address: &IpAddr| json!({ "name": plain(*address), "properties": { "ipAddress": address } });
+    let member =
+        |address: &IpAddr| json!({ "name": plain(*address), "properties": { "ipAddress": address } });
     json!({
         "name": name,
         "properties": {

@@ -86,8 +86,10 @@ impl Life {
             town.frontend(frontend).unwrap();
         }
         for pool in POOLS {
-            let members: Vec<IpAddr> =
-                [true, false].iter().flat_map(|v4| (0..2 + chance.below(3)).map(|n| member(pool, *v4, n))).collect();
+            let members: Vec<IpAddr> = [true, false]
+                .iter()
+                .flat_map(|v4| (0..2 + chance.below(3)).map(|n| member(pool, *v4, n)))
+                .collect();
             town.pool(pool, &members, pool == "routed").unwrap();
             for (v4, transport) in ends() {
                 let rule = Rule {

@@ -78,7 +78,11 @@ fn whoever_stops_after_a_prefix_goes_on_from_there() {
             }
             let wanted = second.compile(&mut compiler, &stopped);
             let changes = stopped.changes_to(&wanted);
-            assert_eq!(after_prefix(&stopped, &changes, changes.len()), wanted, "seed {seed} stopped at {stop}");
+            assert_eq!(
+                after_prefix(&stopped, &changes, changes.len()),
+                wanted,
+                "seed {seed} stopped at {stop}"
+            );
             assert_eq!(second.compile(&mut compiler, &wanted), wanted, "seed {seed} stopped at {stop}");
             assert!(owners(&wanted) == owned, "seed {seed} stopped at {stop}");
             assert_distinct(&wanted);
@@ -89,7 +93,8 @@ fn whoever_stops_after_a_prefix_goes_on_from_there() {
 #[test]
 fn a_number_is_not_given_away_before_everything_is_forgotten_about_it() {
     // FLOW-3, FLOW-7: also when the process is killed in between.
-    let wish = Wish::new(&[pool("web", true, &["10.0.0.4", "10.0.0.5"])], &[rule("10.0.1.1", 80, "web", 8080)]);
+    let wish =
+        Wish::new(&[pool("web", true, &["10.0.0.4", "10.0.0.5"])], &[rule("10.0.1.1", 80, "web", 8080)]);
     let mut lab = Lab::new(wish);
     let before = lab.replica.tables().clone();
     lab.wish.pools[0].members[0] = ip("10.0.0.6");
@@ -188,7 +193,12 @@ impl Frames {
         }
         Self {
             packets,
-            flows: memory.flow_words().collect::<Vec<_>>().chunks(8).map(|words| words.try_into().unwrap()).collect(),
+            flows: memory
+                .flow_words()
+                .collect::<Vec<_>>()
+                .chunks(8)
+                .map(|words| words.try_into().unwrap())
+                .collect(),
             inward: memory.inward_words().collect(),
             outward,
         }

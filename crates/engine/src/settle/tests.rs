@@ -116,7 +116,11 @@ fn kinds(lab: &Lab) -> BTreeSet<Kind> {
         (false, false) => Kind::Changing,
     };
     let tables = lab.replica.tables();
-    tables.rings_in_use().into_iter().flat_map(|ring| tables.slots(ring).map(kind).collect::<Vec<_>>()).collect()
+    tables
+        .rings_in_use()
+        .into_iter()
+        .flat_map(|ring| tables.slots(ring).map(kind).collect::<Vec<_>>())
+        .collect()
 }
 
 fn lab() -> Lab {

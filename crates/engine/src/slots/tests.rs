@@ -32,7 +32,9 @@ fn members_have_equal_shares_while_one_is_down() {
 #[test]
 fn a_million_flows_are_shared_equally() {
     // DIST-5
-    for frontend in [IpAddr::from(Ipv4Addr::new(203, 0, 113, 10)), Ipv6Addr::from((0x2001_0db8 << 96) | 0x10).into()] {
+    for frontend in
+        [IpAddr::from(Ipv4Addr::new(203, 0, 113, 10)), Ipv6Addr::from((0x2001_0db8 << 96) | 0x10).into()]
+    {
         even_flows(frontend, 64, &[1, 2, 3, 5, 7, 10, 33]);
     }
 }
@@ -152,7 +154,8 @@ fn some_flows_and_their_slots_are_written_down_for_all_versions() {
     let v4 = flow("198.51.100.7", "203.0.113.10", 5_000, protocol::TCP);
     let v6 = flow("2001:db8::7", "2001:db8::10", 5_000, protocol::UDP);
     let slots = |flow: Flow| {
-        [Distribution::FiveTuple, Distribution::SourceIp, Distribution::SourceIpProtocol].map(|by| flow.slot(by))
+        [Distribution::FiveTuple, Distribution::SourceIp, Distribution::SourceIpProtocol]
+            .map(|by| flow.slot(by))
     };
     assert_eq!([slots(v4), slots(v6)], GOLDEN_SLOTS);
 }
@@ -273,7 +276,8 @@ fn another_source_port_is_free_to_go_elsewhere() {
     assert_eq!(reached.len(), 3);
 }
 
-const GOLDEN_RINGS: [u64; 3] = [1_313_096_948_310_007_661, 9_878_499_346_170_180_627, 4_423_803_940_842_685_121];
+const GOLDEN_RINGS: [u64; 3] =
+    [1_313_096_948_310_007_661, 9_878_499_346_170_180_627, 4_423_803_940_842_685_121];
 const GOLDEN_SLOTS: [[u32; 3]; 2] = [[45_689, 15_698, 58_944], [36_837, 65_013, 15_511]];
 
 fn digest(owners: &[Option<u16>]) -> u64 {
@@ -345,11 +349,7 @@ fn most_moved_by_leaving(number: usize, leaving: &[usize]) -> f64 {
         rest.remove(*leaves);
         let after = fill(&rest);
         let address = |members: &[(IpAddr, bool)], owner: Option<u16>| members[usize::from(owner.unwrap())].0;
-        before
-            .iter()
-            .zip(&after)
-            .filter(|(old, new)| address(&whole, **old) != address(&rest, **new))
-            .count()
+        before.iter().zip(&after).filter(|(old, new)| address(&whole, **old) != address(&rest, **new)).count()
     });
     moved.max().unwrap() as f64 / f64::from(RING_SLOTS)
 }

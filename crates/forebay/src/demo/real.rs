@@ -364,7 +364,8 @@ fn client_port() -> SocketAddr {
 fn config(name: &str, documents: &Path) -> String {
     let documents = documents.parent().unwrap_or(documents).display();
     format!(
-        "# The balancer of `forebay demo`.\nname = \"{name}\"\ninterfaces = [\"{DEVICE}\"]\naddress = [\"{BALANCER}\"]\ndocuments = \"{documents}\"\n"
+        "# The balancer of `forebay demo`.\nname = \"{name}\"\ninterfaces = [\"{DEVICE}\"]\n\
+         address = [\"{BALANCER}\"]\ndocuments = \"{documents}\"\n"
     )
 }
 

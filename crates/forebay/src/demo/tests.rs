@@ -116,7 +116,8 @@ serve)
         [ "$now" = "$seen" ] || { seen=$now; echo "applied: 1 changes"; }
         sleep 0.02
     done ;;
-show) echo '{"name":"x","members":[{"pool":"lb/web","member":"vm1","address":"10.20.1.11","state":"ready","packets":1,"bytes":2,"flows":3}],"remembered":{"flows":0}}' ;;
+show) echo '{"name":"x","members":[{"pool":"lb/web","member":"vm1","address":"10.20.1.11","state":"ready",' \
+    '"packets":1,"bytes":2,"flows":3}],"remembered":{"flows":0}}' ;;
 detach) echo "$3" >> "$(dirname "$0")/detached" ;;
 esac
 "#;

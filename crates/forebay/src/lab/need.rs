@@ -54,10 +54,7 @@ pub fn skip_or_fail(reason: impl fmt::Display) {
 impl Need {
     fn reasons(self) -> Vec<String> {
         let found = match self {
-            Self::Namespaces => vec![
-                privileges(),
-                command("ip", "-V", "iproute2"),
-            ],
+            Self::Namespaces => vec![privileges(), command("ip", "-V", "iproute2")],
             Self::Bpf => vec![bpf()],
             Self::Tcpdump => vec![command("tcpdump", "--version", "tcpdump")],
         };

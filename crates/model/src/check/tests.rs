@@ -1,3 +1,5 @@
+//! What is refused, for which reason, and where.
+
 use serde_json::{Value, json};
 
 use crate::Code::{self, *};

@@ -1,3 +1,5 @@
+//! Reading and writing documents.
+
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -21,7 +21,8 @@ pub(super) fn story(file: &str, text: &str) -> Result<Story, Unreadable> {
                 acts.push(Act { line: number, action, expected: Vec::new() });
             }
             Some('→') => {
-                let act = acts.last_mut().ok_or_else(|| wrong(number, "nothing has happened yet".to_owned()))?;
+                let act =
+                    acts.last_mut().ok_or_else(|| wrong(number, "nothing has happened yet".to_owned()))?;
                 act.expected.push(line.trim_start_matches('→').trim().to_owned());
             }
             Some(_) => {
@@ -37,14 +38,19 @@ fn promises(line: &str) -> Result<Vec<String>, String> {
     let is_number = |word: &str| {
         let (subject, digits) = word.split_once('-').unwrap_or_default();
         let is_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        is_digits && subject.len() >= 2 && subject.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'8')
+        is_digits
+            && subject.len() >= 2
+            && subject.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'8')
     };
-    let words = line.strip_prefix("# ").unwrap_or("").split_whitespace().map(|word| word.trim_end_matches(','));
+    let words =
+        line.strip_prefix("# ").unwrap_or("").split_whitespace().map(|word| word.trim_end_matches(','));
     let mut numbers: Vec<String> =
         words.rev().take_while(|word| is_number(word)).map(str::to_owned).collect();
     numbers.reverse();
     if numbers.is_empty() {
-        return Err("the first line is `# what is promised   NUMBER, NUMBER`, with the numbers of promises".into());
+        return Err(
+            "the first line is `# what is promised   NUMBER, NUMBER`, with the numbers of promises".into()
+        );
     }
     Ok(numbers)
 }
@@ -66,9 +72,7 @@ fn action(text: &str) -> Result<Action, String> {
             let (at, transport) = end(at)?;
             Ok(Action::Distribute { at, transport, by: distribution(by)? })
         }
-        (["no", "frontend", at], []) => {
-            end(at).map(|(at, transport)| Action::NoRule { at, transport })
-        }
+        (["no", "frontend", at], []) => end(at).map(|(at, transport)| Action::NoRule { at, transport }),
         (["member", member, word @ ("joins" | "leaves"), pool], more @ ([] | ["killed halfway"])) => {
             Ok(Action::Member {
                 pool: (*pool).to_owned(),
@@ -195,7 +199,10 @@ mod tests {
             let found = story("s.lb", text).map(|_| ()).unwrap_err().to_string();
             assert_eq!(found, wrong);
         };
-        check("", "s.lb:1: the first line is `# what is promised   NUMBER, NUMBER`, with the numbers of promises");
+        check(
+            "",
+            "s.lb:1: the first line is `# what is promised   NUMBER, NUMBER`, with the numbers of promises",
+        );
         check("# Promised.  DIST-2\n\nopen", "s.lb:3: a line begins with `#`, `>` or `→`, or is empty");
         check("# Promised.  DIST-2\n→ too early", "s.lb:2: nothing has happened yet");
         check("# Promised.  DIST-2\n> ask nobody", "s.lb:2: `nobody` is not an address and port");

@@ -56,8 +56,7 @@ impl fmt::Display for Mismatch {
 }
 
 pub(super) fn play(story: &Story, seed: u64) -> Played {
-    let mut player =
-        Player { town: Town::new(seed), sessions: BTreeMap::new(), next_port: FIRST_PORT };
+    let mut player = Player { town: Town::new(seed), sessions: BTreeMap::new(), next_port: FIRST_PORT };
     let mut mismatches = Vec::new();
     let mut seen: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for act in &story.acts {

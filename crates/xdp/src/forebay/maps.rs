@@ -3,8 +3,8 @@
 //! The tables can be mapped into memory by the control plane, which writes them word by word; they are read word by word here.
 
 use core::arch::asm;
-use core::ptr;
 use core::cell::UnsafeCell;
+use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -12,8 +12,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use plane::row::{
-    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LINK_PLACES, LinkRow, MAX_ADDRESSES, MAX_MEMBERS,
-    MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, RuleRow, Slot,
+    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LINK_PLACES, LinkRow, MAX_ADDRESSES,
+    MAX_MEMBERS, MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow,
+    RuleRow, Slot,
 };
 use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
 

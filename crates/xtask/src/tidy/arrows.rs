@@ -13,7 +13,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("kernel", &["engine", "plane"]),
     ("kubernetes", &["client"]),
     ("model", &[]),
-    ("node", &["engine", "kernel", "model"]),
+    ("node", &["engine", "kernel", "model", "plane"]),
     ("plane", &[]),
     ("server", &["model", "engine", "node"]),
     ("sim", &["model", "engine", "plane"]),

@@ -1,0 +1,21 @@
+//! Forebay on hosts in network namespaces: real clients, real servers, the ordinary `forebay serve`, and what is on the wire.
+//!
+//! Each test has a lab of its own, so they run beside each other. They need root (or sudo), `ip` and `tcpdump`; some use `curl`,
+//! `nginx`, `iperf3`, `ping` and `arping` where those are installed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod balancer;
+mod command_line;
+mod distribution;
+mod document;
+mod floating;
+mod flows;
+mod interfaces;
+mod members;
+mod mistakes;
+mod net;
+mod programs;
+mod rules;
+mod session;
+mod wire;
