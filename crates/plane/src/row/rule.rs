@@ -1,0 +1,228 @@
+//! Rules, and rules of the way back.
+
+use super::{Address, BUSY, LIVE};
+
+/// Address number, protocol and port in one word, without the bits [`LIVE`] and [`BUSY`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key(u64);
+
+impl Key {
+    /// The key of `port` of `protocol` at the address with this number.
+    #[inline(always)]
+    pub const fn new(number: u32, protocol: u8, port: u16) -> Self {
+        Self((number as u64) << 32 | (port as u64) << 16 | (protocol as u64) << 8)
+    }
+
+    /// The key in a row's publishing word; `None` in an empty row.
+    #[inline(always)]
+    pub const fn of(word: u64) -> Option<Self> {
+        if word & LIVE != 0 { Some(Self(word & !(LIVE | BUSY))) } else { None }
+    }
+
+    /// The address's number.
+    pub const fn number(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    /// The transport protocol.
+    pub const fn protocol(self) -> u8 {
+        (self.0 >> 8) as u8
+    }
+
+    /// The port.
+    pub const fn port(self) -> u16 {
+        (self.0 >> 16) as u16
+    }
+
+    /// The key as a number without status bits.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+}
+
+/// `loadDistribution`: which fields are hashed (DIST-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Distribution {
+    /// Both addresses, both ports, protocol.
+    FiveTuple,
+    /// Both addresses.
+    SourceIp,
+    /// Both addresses and the protocol.
+    SourceIpProtocol,
+}
+
+impl Distribution {
+    #[inline(always)]
+    const fn bits(self) -> u64 {
+        match self {
+            Self::FiveTuple => 0,
+            Self::SourceIp => 1,
+            Self::SourceIpProtocol => 2,
+        }
+    }
+
+    #[inline(always)]
+    const fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            1 => Self::SourceIp,
+            2 => Self::SourceIpProtocol,
+            _ => Self::FiveTuple,
+        }
+    }
+}
+
+/// How a rule's packets reach a member and its answers the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Path {
+    /// Floating IP on: the destination address stays, the member answers the client itself.
+    Floating,
+    /// Floating IP on with another backend port: the answers come back through this host.
+    FloatingGateway,
+    /// Floating IP off; the member's default route is this host.
+    Gateway,
+    /// Floating IP off; the balancer's own address stands in for the client's.
+    Masquerade,
+}
+
+/// All that a packet needs to know of its rule, in one word, so that it changes at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Plan {
+    /// The port at the member.
+    pub backend_port: u16,
+    /// The ring of the rule's pool.
+    pub ring: u16,
+    /// Which fields choose the slot.
+    pub distribution: Distribution,
+    /// Which fields chose it before (DIST-8): a flow that is neither new nor remembered was chosen by these.
+    pub former: Distribution,
+    /// The change from `former` is over; what it moved is in the memory of flows.
+    pub settled: bool,
+    /// How packets travel.
+    pub path: Path,
+    /// Every flow is remembered: its packets do not show where it starts.
+    pub remembers: bool,
+    /// Ticks without a packet after which a flow is forgotten: at most [`MAX_IDLE_TICKS`].
+    pub idle: u16,
+}
+
+/// The longest idle time in ticks; what a memory entry can tell from one that ran out.
+pub const MAX_IDLE_TICKS: u16 = 12_000;
+
+impl Plan {
+    /// As the word of a row.
+    pub const fn word(self) -> u64 {
+        let path = match self.path {
+            Path::Floating => 0,
+            Path::FloatingGateway => 1,
+            Path::Gateway => 2,
+            Path::Masquerade => 3,
+        };
+        self.backend_port as u64
+            | (self.ring as u64) << 16
+            | self.distribution.bits() << 32
+            | self.former.bits() << 34
+            | (self.settled as u64) << 36
+            | path << 37
+            | (self.remembers as u64) << 39
+            | (self.idle as u64) << 48
+    }
+
+    /// From the word of a row.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self {
+            backend_port: word as u16,
+            ring: (word >> 16) as u16,
+            distribution: Distribution::from_bits(word >> 32),
+            former: Distribution::from_bits(word >> 34),
+            settled: word >> 36 & 1 != 0,
+            path: match word >> 37 & 3 {
+                0 => Path::Floating,
+                1 => Path::FloatingGateway,
+                2 => Path::Gateway,
+                _ => Path::Masquerade,
+            },
+            remembers: word >> 39 & 1 != 0,
+            idle: (word >> 48) as u16,
+        }
+    }
+}
+
+/// A rule: what happens to a protocol and port of a frontend. Published by word 0; word 1 is the [`Plan`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct RuleRow(pub [u64; 3]);
+
+impl RuleRow {
+    /// `number` below [`MAX_RULES`]: the rule's row in the table of counters.
+    pub const fn new(key: Key, plan: Plan, number: u32) -> Self {
+        Self([key.bits() | LIVE, plan.word(), number as u64])
+    }
+
+    /// Its frontend, protocol and port; `None` in an empty row.
+    #[inline(always)]
+    pub const fn key(self) -> Option<Key> {
+        Key::of(self.0[0])
+    }
+
+    /// Whether the row is being rewritten.
+    #[inline(always)]
+    pub const fn is_busy(self) -> bool {
+        self.0[0] & BUSY != 0
+    }
+
+    /// What its packets need to know.
+    #[inline(always)]
+    pub const fn plan(self) -> Plan {
+        Plan::from_word(self.0[1])
+    }
+
+    /// Its row in the table of counters.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        self.0[2] as u32
+    }
+}
+
+/// The way back through this host: answers from an address and port get the frontend's. Published by word 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[repr(transparent)]
+pub struct ReturnRow(pub [u64; 4]);
+
+impl ReturnRow {
+    /// Answers from `key` leave as `frontend`:`port`, counted with rule `rule`.
+    pub const fn new(key: Key, frontend: Address, port: u16, rule: u32) -> Self {
+        Self([key.bits() | LIVE, frontend.high, frontend.low, (rule as u64) << 32 | port as u64])
+    }
+
+    /// Where the answers come from; `None` in an empty row.
+    #[inline(always)]
+    pub const fn key(self) -> Option<Key> {
+        Key::of(self.0[0])
+    }
+
+    /// Whether the row is being rewritten.
+    #[inline(always)]
+    pub const fn is_busy(self) -> bool {
+        self.0[0] & BUSY != 0
+    }
+
+    /// The frontend's address.
+    #[inline(always)]
+    pub const fn frontend(self) -> Address {
+        Address { high: self.0[1], low: self.0[2] }
+    }
+
+    /// The frontend's port.
+    #[inline(always)]
+    pub const fn port(self) -> u16 {
+        self.0[3] as u16
+    }
+
+    /// The rule that is counted.
+    #[inline(always)]
+    pub const fn rule(self) -> u32 {
+        (self.0[3] >> 32) as u32
+    }
+}
