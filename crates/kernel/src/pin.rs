@@ -3,6 +3,8 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -10,6 +12,10 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::error::KernelError;
+
+/// How often, and how far apart, the lock is tried: a process that is being started by the one that just ended may hold it for a moment.
+const LOCK_TRIES: u32 = 10;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// A balancer's place in the file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,12 +81,16 @@ impl Place {
             .write(true)
             .open(&path)
             .map_err(|cause| file("open", &path, cause))?;
-        Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            if errno == Errno::EWOULDBLOCK {
-                return KernelError::Served { name: self.name.clone() };
+        let mut lock = lock;
+        for _ in 0..LOCK_TRIES {
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(lock),
+                Err((again, Errno::EWOULDBLOCK)) => lock = again,
+                Err((_, errno)) => return Err(file("lock", &path, errno.into())),
             }
-            file("lock", &path, errno.into())
-        })
+            thread::sleep(LOCK_PAUSE);
+        }
+        Err(KernelError::Served { name: self.name.clone() })
     }
 
     pub(crate) fn missing(&self) -> KernelError {

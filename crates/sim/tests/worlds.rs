@@ -11,7 +11,7 @@ use std::time::Duration;
 use forebay_sim::{Broken, Chance, Rule, Session, Town, Transport};
 
 const SEEDS: u64 = 50;
-const STEPS: usize = 25;
+const STEPS: usize = 20;
 /// Sessions that are silent for longer may be forgotten (FLOW-5).
 const IDLE: Duration = Duration::from_secs(240);
 const POOLS: [&str; 3] = ["web", "plain", "routed"];
@@ -224,8 +224,9 @@ impl Life {
         if !joins {
             // What it had is over, even if it comes back at once.
             self.sessions.retain(|_, kept| (kept.pool, kept.member) != (pool, member));
-            self.down.remove(&(pool, member));
-            self.town.find(pool, member, true);
+            if self.down.remove(&(pool, member)) {
+                self.town.find(pool, member, true);
+            }
         }
         self.apply(planned);
     }
@@ -307,6 +308,10 @@ impl Life {
         self.say(format!("start: {planned} changes"));
         self.town.simulation.apply_changes(usize::MAX);
         self.torn = false;
+        // Sessions that began with a member whose leaving was not finished are over now.
+        let there = POOLS.map(|pool| (pool, self.town.members(pool)));
+        let is_there = |kept: &Kept| there.iter().any(|(pool, members)| *pool == kept.pool && members.contains(&kept.member));
+        self.sessions.retain(|_, kept| is_there(kept));
         assert_eq!(self.town.simulation.start(), Ok(0), "seed {}\n{}", self.seed, self.story());
     }
 
