@@ -45,11 +45,13 @@ pub(crate) fn attach(program: &mut Xdp, place: &Place, interface: &str) -> Resul
         .map_err(|_| KernelError::NoInterface { interface: interface.into(), others: interfaces() })?;
     let there = attached(place)?.into_iter().find(|attached| attached.index == index);
     if let Some(attached) = there {
-        if renew(program, place, &attached).is_ok() {
-            return Ok(attached);
+        match renew(program, place, &attached) {
+            Ok(()) => return Ok(attached),
+            // The interface went away and another came with its index: the old link holds nothing.
+            Err(refused) if errno(&refused) == Some(Errno::ENOLINK) => remove(&place.pin(&pin_name(&attached)))?,
+            // What is there stays, and forwards.
+            Err(refused) => return Err(refused),
         }
-        // The interface went away and another came with its index: the old link holds nothing.
-        remove(&place.pin(&pin_name(&attached)))?;
     }
     let mut refusal = None;
     for mode in [Mode::Native, Mode::Generic] {

@@ -60,7 +60,6 @@ fn kernel_and_host_agree() {
         for (reason, verdict, name) in Reason::ALL {
             let (packets, _) = pair.reasons.get(&reason).copied().unwrap_or_default();
             eprintln!("{packets:>9}  {verdict} {name}");
-            // Without another processor nobody meets an entry that is being written, or a row only half seen.
             assert!(
                 packets > 0 || frames < FRAMES,
                 "no frame ended with {verdict} {name}: nothing is proved about it"
