@@ -9,7 +9,8 @@ const MAX_LINE: usize = 140;
 /// A file that is longer has two subjects. Tests do not count.
 const MAX_LINES: usize = 600;
 /// Files that are longer all the same, each with its reason.
-const LONG: &[(&str, &str)] = &[];
+const LONG: &[(&str, &str)] =
+    &[("crates/engine/src/testing.rs", "only compiled for tests: the helpers of all of them, in one place")];
 /// Words for what was left undone. Issues are for that.
 const UNDONE: &[&str] = &[concat!("TO", "DO"), concat!("FIX", "ME"), concat!("X", "XX")];
 /// Folders of one machine.
