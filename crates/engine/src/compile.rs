@@ -140,7 +140,7 @@ fn successor(old: Slot, current: u32, members: &BTreeSet<u32>) -> Slot {
 
 const FULL_RULES: Full = Full {
     table: "rules",
-    limit: MAX_RULES,
+    limit: MAX_RULES - 1,
     of: "load-balancing rules",
     mend: "spread the rules over more balancers",
 };
@@ -176,7 +176,7 @@ fn addresses(
 ) -> Result<BTreeMap<Address, u32>, Full> {
     const FULL: Full = Full {
         table: "addresses",
-        limit: MAX_ADDRESSES,
+        limit: MAX_ADDRESSES - 1,
         of: "addresses of frontends and members",
         mend: "spread them over more balancers",
     };
@@ -258,7 +258,7 @@ impl<'a> Pools<'a> {
     fn number(desired: &'a Desired, surroundings: &Surroundings, before: &Tables) -> Result<Self, Full> {
         const FULL: Full = Full {
             table: "members",
-            limit: MAX_MEMBERS,
+            limit: MAX_MEMBERS - 1,
             of: "members of pools",
             mend: "spread the pools over more balancers",
         };
@@ -359,8 +359,8 @@ impl<'a> Pools<'a> {
 
 fn full_rings(surroundings: &Surroundings) -> Full {
     Full {
-        table: "slots",
-        limit: surroundings.sizes.rings,
+        table: "rings",
+        limit: surroundings.sizes.rings - 1,
         of: "rings (pools and address families, and one more for each that is changing)",
         mend: "raise `pools` under [limits], detach, and start again",
     }
@@ -463,7 +463,7 @@ fn returns(
 ) -> Result<BTreeMap<u32, ReturnRow>, Full> {
     const FULL: Full = Full {
         table: "returns",
-        limit: MAX_RETURNS,
+        limit: MAX_RETURNS - 1,
         of: "members of gateway pools, times their rules",
         mend: "spread the pools over more balancers",
     };

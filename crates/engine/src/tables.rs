@@ -156,15 +156,16 @@ impl fmt::Display for Tables {
                 row.ring()
             )?;
             match row.hop() {
-                Some(hop) => writeln!(
+                Some(hop) => write!(
                     f,
                     " via {} link {}{}",
                     hop.destination,
                     hop.link,
                     if hop.adjacent { "" } else { " routed" }
                 )?,
-                None => writeln!(f, " unresolved")?,
+                None => write!(f, " unresolved")?,
             }
+            writeln!(f, "{}", if row.is_down() { " down" } else { "" })?;
         }
         for ring in self.rings.keys() {
             self.write_ring(f, *ring)?;

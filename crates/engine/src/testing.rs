@@ -400,7 +400,7 @@ impl Lab {
             Verdict::Send(_, Sent::Forwarded | Sent::Returned) | Verdict::Route(_) => {
                 Ok((Packet::read(&frame), station(&frame)))
             }
-            other => panic!("{packet:?} ended as {other:?}"),
+            other @ (Verdict::Pass(_) | Verdict::Send(..)) => panic!("{packet:?} ended as {other:?}"),
         }
     }
 

@@ -115,7 +115,8 @@ impl World for Recorder<'_> {
     fn member(&self, number: u32) -> Option<MemberRow> {
         let row = self.replica.member(number)?;
         if row.is_live() {
-            self.say(format!("members: #{number} is {}, {}", row.address(), Self::hop(&row)));
+            let down = if row.is_down() { "found down, " } else { "" };
+            self.say(format!("members: #{number} is {}, {down}{}", row.address(), Self::hop(&row)));
         } else {
             self.say(format!("members: #{number} is nobody"));
         }

@@ -24,6 +24,11 @@ pub fn run(args: Args) -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::Check { paths, json } => check(&paths, json),
         Command::Trace { from, to, proto, which, json } => which.place().and_then(|place| {
+            if from.is_ipv4() != to.is_ipv4() {
+                return Err(
+                    format!("no packet goes from {from} to {to}: name two addresses of one family").into()
+                );
+            }
             let trace = inspect::trace(&place, from, to, proto == Proto::Udp)?;
             print(&if json { to_json(&trace)? } else { show::trace(&trace) })
         }),

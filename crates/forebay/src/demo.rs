@@ -1,19 +1,21 @@
 //! `forebay demo`: a client, a balancer and three members, real traffic between them, and step by step what it proves.
 //!
 //! The scenario is written once, against a [`stage::Stage`]. On this machine the stage is network namespaces with the
-//! ordinary `forebay serve` in the balancer's.
+//! ordinary `forebay serve` in the balancer's; without the privileges for that, or with `--simulate`, it is the simulator, which runs
+//! the same engine and the same pipeline.
 
 mod real;
 mod scenario;
 mod screen;
 mod setting;
+mod simulated;
 mod stage;
 
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use crate::lab::{self, Need};
 use real::Real;
 use scenario::Outcome;
 use screen::Screen;
+use simulated::Simulated;
 use stage::Trouble;
 
 /// Something did not hold.
@@ -66,7 +69,7 @@ pub fn run(options: Options) -> ExitCode {
         return clean(&mut screen);
     }
     if options.simulate {
-        return simulate(&mut screen);
+        return simulate(&mut screen, options.keep, stop);
     }
     match lab::require(&[Need::Namespaces, Need::Bpf]) {
         Ok(()) => play_for_real(&mut screen, options.keep, stop),
@@ -75,7 +78,7 @@ pub fn run(options: Options) -> ExitCode {
             for reason in &missing.reasons {
                 screen.say(&format!("  - {reason}"));
             }
-            simulate(&mut screen)
+            simulate(&mut screen, options.keep, stop)
         }
     }
 }
@@ -113,9 +116,26 @@ fn play_for_real(screen: &mut Screen<io::Stdout>, keep: bool, stop: Arc<AtomicBo
 }
 
 /// Plays the same scenario on the simulator.
-fn simulate(screen: &mut Screen<io::Stdout>) -> ExitCode {
-    screen.say("This build has no simulator to play the demo in.");
-    ExitCode::from(IMPOSSIBLE)
+fn simulate<W: Write>(screen: &mut Screen<W>, keep: bool, stop: Arc<AtomicBool>) -> ExitCode {
+    let began = Instant::now();
+    screen.say(simulated::WHAT_THIS_IS);
+    let mut stage = match Simulated::set_up(stop) {
+        Ok(stage) => stage,
+        Err(trouble) => return fail(format!("the simulated demo could not be set up: {trouble}")),
+    };
+    let outcome = scenario::play(&mut stage, screen);
+    if outcome == Outcome::Interrupted {
+        return interrupted(screen);
+    }
+    screen.summary(began.elapsed());
+    screen.say(&stage.last_words());
+    if keep {
+        screen.say("   There is nothing to keep: simulated hosts end with this process.");
+    }
+    match outcome {
+        Outcome::Held => ExitCode::SUCCESS,
+        Outcome::Broken | Outcome::Interrupted => ExitCode::from(BROKEN),
+    }
 }
 
 /// Ends demos that still run, and removes what others have left.
@@ -158,7 +178,7 @@ fn remove_leftovers(screen: &mut Screen<io::Stdout>) {
     }
 }
 
-fn interrupted(screen: &mut Screen<io::Stdout>) -> ExitCode {
+fn interrupted<W: Write>(screen: &mut Screen<W>) -> ExitCode {
     screen.say("Interrupted; nothing is left behind.");
     ExitCode::from(INTERRUPTED)
 }

@@ -48,7 +48,9 @@ pub(crate) fn attach(program: &mut Xdp, place: &Place, interface: &str) -> Resul
         match renew(program, place, &attached) {
             Ok(()) => return Ok(attached),
             // The interface went away and another came with its index: the old link holds nothing.
-            Err(refused) if errno(&refused) == Some(Errno::ENOLINK) => remove(&place.pin(&pin_name(&attached)))?,
+            Err(refused) if errno(&refused) == Some(Errno::ENOLINK) => {
+                remove(&place.pin(&pin_name(&attached)))?
+            }
             // What is there stays, and forwards.
             Err(refused) => return Err(refused),
         }

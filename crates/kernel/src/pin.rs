@@ -80,7 +80,7 @@ impl Place {
             .truncate(false)
             .write(true)
             .open(&path)
-            .map_err(|cause| file("open", &path, cause))?;
+            .map_err(|cause| unwritable(cause, "open", &path))?;
         let mut lock = lock;
         for _ in 0..LOCK_TRIES {
             match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
@@ -158,12 +158,14 @@ pub(crate) fn remove(path: &Path) -> Result<(), KernelError> {
 }
 
 fn create(path: &Path) -> Result<(), KernelError> {
-    fs::create_dir_all(path).map_err(|cause| {
-        if cause.kind() == io::ErrorKind::PermissionDenied {
-            return KernelError::Privilege { what: "writing under the state folder" };
-        }
-        file("make", path, cause)
-    })
+    fs::create_dir_all(path).map_err(|cause| unwritable(cause, "make", path))
+}
+
+fn unwritable(cause: io::Error, what: &'static str, path: &Path) -> KernelError {
+    if cause.kind() == io::ErrorKind::PermissionDenied {
+        return KernelError::Privilege { what: "writing under the state folder" };
+    }
+    file(what, path, cause)
 }
 
 pub(crate) fn file(what: &'static str, path: &Path, cause: io::Error) -> KernelError {

@@ -163,7 +163,8 @@ struct Balancer {
     grace: bool,
     grace_ends: Instant,
     started: Instant,
-    attached: bool,
+    /// The indexes of the interfaces that have the data path.
+    attached: BTreeSet<u32>,
     /// Groups that interfaces listen to for IPv6 frontends.
     groups: BTreeSet<(String, Ipv6Addr)>,
 }
@@ -195,7 +196,7 @@ impl Balancer {
             grace: true,
             grace_ends: now + GRACE,
             started: now,
-            attached: false,
+            attached: BTreeSet::new(),
             groups: BTreeSet::new(),
         })
     }
@@ -211,7 +212,7 @@ impl Balancer {
             attached.push(on);
         }
         self.kernel.keep_only(&attached.iter().map(|on| on.index).collect::<Vec<_>>())?;
-        self.attached = true;
+        self.attached = attached.iter().map(|on| on.index).collect();
         self.announce(&self.frontends());
         self.advise();
         Ok(Report::Ready { counts: self.counts(), attached, taken_over: self.kernel.taken_over() })
@@ -262,10 +263,37 @@ impl Balancer {
         let before = macs(&self.tables);
         let after = self.compile(&self.desired.clone())?;
         self.go_to(after)?;
+        self.attach_again();
         if macs(&self.tables) != before {
             self.announce(&self.frontends());
         }
         Ok(())
+    }
+
+    /// An interface that went away takes the data path along; when it is back, it gets it again.
+    fn attach_again(&mut self) {
+        let links = self.watcher.links();
+        self.attached.retain(|index| links.contains_key(index));
+        let new: Vec<&String> = links
+            .iter()
+            .filter(|(index, _)| !self.attached.contains(index))
+            .map(|(_, link)| &link.name)
+            .collect();
+        if new.is_empty() {
+            return;
+        }
+        for interface in new {
+            match self.kernel.attach(interface) {
+                Ok(on) => {
+                    info!("{interface} is back: {} XDP", on.mode);
+                    self.attached.insert(on.index);
+                }
+                Err(error) => warn!("{interface} is back, without the data path: {}", describe(&error)),
+            }
+        }
+        if let Err(error) = self.kernel.keep_only(&self.attached.iter().copied().collect::<Vec<_>>()) {
+            warn!("could not let go of an interface that is gone: {}", describe(&error));
+        }
     }
 
     fn compile(&mut self, desired: &Desired) -> Result<Tables, Full> {
@@ -345,7 +373,7 @@ impl Balancer {
 
     /// Tells the segment who answers for the frontends now.
     fn announce(&self, frontends: &BTreeSet<IpAddr>) {
-        if !self.attached {
+        if self.attached.is_empty() {
             return;
         }
         for (index, link) in self.watcher.links().iter().filter(|(_, link)| link.up) {

@@ -23,6 +23,7 @@ mod town;
 
 pub use balancer::{Refused, Seen};
 pub use chance::Chance;
+pub use engine::Counts;
 pub use frame::{Arp, Content, Frame, Neighbour, Packet, Segment, Tcp, Transport, Unreadable, flag};
 pub use session::{Answer, Broken, Knock, Session};
 pub use simulation::{Event, Fault, HostId, SegmentId, Simulation};

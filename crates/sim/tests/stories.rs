@@ -1,5 +1,7 @@
 //! Plays every story of `stories/`. `FOREBAY_BLESS=1` writes into them what is really seen.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 use forebay_sim::story::Story;

@@ -11,8 +11,19 @@ use crate::{Compiler, Memory, Replica, Tables};
 
 #[test]
 fn every_prefix_of_the_changes_sends_packets_where_the_old_or_the_new_tables_would() {
+    let figures = prefixes(0..16);
+    assert!(figures.moved > 100, "the changes must matter to many frames: {figures:?}");
+}
+
+#[test]
+#[ignore = "takes minutes; for figures and after larger changes"]
+fn every_prefix_is_safe_in_many_worlds() {
+    println!("{:?}", prefixes(1_000..1_200));
+}
+
+fn prefixes(seeds: std::ops::Range<u64>) -> Figures {
     let mut figures = Figures::default();
-    for seed in 0..14 {
+    for seed in seeds {
         let mut dice = Dice(seed);
         let mut compiler = Compiler::default();
         let first = Chance::new(&mut dice);
@@ -23,20 +34,23 @@ fn every_prefix_of_the_changes_sends_packets_where_the_old_or_the_new_tables_wou
         let before = second.compile(&mut compiler, &tables);
         let after = third.compile(&mut compiler, &before);
         let frames = Frames::new(&mut dice, [&second.wish, &third.wish], &before, &second);
-        check(&format!("seed {seed}"), &mut dice, &frames, &before, &after, &mut figures);
+        // Where members are found, and not only what is wanted, may differ: a packet may go to its old member by the new hop.
+        let moved =
+            Chance { surroundings: third.surroundings.clone(), ..second }.compile(&mut compiler, &before);
+        let allowed = [&before, &moved, &after];
+        check(&format!("seed {seed}"), &mut dice, &frames, &allowed, &mut figures);
         let empty = Tables::default();
-        check(&format!("seed {seed} from nothing"), &mut dice, &frames, &empty, &before, &mut figures);
+        check(&format!("seed {seed} from nothing"), &mut dice, &frames, &[&empty, &before], &mut figures);
         let nothing = Chance { wish: Wish::default(), ..third }.compile(&mut compiler, &after);
-        check(&format!("seed {seed} to nothing"), &mut dice, &frames, &after, &nothing, &mut figures);
+        check(&format!("seed {seed} to nothing"), &mut dice, &frames, &[&after, &nothing], &mut figures);
     }
-    println!("{figures:?}");
-    assert!(figures.moved > 100, "the changes must matter to many frames: {figures:?}");
+    figures
 }
 
 #[test]
 fn settling_is_safe_at_every_prefix() {
     let mut figures = Figures::default();
-    for seed in 100..104 {
+    for seed in 100..106 {
         let mut dice = Dice(seed);
         let mut compiler = Compiler::default();
         let first = Chance::new(&mut dice);
@@ -49,7 +63,7 @@ fn settling_is_safe_at_every_prefix() {
         for step in 0..4 {
             let pinned = BTreeSet::new();
             let after = settling.step(&tables, &pinned, clock, clock.tick * (step * 7_000));
-            check(&format!("seed {seed} step {step}"), &mut dice, &frames, &tables, &after, &mut figures);
+            check(&format!("seed {seed} step {step}"), &mut dice, &frames, &[&tables, &after], &mut figures);
             tables = after;
         }
         assert!(tables.is_steady());
@@ -59,7 +73,17 @@ fn settling_is_safe_at_every_prefix() {
 #[test]
 fn whoever_stops_after_a_prefix_goes_on_from_there() {
     // FLOW-7, DIST-7
-    for seed in 200..212 {
+    stop_and_go_on(200..210);
+}
+
+#[test]
+#[ignore = "takes minutes; for figures and after larger changes"]
+fn whoever_stops_goes_on_in_many_worlds() {
+    stop_and_go_on(2_000..2_100);
+}
+
+fn stop_and_go_on(seeds: std::ops::Range<u64>) {
+    for seed in seeds {
         let mut dice = Dice(seed);
         let mut compiler = Compiler::default();
         let first = Chance::new(&mut dice);
@@ -212,7 +236,7 @@ impl Frames {
             // The host gets the same frame, whatever the reason.
             let verdict = match Replica::new(tables.clone(), memory).run(&mut frame, LINK, NOW) {
                 Verdict::Pass(_) => Verdict::Pass(Pass::NotOurs),
-                verdict => verdict,
+                verdict @ (Verdict::Drop(_) | Verdict::Send(..) | Verdict::Route(_)) => verdict,
             };
             (verdict, frame)
         };
@@ -220,20 +244,16 @@ impl Frames {
     }
 }
 
-fn check(
-    what: &str,
-    dice: &mut Dice,
-    frames: &Frames,
-    before: &Tables,
-    after: &Tables,
-    figures: &mut Figures,
-) {
+/// From the first of `allowed` to the last: whatever is on the way does with a packet what one of them does.
+fn check(what: &str, dice: &mut Dice, frames: &Frames, allowed: &[&Tables], figures: &mut Figures) {
+    let (Some(before), Some(after)) = (allowed.first(), allowed.last()) else { return };
     let changes = before.changes_to(after);
-    let (old, new) = (frames.outcomes(before), frames.outcomes(after));
+    let outcomes: Vec<_> = allowed.iter().map(|tables| frames.outcomes(tables)).collect();
+    let (old, new) = (&outcomes[0], &outcomes[allowed.len() - 1]);
     figures.changes += changes.len();
-    figures.moved += old.iter().zip(&new).filter(|(old, new)| old != new).count();
+    figures.moved += old.iter().zip(new).filter(|(old, new)| old != new).count();
     let slots = changes.iter().filter(|change| is_slot(change)).count();
-    let mut tables = before.clone();
+    let mut tables = (*before).clone();
     for (at, change) in changes.iter().enumerate() {
         tables.apply(change);
         if is_slot(change) && !dice.one_in(slots / 4 + 1) {
@@ -248,7 +268,7 @@ fn check(
             }
             let (old, new) = (&old[number], &new[number]);
             assert!(
-                outcome == *old || outcome == *new,
+                outcomes.iter().any(|allowed| allowed[number] == outcome),
                 "{what}, after change {at} of {} ({change:?}): {:?} became\n{outcome:02x?}, not\n{old:02x?} or\n{new:02x?}\n\
                  before\n{before}after\n{after}",
                 changes.len(),
@@ -256,7 +276,7 @@ fn check(
             );
         }
     }
-    assert_eq!(tables.tidied(), *after, "{what}");
+    assert_eq!(tables.tidied(), **after, "{what}");
 }
 
 fn is_slot(change: &Change) -> bool {

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::document::Document;
 use crate::net::{Net, Shape};
+use crate::session::eventually;
 
 /// The program under test.
 pub const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
@@ -32,7 +33,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         // Small memories are made and looked through sooner.
-        Self { interfaces: &[], hurry: 0, masquerades: 4_096, pools: 7 }
+        Self { interfaces: &[], hurry: 0, masquerades: 65_536, pools: 7 }
     }
 }
 
@@ -54,7 +55,7 @@ pub struct Said {
 }
 
 impl<'a> Balancer<'a> {
-    /// Starts one and waits until it forwards.
+    /// Starts one and waits until it forwards to all members.
     pub fn start(net: &'a Net, document: &Document) -> Self {
         Self::start_with(net, document, Settings::default())
     }
@@ -62,6 +63,12 @@ impl<'a> Balancer<'a> {
     pub fn start_with(net: &'a Net, document: &Document, settings: Settings) -> Self {
         let mut balancer = Self::prepare(net, document, settings);
         balancer.serve();
+        // A host's IPv6 address may take more than a second to answer for itself after its link came up.
+        eventually(APPLY, || {
+            let stats = balancer.stats();
+            let rows = stats.0["members"].as_array().unwrap();
+            if rows.iter().all(|row| row["state"] == "ready") { Ok(()) } else { Err(stats) }
+        });
         balancer
     }
 

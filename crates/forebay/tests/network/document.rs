@@ -44,7 +44,7 @@ impl Rule {
         Self { distribution, ..self }
     }
 
-    pub fn to_port(self, backend_port: u16) -> Self {
+    pub fn leading_to(self, backend_port: u16) -> Self {
         Self { backend_port, ..self }
     }
 
@@ -152,7 +152,10 @@ impl Document {
             })
         };
         let member = |address: &IpAddr| {
-            json!({ "name": format!("vm-{address}").replace([':', '.'], "-"), "properties": { "ipAddress": address } })
+            json!({
+                "name": format!("vm-{address}").replace([':', '.'], "-"),
+                "properties": { "ipAddress": address },
+            })
         };
         let pool = |pool: &Pool| {
             json!({

@@ -67,7 +67,11 @@ impl Session {
 /// Opens so many sessions, asks each once and gives them with their members.
 pub fn open(net: &Net, rule: &Rule, number: usize) -> Vec<(Session, String)> {
     let mut sessions: Vec<Session> = (0..number).map(|_| Session::new(net, rule)).collect();
-    sessions.drain(..).map(|mut session| (session.member(), session)).map(|(member, it)| (it, member)).collect()
+    sessions
+        .drain(..)
+        .map(|mut session| (session.member(), session))
+        .map(|(member, it)| (it, member))
+        .collect()
 }
 
 /// How many of these sessions each member has.
@@ -142,6 +146,14 @@ pub fn knock(host: &Host, wire: Wire, to: SocketAddr) -> Knock {
         Err(error) if error.is_refusal() => Knock::Refused,
         Err(error) => panic!("{error}"),
     }
+}
+
+/// Knocks until this comes back.
+pub fn knock_until(host: &Host, rule: &Rule, wanted: Knock) {
+    eventually(Duration::from_secs(10), || {
+        let heard = knock(host, rule.wire, rule.frontend);
+        if heard == wanted { Ok(()) } else { Err(heard) }
+    });
 }
 
 /// Waits until something is so; says what it was otherwise.
