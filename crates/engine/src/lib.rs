@@ -1,6 +1,6 @@
 //! The brain of Forebay: what is wanted and what is observed become tables, and the way from the tables in force to those.
 //!
-//! [`compile`] is the one place where intent ([`model::Desired`]) meets observation ([`Health`], [`Surroundings`]). Its
+//! [`Compiler::compile`] is the one place where intent ([`model::Desired`]) meets observation ([`Health`], [`Surroundings`]). Its
 //! [`Tables`] are what the data path forwards by, word for word; [`Changes`] lead there, and may stop after any of them. [`Replica`]
 //! runs the pipeline on tables in ordinary memory: the simulator, the tests and `forebay trace` need no second model.
 //!

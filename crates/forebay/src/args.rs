@@ -36,10 +36,10 @@ pub enum Command {
     },
     /// Say where a flow's first packet would go, and why: the pipeline itself runs, on a copy of the tables in force.
     Trace {
-        /// The client, as 198.51.100.7:5000 or [2001:db8::7]:5000.
+        /// The client, as `198.51.100.7:5000` or `[2001:db8::7]:5000`.
         #[arg(long, value_name = "ADDRESS:PORT")]
         from: SocketAddr,
-        /// The frontend, as 203.0.113.10:443.
+        /// The frontend, as `203.0.113.10:443`.
         #[arg(long, value_name = "ADDRESS:PORT")]
         to: SocketAddr,
         /// The transport protocol.

@@ -1,6 +1,6 @@
 //! `forebay demo`: a client, a balancer and three members, real traffic between them, and step by step what it proves.
 //!
-//! The scenario is written once, against a [`stage::Stage`]. On this machine the stage is network namespaces with the
+//! The scenario is written once, against a `stage::Stage`. On this machine the stage is network namespaces with the
 //! ordinary `forebay serve` in the balancer's; without the privileges for that, or with `--simulate`, it is the simulator, which runs
 //! the same engine and the same pipeline.
 
