@@ -155,7 +155,7 @@ impl Plan {
 pub struct RuleRow(pub [u64; 3]);
 
 impl RuleRow {
-    /// `number` below [`MAX_RULES`]: the rule's row in the table of counters.
+    /// `number` below `MAX_RULES`: the rule's row in the table of counters.
     pub const fn new(key: Key, plan: Plan, number: u32) -> Self {
         Self([key.bits() | LIVE, plan.word(), number as u64])
     }

@@ -111,7 +111,7 @@ pub enum Role {
 pub struct AddressRow(pub [u64; 3]);
 
 impl AddressRow {
-    /// `number` below [`MAX_ADDRESSES`], and not 0.
+    /// `number` below `MAX_ADDRESSES`, and not 0.
     pub const fn new(address: Address, number: u32, role: Role) -> Self {
         let role = match role {
             Role::Frontend => 1,
