@@ -96,7 +96,7 @@ fn flows_of_a_removed_member_stop_and_all_others_go_on() {
 
 #[test]
 fn a_quiet_session_is_forgotten_and_chosen_afresh() {
-    // FLOW-5
+    // FLOW-5, DIST-6
     let Some(net) = Net::flat("quiet", 3) else { return };
     let rules = floating_and_plain();
     let udp: Vec<Rule> = rules.iter().filter(|rule| rule.wire == Wire::Udp).cloned().collect();
@@ -122,9 +122,14 @@ fn a_quiet_session_is_forgotten_and_chosen_afresh() {
     // Chosen afresh, some go to the member that is new.
     let now: Vec<String> = sessions.iter_mut().map(|(session, _)| session.member()).collect();
     assert!(now.iter().any(|member| member == "vm3"), "{now:?}");
-    for ((session, former), now) in sessions.iter().zip(&now) {
-        assert!(now == former || now == "vm3", "{}: from {former} to {now}", session.local());
-    }
+    // DIST-6: beside the share of the new member a slot in a few thousand moves as well.
+    let strays: Vec<String> = sessions
+        .iter()
+        .zip(&now)
+        .filter(|((_, former), now)| *now != former && *now != "vm3")
+        .map(|((session, former), now)| format!("{}: from {former} to {now}", session.local()))
+        .collect();
+    assert!(strays.len() <= 1, "{strays:?}");
 }
 
 #[test]
