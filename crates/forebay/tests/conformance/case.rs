@@ -6,7 +6,7 @@
 //! 4.1 What the case checks, in a sentence.
 //! > PUT v1/publicIPAddresses/a          a path without `/` in front is below `/networking/`
 //! > If-Match: *                         headers, if any
-//! > {"properties": {}}                  the body, if any; it may take several lines
+//! > {"properties": {}}                  the body, if any; it may take several lines; `@fill N` is one of about N bytes
 //! < 201                                 the status
 //! < ETag: W/"*"                         headers; `*` stands for anything, `-` alone for absence
 //! < {"resourceId": "a"}                 what the body must have at least

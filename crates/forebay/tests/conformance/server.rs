@@ -107,7 +107,7 @@ impl Server {
             if !exchange.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
                 request = request.header("Content-Type", "application/json; charset=UTF-8");
             }
-            request = request.body(fill(&exchange.body));
+            request = request.body(body(&fill(&exchange.body)));
         }
         let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = answer.status().as_u16();
@@ -141,6 +141,14 @@ impl Server {
             kept.insert(name.clone(), found.as_str().map_or_else(|| found.to_string(), str::to_owned));
         }
         Ok(())
+    }
+}
+
+/// The body that is written as `@fill N` is a good one of about N bytes.
+fn body(text: &str) -> String {
+    match text.trim().strip_prefix("@fill ").map(|size| size.parse::<usize>().unwrap()) {
+        Some(size) => format!("{{\"tags\": {{\"filling\": \"{}\"}}}}", "x".repeat(size)),
+        None => text.to_owned(),
     }
 }
 
