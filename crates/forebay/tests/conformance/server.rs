@@ -82,7 +82,9 @@ impl Server {
         kept: &mut BTreeMap<String, String>,
     ) -> Result<(), String> {
         for exchange in &case.exchanges {
-            self.play_exchange(client, exchange, kept).await.map_err(|it| format!("line {}: {it}", exchange.line))?;
+            self.play_exchange(client, exchange, kept)
+                .await
+                .map_err(|it| format!("line {}: {it}", exchange.line))?;
         }
         Ok(())
     }
@@ -130,8 +132,8 @@ impl Server {
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !exchange.answer.is_empty() {
             let wanted = fill(&exchange.answer);
-            let wanted: Value =
-                serde_json::from_str(&wanted).map_err(|error| format!("the case itself: {error}: {wanted}"))?;
+            let wanted: Value = serde_json::from_str(&wanted)
+                .map_err(|error| format!("the case itself: {error}: {wanted}"))?;
             if let Some(difference) = missing(&wanted, &body) {
                 return Err(format!("{difference}\n  in {text}"));
             }

@@ -7,6 +7,7 @@
 
 mod balancer;
 mod command_line;
+mod control;
 mod distribution;
 mod document;
 mod floating;
