@@ -16,6 +16,7 @@ mod interfaces;
 mod members;
 mod mistakes;
 mod net;
+mod page;
 mod programs;
 mod rules;
 mod session;
