@@ -34,7 +34,7 @@ fn the_page_about_the_rest_interface_leads_from_nothing_to_traffic() {
     // Namespaces of its own: what the page makes is gone with it, and nobody else sees it.
     let alone = "mount -t tmpfs none /run && mkdir -p /run/netns && exec sh page.sh";
     let mut child = Command::new("unshare")
-        .args(["--mount", "--net", "--pid", "--fork", "--kill-child", "sh", "-c", alone])
+        .args(["--mount", "--net", "--pid", "--mount-proc", "--fork", "--kill-child", "sh", "-c", alone])
         .current_dir(folder.path())
         .env("PATH", path)
         .stdin(Stdio::null())

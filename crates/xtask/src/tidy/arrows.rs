@@ -30,6 +30,9 @@ const KEPT: &[(&str, &str)] = &[
     ("aya-log-ebpf", "xdp"),
     ("kube", "kubernetes"),
     ("k8s-openapi", "kubernetes"),
+    ("axum", "server"),
+    ("redb", "server"),
+    ("rcgen", "server"),
 ];
 
 pub fn check(tree: &Tree, packages: &[Value]) -> Vec<Finding> {
