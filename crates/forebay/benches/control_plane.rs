@@ -165,14 +165,26 @@ async fn put(client: &Client, number: usize, idle: usize) {
 
 /// Balancers of ten rules each, as many as these.
 async fn fill(client: &Client, balancers: usize) -> Duration {
+    let network = json!({
+        "id": path("virtualNetworks", "net"), "name": "net", "type": "Microsoft.Network/virtualNetworks",
+        "properties": {
+            "addressSpace": {"addressPrefixes": ["100.64.0.0/16"]},
+            "subnets": [{"name": "front", "properties": {"addressPrefix": "100.64.0.0/16"}}],
+        },
+    });
+    transact(client, &[network]).await;
     let began = Instant::now();
     for first in (0..balancers).step_by(BATCH) {
-        let put: Vec<Value> = (first..first + BATCH).map(|number| document(number, 4)).collect();
-        let request = client.post(format!("{SERVER}/forebay/v1/transaction")).json(&json!({ "put": put }));
-        let answer = request.send().await.unwrap();
-        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        let documents: Vec<Value> = (first..first + BATCH).map(|number| document(number, 4)).collect();
+        transact(client, &documents).await;
     }
     began.elapsed()
+}
+
+async fn transact(client: &Client, documents: &[Value]) {
+    let request = client.post(format!("{SERVER}/forebay/v1/transaction")).json(&json!({ "put": documents }));
+    let answer = request.send().await.unwrap();
+    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
 fn path(kind: &str, name: &str) -> String {
