@@ -1,0 +1,6 @@
+//! The control plane: resources over HTTP, in two dialects, on one durable store.
+
+#![warn(missing_docs)]
+
+mod hex;
+pub mod store;
