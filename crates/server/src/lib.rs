@@ -2,5 +2,10 @@
 
 #![warn(missing_docs)]
 
+pub mod auth;
 mod hex;
+pub mod settings;
 pub mod store;
+pub mod tls;
+
+pub use settings::Settings;
