@@ -3,9 +3,11 @@
 #![warn(missing_docs)]
 
 pub mod auth;
+pub mod catalogue;
 mod hex;
 pub mod settings;
 pub mod store;
 pub mod tls;
 
+pub use catalogue::{Catalogue, Snapshot};
 pub use settings::Settings;
