@@ -2,9 +2,11 @@
 
 #![warn(missing_docs)]
 
+pub mod api;
 pub mod auth;
 pub mod catalogue;
 mod hex;
+pub mod realised;
 pub mod settings;
 pub mod store;
 pub mod tls;
