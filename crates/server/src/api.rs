@@ -6,15 +6,24 @@
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::middleware::from_fn_with_state;
+use axum::routing::get;
 use tokio::sync::watch;
 
 use crate::catalogue::Catalogue;
 use crate::realised::Realised;
 use crate::settings::Settings;
 
+pub use gate::{Gate, Peer};
 pub use refusal::{Refusal, Said};
 
 pub mod answer;
+mod arm;
+pub mod body;
+pub mod gate;
+pub mod own;
+pub mod query;
 pub mod refusal;
 pub mod status;
 
@@ -43,6 +52,17 @@ impl State {
     }
 }
 
+/// Every path there is, behind the gate.
+#[must_use]
+pub fn router(state: State, gate: Gate) -> Router {
+    Router::new()
+        .merge(own::router())
+        .fallback(arm::handle)
+        .method_not_allowed_fallback(own::not_allowed)
+        .with_state(state)
+        .layer(from_fn_with_state(gate, gate::pass))
+}
+
 /// In whose words a request is made, and answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
@@ -50,4 +70,13 @@ pub enum Dialect {
     Arm,
     /// The Network Controller.
     Networking,
+}
+
+impl Dialect {
+    /// The dialect that is spoken at a path.
+    #[must_use]
+    pub fn of_path(path: &str) -> Self {
+        let first = path.trim_start_matches('/').split('/').next().unwrap_or_default();
+        if first.eq_ignore_ascii_case("networking") { Self::Networking } else { Self::Arm }
+    }
 }
