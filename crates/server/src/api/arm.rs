@@ -35,8 +35,10 @@ async fn answer(state: &super::State, request: Request) -> Result<Response, Refu
         Deed::Put(id, path) if path.is_empty() => write::put(state, id, request).await,
         Deed::Put(id, path) => write::put_child(state, id, path, request).await,
         Deed::Tag(id) => write::tag(state, id, request).await,
-        Deed::Delete(id, path) if path.is_empty() => write::delete(state, id, &request).await,
-        Deed::Delete(id, path) => write::delete_child(state, id, path, &request).await,
+        Deed::Delete(id, path) if path.is_empty() => {
+            write::delete(state, id, condition(request.headers())?).await
+        }
+        Deed::Delete(id, path) => write::delete_child(state, id, path, condition(request.headers())?).await,
     }
 }
 
@@ -67,12 +69,14 @@ impl Deed {
 }
 
 fn show(state: &super::State, place: Place, query: &str) -> Result<Response, Refusal> {
-    let snapshot = state.catalogue.snapshot();
+    let (snapshot, realised) = (state.catalogue.snapshot(), state.realised.borrow());
     match place {
         Place::All(scope) => list::all(&snapshot, &scope, query),
-        Place::Kind(scope, kind) => Ok(list::of_kind(&snapshot, &scope, kind)),
-        Place::Collection(id, path, collection) => list::children(&snapshot, &id, &path, collection),
-        Place::Resource(id, path) => read::one(&snapshot, &id, &path),
+        Place::Kind(scope, kind) => Ok(list::of_kind(&snapshot, &realised, &scope, kind)),
+        Place::Collection(id, path, collection) => {
+            list::children(&snapshot, &realised, &id, &path, collection)
+        }
+        Place::Resource(id, path) => read::one(&snapshot, &realised, &id, &path),
     }
 }
 

@@ -69,7 +69,8 @@ impl Gate {
             _ => self.guard.admit(shown),
         };
         let known = admitted.as_ref().ok().filter(|_| !self.guard.is_open());
-        let client = known.map_or_else(|| Client::at(peer.address.ip()), |caller| Client::Known(caller.name.clone()));
+        let client =
+            known.map_or_else(|| Client::at(peer.address.ip()), |caller| Client::Known(caller.name.clone()));
         self.rates.take(client, now).map_err(|after| Refusal::TooMany { after })?;
         let caller = admitted?;
         if self.guard.is_open() {
@@ -88,11 +89,11 @@ impl Gate {
         let header = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or("?"));
         let own = request.uri().authority().map(|authority| authority.as_str()).or(header(HOST));
         let Some(own) = own else { return Ok(()) };
-        if let Some(origin) = header(ORIGIN) {
-            if origin.split_once("://").map(|(_, authority)| authority) != Some(own) {
-                let message = format!("pages of {origin} may not ask: give credentials with [[server.tokens]]");
-                return Err(Refusal::Elsewhere { message });
-            }
+        if let Some(origin) = header(ORIGIN)
+            && origin.split_once("://").map(|(_, authority)| authority) != Some(own)
+        {
+            let message = format!("pages of {origin} may not ask: give credentials with [[server.tokens]]");
+            return Err(Refusal::Elsewhere { message });
         }
         let host = own.rsplit_once(':').filter(|(_, port)| port.bytes().all(|c| c.is_ascii_digit()));
         let host = host.map_or(own, |(host, _)| host).trim_matches(['[', ']']);
@@ -127,7 +128,7 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
         }
     };
     let headers = response.headers_mut();
-    let id = headers.entry(REQUEST_ID).or_insert_with(|| new_id()).clone();
+    let id = headers.entry(REQUEST_ID).or_insert_with(new_id).clone();
     headers.entry(CORRELATION_ID).or_insert(id);
     if let Some(id) = client_id {
         headers.insert(CLIENT_ID, id);
@@ -152,7 +153,8 @@ fn new_id() -> HeaderValue {
 }
 
 fn failed(panic: &(dyn Any + Send), path: &str, dialect: Dialect) -> Response {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let text =
+        panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
     tracing::error!(path, "a request failed: {}", text.unwrap_or("no word about it"));
     Refusal::Failed.answer(dialect)
 }

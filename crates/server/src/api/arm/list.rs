@@ -9,10 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::place::Scope;
 use super::read::shown;
-use crate::Snapshot;
 use crate::api::query::parameter;
 use crate::api::{Refusal, answer, status};
 use crate::catalogue::{Fault, Record, Refused, tree};
+use crate::{Realised, Snapshot};
 
 /// Resources of all kinds, in few words each.
 pub(super) fn all(snapshot: &Snapshot, scope: &Scope, query: &str) -> Result<Response, Refusal> {
@@ -26,21 +26,22 @@ pub(super) fn all(snapshot: &Snapshot, scope: &Scope, query: &str) -> Result<Res
 }
 
 /// Resources of one kind.
-pub(super) fn of_kind(snapshot: &Snapshot, scope: &Scope, kind: Kind) -> Response {
+pub(super) fn of_kind(snapshot: &Snapshot, realised: &Realised, scope: &Scope, kind: Kind) -> Response {
     let found = snapshot.of_kind(kind).filter(|record| scope.holds(&record.id));
-    list(found.map(|record| shown(snapshot, record)))
+    list(found.map(|record| shown(snapshot, realised, record)))
 }
 
 /// The children of one collection.
 pub(super) fn children(
     snapshot: &Snapshot,
+    realised: &Realised,
     id: &ResourceId,
     path: &ChildPath,
     collection: &str,
 ) -> Result<Response, Refusal> {
     let missing = || Refused::ParentNotFound { id: id.child(path) };
     let record = snapshot.get(id).ok_or_else(missing)?;
-    let whole = shown(snapshot, record);
+    let whole = shown(snapshot, realised, record);
     let parent = tree::find(&whole, path).ok_or_else(missing)?;
     Ok(list(tree::children(parent, collection).iter().cloned()))
 }

@@ -42,7 +42,9 @@ impl Place {
             return None;
         }
         let (group, rest) = match rest {
-            [word, group, rest @ ..] if word.eq_ignore_ascii_case("resourceGroups") => (Some((*group).to_owned()), rest),
+            [word, group, rest @ ..] if word.eq_ignore_ascii_case("resourceGroups") => {
+                (Some((*group).to_owned()), rest)
+            }
             _ => (None, rest),
         };
         let scope = Scope { subscription: (*subscription).to_owned(), group };
@@ -61,7 +63,11 @@ impl Place {
         let (Some(group), [name, within @ ..]) = (&scope.group, rest) else {
             return rest.is_empty().then_some(Self::Kind(scope, kind));
         };
-        let whole = format!("/subscriptions/{}/resourceGroups/{group}/providers/{}/{name}", scope.subscription, kind.type_name());
+        let whole = format!(
+            "/subscriptions/{}/resourceGroups/{group}/providers/{}/{name}",
+            scope.subscription,
+            kind.type_name()
+        );
         let (id, _) = ResourceId::parse(&whole)?;
         let (path, collection) = descend(kind.collections(), within)?;
         Some(match collection {
@@ -72,7 +78,10 @@ impl Place {
 }
 
 /// Names and collections, in turns; a collection may come last.
-fn descend(mut collections: &'static [Collection], mut rest: &[&str]) -> Option<(ChildPath, Option<&'static str>)> {
+fn descend(
+    mut collections: &'static [Collection],
+    mut rest: &[&str],
+) -> Option<(ChildPath, Option<&'static str>)> {
     let mut path = ChildPath::new();
     while let [segment, others @ ..] = rest {
         let collection = collections.iter().find(|it| it.name.eq_ignore_ascii_case(segment))?;
@@ -97,7 +106,10 @@ mod tests {
         check("/subscriptions/S/resources", "all of S/*");
         check("/subscriptions/S/resourceGroups/G/resources", "all of S/G");
         check("/subscriptions/S/providers/Microsoft.Network/loadBalancers", "LoadBalancer of S/*");
-        check("/SUBSCRIPTIONS/S/resourcegroups/G/Providers/microsoft.network/LOADBALANCERS/", "LoadBalancer of S/G");
+        check(
+            "/SUBSCRIPTIONS/S/resourcegroups/G/Providers/microsoft.network/LOADBALANCERS/",
+            "LoadBalancer of S/G",
+        );
         let lb = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadbalancers/Web";
         check(lb, "LoadBalancer Web");
         check(&format!("{lb}/PROBES"), "probes in LoadBalancer Web");
@@ -131,8 +143,10 @@ mod tests {
 
     fn check(path: &str, wanted: &str) {
         let of = |scope: &Scope| format!("{}/{}", scope.subscription, scope.group.as_deref().unwrap_or("*"));
-        let within = |path: &ChildPath| path.iter().map(|(of, name)| format!(" {of}/{name}")).collect::<String>();
-        let one = |id: &ResourceId, path: &ChildPath| format!("{:?} {}{}", id.kind(), id.name(), within(path));
+        let within =
+            |path: &ChildPath| path.iter().map(|(of, name)| format!(" {of}/{name}")).collect::<String>();
+        let one =
+            |id: &ResourceId, path: &ChildPath| format!("{:?} {}{}", id.kind(), id.name(), within(path));
         let found = match Place::of_path(path) {
             Some(Place::All(scope)) => format!("all of {}", of(&scope)),
             Some(Place::Kind(scope, kind)) => format!("{kind:?} of {}", of(&scope)),

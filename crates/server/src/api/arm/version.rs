@@ -8,11 +8,13 @@ pub(super) fn check(query: &str) -> Result<(), Refusal> {
     match parameter(query, "api-version") {
         Some(version) if is_version(&version) => Ok(()),
         Some(version) if !version.is_empty() => {
-            let message = format!("the api-version `{}` is none: write a date, as 2025-05-01", shown(&version));
+            let message =
+                format!("the api-version `{}` is none: write a date, as 2025-05-01", shown(&version));
             Err(Refusal::Version { code: "InvalidApiVersionParameter", message })
         }
         Some(_) | None => {
-            let message = "the query parameter api-version is missing: add ?api-version=2025-05-01".to_owned();
+            let message =
+                "the query parameter api-version is missing: add ?api-version=2025-05-01".to_owned();
             Err(Refusal::Version { code: "MissingApiVersionParameter", message })
         }
     }
@@ -25,7 +27,9 @@ fn is_version(text: &str) -> bool {
         4 | 7 => byte == b'-',
         _ => byte.is_ascii_digit(),
     });
-    let stage = rest.strip_prefix('-').map(|stage| !stage.is_empty() && stage.bytes().all(|c| c.is_ascii_lowercase()));
+    let stage = rest
+        .strip_prefix('-')
+        .map(|stage| !stage.is_empty() && stage.bytes().all(|c| c.is_ascii_lowercase()));
     is_date && (rest.is_empty() || stage == Some(true))
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{condition, read};
 use crate::api::{Refusal, State, answer, body, status};
-use crate::catalogue::{Action, Edit, Fault, Record, Refused, Snapshot, Written, tree};
+use crate::catalogue::{Action, Condition, Edit, Fault, Record, Refused, Snapshot, Written, tree};
 
 /// Creates or replaces a resource.
 pub(super) async fn put(state: &State, id: ResourceId, request: Request) -> Result<Response, Refusal> {
@@ -28,7 +28,7 @@ pub(super) async fn put(state: &State, id: ResourceId, request: Request) -> Resu
     };
     let written = state.catalogue.write(edit).await?;
     let is_new = written.action(&written_id) == Action::Created;
-    shown(&written, &written_id, &ChildPath::new(), is_new)
+    shown(state, &written, &written_id, &ChildPath::new(), is_new)
 }
 
 /// Creates or replaces a child of a resource that is there.
@@ -56,7 +56,7 @@ pub(super) async fn put_child(
         replaced(record, &whole, path)
     };
     let written = state.catalogue.write(edit).await?;
-    shown(&written, &within, &at, !was_there.load(Ordering::Relaxed))
+    shown(state, &written, &within, &at, !was_there.load(Ordering::Relaxed))
 }
 
 /// Replaces the tags of a resource, and nothing else.
@@ -76,12 +76,11 @@ pub(super) async fn tag(state: &State, id: ResourceId, request: Request) -> Resu
         Ok(Edit { keep_equal: true, ..Edit::put(id, document) })
     };
     let written = state.catalogue.write(edit).await?;
-    shown(&written, &written_id, &ChildPath::new(), false)
+    shown(state, &written, &written_id, &ChildPath::new(), false)
 }
 
 /// Removes a resource. Where none is there is nothing to do.
-pub(super) async fn delete(state: &State, id: ResourceId, request: &Request) -> Result<Response, Refusal> {
-    let condition = condition(request.headers())?;
+pub(super) async fn delete(state: &State, id: ResourceId, condition: Condition) -> Result<Response, Refusal> {
     let deleted_id = id.clone();
     let edit = move |snapshot: &Snapshot| {
         condition.of_delete(&id.to_string(), snapshot.get(&id).map(|record| record.etag(&[])))?;
@@ -96,9 +95,8 @@ pub(super) async fn delete_child(
     state: &State,
     id: ResourceId,
     path: ChildPath,
-    request: &Request,
+    condition: Condition,
 ) -> Result<Response, Refusal> {
-    let condition = condition(request.headers())?;
     let was_there = Arc::new(AtomicBool::new(false));
     let found = Arc::clone(&was_there);
     let edit = move |snapshot: &Snapshot| {
@@ -123,11 +121,17 @@ fn replaced(record: &Record, whole: &Value, path: ChildPath) -> Result<Edit, Ref
     Ok(Edit::put_child(record.id.clone(), document, path))
 }
 
-fn shown(written: &Written, id: &ResourceId, path: &ChildPath, is_new: bool) -> Result<Response, Refusal> {
+fn shown(
+    state: &State,
+    written: &Written,
+    id: &ResourceId,
+    path: &ChildPath,
+    is_new: bool,
+) -> Result<Response, Refusal> {
     let Some(record) = written.snapshot.get(id) else {
         return Err(Refused::NotFound { id: id.to_string() }.into());
     };
-    let whole = read::shown(&written.snapshot, record);
+    let whole = read::shown(&written.snapshot, &state.realised.borrow(), record);
     let value = tree::find(&whole, path).unwrap_or(&Value::Null);
     Ok(answer::resource(status::of_put(is_new), record.etag(path), value))
 }
@@ -159,14 +163,11 @@ fn set(object: &mut Map<String, Value>, field: &str, value: String) {
 fn only_tags(body: Map<String, Value>) -> Result<Option<Value>, Refusal> {
     let mut tags = None;
     for (field, value) in body {
-        match value {
-            _ if !field.eq_ignore_ascii_case("tags") => {
-                let message = "only tags can be changed alone: send the whole resource with PUT";
-                return Err(Refused::Wrong(Fault::new(Code::UnknownField.as_str(), message).at(field)).into());
-            }
-            Value::Null => tags = Some(Map::new().into()),
-            value => tags = Some(value),
+        if !field.eq_ignore_ascii_case("tags") {
+            let message = "only tags can be changed alone: send the whole resource with PUT";
+            return Err(Refused::Wrong(Fault::new(Code::UnknownField.as_str(), message).at(field)).into());
         }
+        tags = Some(if value.is_null() { Map::new().into() } else { value });
     }
     Ok(tags)
 }
