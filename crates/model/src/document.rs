@@ -125,10 +125,13 @@ macro_rules! documents {
                 }
             }
 
-            /// Gives it this id, and each of its children the id that follows.
+            /// Gives it this id and its name, and each of its children the id that follows.
             pub fn identify(&mut self, id: &ResourceId) {
                 match self {
-                    $(Self::$kind(it) => (**it).identify(id.to_string()),)*
+                    $(Self::$kind(it) => {
+                        id.name().clone_into(&mut it.name);
+                        (**it).identify(id.to_string());
+                    })*
                 }
             }
 

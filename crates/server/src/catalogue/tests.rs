@@ -9,7 +9,9 @@ use super::*;
 use crate::store::Memory;
 
 mod failing;
+mod random;
 mod together;
+mod writes;
 
 /// A catalogue on a store that stays when the catalogue is opened again.
 struct Bench {
