@@ -29,6 +29,8 @@ pub mod own;
 pub mod query;
 pub mod refusal;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 /// What handlers know. Clones are cheap, and are of one thing.
 #[derive(Clone, Debug)]
