@@ -1,0 +1,5 @@
+//! The control plane.
+#[allow(missing_docs, dead_code, reason = "skeleton")]
+pub mod api {
+    pub mod networking;
+}
