@@ -1,5 +1,14 @@
-//! The control plane.
-#[allow(missing_docs, dead_code, reason = "skeleton")]
-pub mod api {
-    pub mod networking;
-}
+//! The control plane: resources over HTTP, in two dialects, on one durable store.
+
+#![warn(missing_docs)]
+
+pub mod api;
+pub mod auth;
+pub mod catalogue;
+mod hex;
+pub mod settings;
+pub mod store;
+pub mod tls;
+
+pub use catalogue::{Catalogue, Snapshot};
+pub use settings::Settings;

@@ -1,0 +1,3 @@
+//! The interfaces over HTTP.
+
+pub mod networking;
