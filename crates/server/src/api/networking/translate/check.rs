@@ -2,6 +2,8 @@
 //! know it; and what it leaves to be derived. The same things stand already are not judged again: another dialect may
 //! have put them there.
 
+use std::net::IpAddr;
+
 use serde_json::{Map, Value};
 
 use super::finding::Finding;
@@ -62,6 +64,16 @@ impl Element<'_> {
         self.findings.push(Finding::at(self.at, field, code, message));
     }
 
+    /// An address must be one.
+    fn refuse_no_address(&mut self, field: &str) {
+        let Some(text) = self.text(field).filter(|text| text.parse::<IpAddr>().is_err()).map(str::to_owned)
+        else {
+            return;
+        };
+        let message = format!("`{text}` is no IP address: write one such as 10.0.0.4");
+        self.refuse(field, "InvalidPrivateIPAddressFormat", message);
+    }
+
     fn is_unchanged(&self) -> bool {
         self.former.is_some_and(|former| *former == *self.properties)
     }
@@ -87,59 +99,83 @@ pub fn frontend(mut element: Element<'_>) {
         element.remove("subnet");
     }
     let (subnet, address) = (element.id("subnet"), element.has("privateIPAddress"));
-    if subnet.is_some() && address && !element.has("privateIPAllocationMethod") {
-        element.set("privateIPAllocationMethod", "Static");
+    if !element.has("privateIPAllocationMethod") {
+        match (&subnet, address) {
+            (Some(_), true) => element.set("privateIPAllocationMethod", "Static"),
+            (None, _) | (Some(_), false) => element.set("privateIPAllocationMethod", "Dynamic"),
+        }
     }
     element.settle_version("privateIPAddress", "privateIPAddressVersion");
     if element.is_unchanged() {
         return;
     }
-    let method = element.text("privateIPAllocationMethod").map(str::to_owned);
+    element.refuse_no_address("privateIPAddress");
     match subnet {
         Some(_) if public => element.refuse(
             "",
             "FrontendIPConfigHasBothSubnetAndPublicIP",
             "a frontend has a subnet or a publicIPAddress: keep one",
         ),
-        Some(subnet) => {
-            let logical = subnet.contains("/logicalnetworks/");
-            match method.as_deref() {
-                Some("Static") if !address => element.refuse(
-                    "privateIPAddress",
-                    "PrivateIPAddressMissing",
-                    "a static frontend needs its privateIPAddress: add it",
-                ),
-                Some("Static") => {}
-                Some("Dynamic") | None if !logical && !element.strict => {}
-                Some(_) | None => element.refuse(
-                    "privateIPAllocationMethod",
-                    "FrontendPrivateIpAllocationMethodIsNotStatic",
-                    "the address of a frontend in this subnet is chosen by whoever writes it: add a \
-                     privateIPAddress and write Static",
-                ),
-            }
-        }
-        None => {
-            if address {
-                element.refuse(
-                    "privateIPAddress",
-                    "FrontendPrivateIPAddressIsNotNull",
-                    "a privateIPAddress needs a subnet: add one, or remove the address",
-                );
-            }
-            if public && method.is_some_and(|method| method != "Dynamic") {
-                element.refuse(
-                    "privateIPAllocationMethod",
-                    "FrontendPrivateIPAllocationMethodIsNotDynamic",
-                    "a public frontend has no address of its own to choose: write Dynamic, or leave it out",
-                );
-            }
-        }
+        Some(subnet) => internal_frontend(&mut element, subnet.contains("/logicalnetworks/"), address),
+        None => public_frontend(&mut element, public, address),
+    }
+    let was_public = |former: &Map<String, Value>| former.contains_key("publicIPAddress");
+    if element.former.is_some_and(|former| was_public(former) != public) {
+        let message = "a frontend stays public or internal as it was made: make another one";
+        element.refuse("", "IpConfigCannotChangeFromInternalToPublicViceVersa", message);
     }
 }
 
+fn internal_frontend(element: &mut Element<'_>, logical: bool, address: bool) {
+    match element.text("privateIPAllocationMethod") {
+        Some("Static") if !address => element.refuse(
+            "privateIPAddress",
+            "PrivateIPAddressMissing",
+            "a static frontend needs its privateIPAddress: add it",
+        ),
+        Some("Static") => {}
+        Some("Dynamic") | None if !logical && !element.strict => {}
+        Some(_) | None => element.refuse(
+            "privateIPAllocationMethod",
+            "FrontendPrivateIpAllocationMethodIsNotStatic",
+            "the address of a frontend in this subnet is chosen by whoever writes it: add a privateIPAddress and \
+             write Static",
+        ),
+    }
+}
+
+fn public_frontend(element: &mut Element<'_>, public: bool, address: bool) {
+    if address {
+        element.refuse(
+            "privateIPAddress",
+            "FrontendPrivateIPAddressIsNotNull",
+            "a privateIPAddress needs a subnet: add one, or remove the address",
+        );
+    } else if !public && !element.has("publicIPPrefix") {
+        element.refuse(
+            "",
+            "FrontendIPConfigHasNoSubnetOrPublicIP",
+            "nothing says where the frontend is: add a subnet or a publicIPAddress",
+        );
+    }
+    if public && element.text("privateIPAllocationMethod") != Some("Dynamic") {
+        element.refuse(
+            "privateIPAllocationMethod",
+            "FrontendPrivateIPAllocationMethodIsNotDynamic",
+            "a public frontend has no address of its own to choose: write Dynamic, or leave it out",
+        );
+    }
+}
+
+/// How many equal results change a member's state when a client does not say: the documents name no number that makes
+/// sense as a count, and with one a single lost answer would take a member out.
+const NUMBER_OF_PROBES: u64 = 2;
+
 /// How members are asked whether they serve.
 pub fn probe(mut element: Element<'_>) {
+    if !element.has("probeThreshold") {
+        element.set("probeThreshold", NUMBER_OF_PROBES);
+    }
     if element.is_unchanged() {
         return;
     }
@@ -193,6 +229,9 @@ pub fn public_address(mut element: Element<'_>) {
 pub fn ip_configuration(mut element: Element<'_>) {
     element.settle_version("privateIPAddress", "privateIPAddressVersion");
     let given = element.has("privateIPAddress");
+    if !element.is_unchanged() {
+        element.refuse_no_address("privateIPAddress");
+    }
     if given && !element.has("privateIPAllocationMethod") {
         element.set("privateIPAllocationMethod", "Static");
     }

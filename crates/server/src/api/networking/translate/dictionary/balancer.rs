@@ -9,13 +9,14 @@ pub static LOAD_BALANCERS: Entry = Entry {
     canonical: "loadBalancers",
     beside: &[],
     fields: &[
+        // Read first: it decides what the pools below ask for.
+        Field::flag("updateBackendAddressPools", "").since(Version::V7).written_by(Writer::Request),
         Field::children(&FRONTENDS),
         Field::children(&POOLS),
         Field::children(&RULES),
         Field::children(&NAT_RULES),
         Field::children(&OUTBOUND_RULES),
         Field::children(&PROBES),
-        Field::flag("updateBackendAddressPools", "").since(Version::V7).written_by(Writer::Request),
     ],
     check: check::balancer,
 };
