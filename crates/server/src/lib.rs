@@ -6,6 +6,7 @@ pub mod api;
 pub mod auth;
 pub mod catalogue;
 mod hex;
+pub mod realised;
 pub mod settings;
 pub mod store;
 pub mod tls;
