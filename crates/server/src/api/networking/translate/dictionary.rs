@@ -207,6 +207,15 @@ impl Field {
         self.or(Absent::Required("RequiredParamMissing"))
     }
 
+    /// What a number outside its range is called.
+    #[must_use]
+    pub const fn range_code(&self) -> Option<&'static str> {
+        match self.shape {
+            Shape::Number { code, .. } => Some(code),
+            _ => None,
+        }
+    }
+
     /// Whether a version knows it.
     #[must_use]
     pub fn is_in(&self, version: Version) -> bool {
@@ -238,6 +247,18 @@ impl Entry {
     #[must_use]
     pub fn of_canonical(segment: &str) -> Option<&'static Self> {
         Self::ALL.into_iter().find(|entry| entry.canonical.eq_ignore_ascii_case(segment))
+    }
+
+    /// The entry of the resource that a pointer leads to or into.
+    #[must_use]
+    pub fn of_pointer(pointer: &str) -> Option<&'static Self> {
+        Self::of(pointer.trim_start_matches('/').split('/').next()?)
+    }
+
+    /// Whether there is only one of it.
+    #[must_use]
+    pub fn is_single(&self) -> bool {
+        self.name == fabric::LOAD_BALANCER_MANAGER.name
     }
 
     /// Its collections.

@@ -89,6 +89,25 @@ impl Home {
         self.long_form(id).or_else(|| short_form(id, owner)).unwrap_or_else(|| id.to_owned())
     }
 
+    /// A text with pointers where canonical ids are.
+    #[must_use]
+    pub fn retell(&self, text: &str) -> String {
+        let is_of_id = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | '(' | ')');
+        let mut told = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("/subscriptions/") {
+            let (before, id) = rest.split_at(at);
+            let end = id.find(|c: char| !is_of_id(c)).unwrap_or(id.len());
+            let (id, after) = id.split_at(end);
+            let bare = id.trim_end_matches(['.', ')']);
+            told += before;
+            told += &self.pointer(bare, "");
+            told += &id[bare.len()..];
+            rest = after;
+        }
+        told + rest
+    }
+
     fn long_form(&self, id: &str) -> Option<String> {
         let mut parts = id.trim_matches('/').split('/');
         let subscription = after(&mut parts, "subscriptions")?;
@@ -188,6 +207,17 @@ mod tests {
             "/loadBalancers/web/outboundNatRules/o"
         );
         assert_eq!(home().pointer("what?", "/loadBalancers/web"), "what?");
+    }
+
+    #[test]
+    fn texts_are_told_again_with_pointers() {
+        check("there is no /subscriptions/s/resourceGroups/g/providers/Microsoft.Network/loadBalancers/web/probes/a.", "there is no /loadBalancers/web/probes/a.");
+        check("`/subscriptions/s/resourceGroups/h/providers/Microsoft.Network/networkSecurityGroups/a`, and more", "`/accessControlLists/h~a`, and more");
+        check("nothing of that", "nothing of that");
+
+        fn check(text: &str, wanted: &str) {
+            assert_eq!(home().retell(text), wanted);
+        }
     }
 
     fn home() -> Home {

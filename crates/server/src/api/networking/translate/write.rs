@@ -60,7 +60,8 @@ impl Teller<'_> {
             }
         };
         put("resourceRef", Some(place.pointer.as_str().into()));
-        put("resourceId", Some(place.name.as_str().into()));
+        // With group and subscription, where they are not the home's.
+        put("resourceId", place.pointer.rsplit('/').next().map(Value::from));
         put("instanceId", self.facts.instance(path).map(Value::from));
         put("etag", self.facts.etag(path).map(Value::from));
         put("tags", document.get("tags").cloned());
