@@ -8,8 +8,10 @@ pub mod catalogue;
 mod hex;
 pub mod realised;
 pub mod settings;
+pub mod stamp;
 pub mod store;
 pub mod tls;
 
 pub use catalogue::{Catalogue, Snapshot};
+pub use realised::Realised;
 pub use settings::Settings;
