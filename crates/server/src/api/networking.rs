@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::State;
 use answer::Answer;
+use diagnostics::Dumps;
 use exchange::Exchange;
 use operations::Operations;
 use path::{Destination, Place};
@@ -24,6 +25,7 @@ use version::Version;
 
 pub mod answer;
 mod change;
+mod diagnostics;
 mod discovery;
 mod exchange;
 mod guard;
@@ -34,6 +36,8 @@ pub mod path;
 pub mod refusal;
 mod sent;
 mod show;
+mod states;
+mod statistics;
 pub mod translate;
 pub mod version;
 
@@ -49,11 +53,12 @@ struct Service {
     state: State,
     home: Home,
     operations: Operations,
+    dumps: Dumps,
     sent: Sent,
 }
 
 async fn serve(service: Arc<Service>, request: Request) -> Response {
-    let exchange = Exchange::of(&request, service.state.settings.plain);
+    let exchange = Exchange::of(&request);
     let answer = service.answer(&exchange, request).await;
     exchange.finish(answer.unwrap_or_else(|refusal| refusal.answer(&service.home))).into_response()
 }
@@ -64,7 +69,13 @@ impl Service {
             subscription: state.settings.subscription.clone(),
             group: state.settings.resource_group.clone(),
         };
-        Self { state, home, operations: Operations::default(), sent: Sent::default() }
+        Self {
+            state,
+            home,
+            operations: Operations::default(),
+            dumps: Dumps::default(),
+            sent: Sent::default(),
+        }
     }
 
     async fn answer(self: &Arc<Self>, exchange: &Exchange, request: Request) -> Result<Answer, Refusal> {
@@ -75,7 +86,9 @@ impl Service {
         match (method, destination) {
             (Method::GET | Method::HEAD, Destination::Discovery) => Ok(discovery::show()),
             (method, Destination::Discovery) => Err(undefined(&method, "GET, HEAD")),
-            (Method::GET | Method::HEAD, Destination::Of(version, place)) if place.methods().starts_with("GET") => {
+            (Method::GET | Method::HEAD, Destination::Of(version, place))
+                if place.methods().starts_with("GET") =>
+            {
                 self.get(version, place, exchange)
             }
             (method @ (Method::PUT | Method::DELETE), Destination::Of(version, place)) => {
@@ -84,6 +97,7 @@ impl Service {
                     (Method::DELETE, Place::Resource(spot)) if !spot.entry().is_single() => {
                         self.delete(spot, exchange, request).await
                     }
+                    (Method::PUT, Place::SlbState) => Ok(self.dump(exchange)),
                     (method, place) => Err(undefined(&method, place.methods())),
                 }
             }
@@ -98,9 +112,11 @@ impl Service {
             Place::Children(spot, entry) => self.show_children(version, &spot, entry),
             Place::Operation(id) => self.show_operation(&id),
             Place::OperationResult(id) => self.show_result(version, &id),
+            Place::SlbStateResult(id) => self.show_dump(&id),
+            Place::Statistics => Ok(self.show_statistics()),
             Place::Instances => Ok(self.show_instances()),
             Place::Instance(id) => self.show_instance(&id),
-            other => Err(undefined(&exchange.method, other.methods())),
+            Place::SlbState => Err(undefined(&exchange.method, place.methods())),
         }
     }
 }

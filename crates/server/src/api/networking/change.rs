@@ -126,10 +126,12 @@ impl Service {
                 }
             };
             service.operations.keep(exchange.id, Operation { spot, outcome });
-            exchange.finish_write(answer)
+            exchange.identify(answer)
         };
         match key {
-            Some(key) => self.sent.once(key, write, Refusal::from(api::Refusal::Failed).answer(&self.home)).await,
+            Some(key) => {
+                self.sent.once(key, write, Refusal::from(api::Refusal::Failed).answer(&self.home)).await
+            }
             None => write.await,
         }
     }
@@ -195,14 +197,20 @@ impl Wish {
             (false, Some(former)) => self.within(&mut reader, former, &places, &path, read)?,
             (true, _) | (false, None) => read,
         };
-        reader.findings.extend(guard::check(snapshot, id, former.as_ref(), &document, self.strict, &self.home));
-        if !reader.findings.is_empty() {
-            return Err(Refusal::Findings(reader.findings));
+        let Reader { findings, .. } = &mut reader;
+        if !findings.is_empty() {
+            return Err(Refusal::Findings(std::mem::take(findings)));
         }
-        let interfaces = members::puts(snapshot, &reader, &self.home, (id, &document)).map_err(Refusal::Findings)?;
+        let typed = as_document(id, &document)?;
+        findings.append(&mut guard::check(snapshot, id, &typed, self.strict, &self.home));
+        if !findings.is_empty() {
+            return Err(Refusal::Findings(std::mem::take(findings)));
+        }
+        let interfaces =
+            members::puts(snapshot, &reader, &self.home, (id, &document)).map_err(Refusal::Findings)?;
         let mut edit = match path.is_empty() {
-            true => Edit::put(id.clone(), as_document(id, &document)?),
-            false => Edit::put_child(id.clone(), as_document(id, &document)?, path),
+            true => Edit::put(id.clone(), typed),
+            false => Edit::put_child(id.clone(), typed, path),
         };
         edit.puts.extend(interfaces);
         edit.detach = true;
@@ -235,8 +243,14 @@ impl Wish {
         path: &[(String, String)],
     ) {
         for depth in (0..path.len()).rev() {
-            let (Some(entry), Some(place)) = (self.spot.entries.get(depth), places.get(depth)) else { continue };
+            let (Some(entry), Some(place)) = (self.spot.entries.get(depth), places.get(depth)) else {
+                continue;
+            };
             let parent = path.get(..depth).unwrap_or_default();
+            if parent.is_empty() {
+                reader.check(entry, document, &place.pointer, Some(former));
+                continue;
+            }
             let Some(mut element) = tree::find(document, parent).cloned() else { continue };
             reader.check(entry, &mut element, &place.pointer, tree::find(former, parent));
         }
@@ -256,7 +270,11 @@ impl Wish {
                 if !tree::remove(&mut document, &self.spot.path) {
                     return nothing();
                 }
-                Edit::put_child(record.id.clone(), as_document(&record.id, &document)?, self.spot.path.clone())
+                Edit::put_child(
+                    record.id.clone(),
+                    as_document(&record.id, &document)?,
+                    self.spot.path.clone(),
+                )
             }
         };
         edit.detach = true;
@@ -270,7 +288,11 @@ impl Wish {
 
     /// The places from the resource to what is written, and its path, with names as they were given first. What it would
     /// be in must be there.
-    fn places(&self, id: &ResourceId, record: Option<&Arc<Record>>) -> Result<(Vec<Place>, ChildPath), Refusal> {
+    fn places(
+        &self,
+        id: &ResourceId,
+        record: Option<&Arc<Record>>,
+    ) -> Result<(Vec<Place>, ChildPath), Refusal> {
         let mut path = ChildPath::new();
         let Some(record) = record else {
             return match self.spot.path.is_empty() {
@@ -288,7 +310,8 @@ impl Wish {
                 return Err(Refused::ParentNotFound { id: id.child(&path) }.into());
             }
             path.push((collection.clone(), name.clone()));
-            let spelled = tree::find(&document, &path).and_then(|child| child.get("name")).and_then(Value::as_str);
+            let spelled =
+                tree::find(&document, &path).and_then(|child| child.get("name")).and_then(Value::as_str);
             let name = spelled.unwrap_or(name).to_owned();
             places.extend(places.last().map(|parent| parent.child(entry, &name)));
             if let Some(last) = path.last_mut() {
@@ -310,7 +333,8 @@ impl Wish {
         if is_it(&place.name) || is_it(shown) {
             return Ok(());
         }
-        let message = format!("the body is of `{given}`, the path of `{}`: write the same in both", place.name);
+        let message =
+            format!("the body is of `{given}`, the path of `{}`: write the same in both", place.name);
         let target = format!("{}/resourceId", place.pointer);
         Err(Refusal::of(&target, "InvalidParameterValue", message))
     }

@@ -1,7 +1,7 @@
 //! What a request says beside its path and body, and what each answer carries.
 
 use axum::extract::Request;
-use axum::http::header::{CONTENT_TYPE, HOST, IF_MATCH, IF_NONE_MATCH};
+use axum::http::header::{CONTENT_TYPE, IF_MATCH, IF_NONE_MATCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use serde_json::Value;
 use uuid::Uuid;
@@ -13,7 +13,6 @@ use crate::catalogue::Condition;
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-ms-request-id");
 const CLIENT_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const RETURN_CLIENT_ID: HeaderName = HeaderName::from_static("x-ms-return-client-request-id");
-const OPERATION: HeaderName = HeaderName::from_static("azure-asyncoperation");
 
 /// One request and its answer.
 #[derive(Clone, Debug)]
@@ -29,18 +28,14 @@ pub struct Exchange {
     /// Whether the body is said to be JSON.
     pub is_json: bool,
     returns_client_id: bool,
-    /// Where the client found this server: `https://host`.
-    pub base: String,
 }
 
 impl Exchange {
     /// What a request says.
     #[must_use]
-    pub fn of(request: &Request, plain: bool) -> Self {
+    pub fn of(request: &Request) -> Self {
         let headers = request.headers();
         let text = |name: &HeaderName| headers.get(name)?.to_str().ok().map(str::to_owned);
-        let host = text(&HOST).or_else(|| request.uri().authority().map(ToString::to_string));
-        let scheme = if plain { "http" } else { "https" };
         Self {
             id: Uuid::new_v4(),
             method: request.method().clone(),
@@ -48,7 +43,6 @@ impl Exchange {
             client_id: headers.get(&CLIENT_ID).cloned(),
             is_json: is_json(headers),
             returns_client_id: text(&RETURN_CLIENT_ID).is_none_or(|wish| !wish.eq_ignore_ascii_case("false")),
-            base: format!("{scheme}://{}", host.unwrap_or_else(|| "localhost".to_owned())),
         }
     }
 
@@ -64,13 +58,6 @@ impl Exchange {
         answer
     }
 
-    /// The answer of a write: where its operation is, for clients that look there.
-    #[must_use]
-    pub fn finish_write(&self, answer: Answer) -> Answer {
-        let operation = format!("{}/networking/v1/operations/{}", self.base, self.id);
-        self.identify(answer).with(OPERATION, &operation)
-    }
-
     /// What makes a write the same as one before; `None` when the client gives no id.
     #[must_use]
     pub fn key(&self, path: &str, body: &Value) -> Option<Key> {
@@ -78,10 +65,16 @@ impl Exchange {
         let Condition { if_match, if_none_match } = &self.condition;
         let conditions = format!("{if_match:?} {if_none_match:?}");
         let request = format!("{} {path} {conditions} {body}", self.method);
-        Some(Key { id, request: ring::digest::digest(&ring::digest::SHA256, request.as_bytes()).as_ref().to_vec() })
+        Some(Key {
+            id,
+            request: ring::digest::digest(&ring::digest::SHA256, request.as_bytes()).as_ref().to_vec(),
+        })
     }
 
-    fn identify(&self, answer: Answer) -> Answer {
+    /// The answer with the id of the request, which is that of its operation. There is no header that leads to that:
+    /// every write is finished when it is answered.
+    #[must_use]
+    pub fn identify(&self, answer: Answer) -> Answer {
         answer.with(REQUEST_ID, &self.id.to_string())
     }
 }

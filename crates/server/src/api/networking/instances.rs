@@ -20,7 +20,8 @@ impl Service {
     /// One of them.
     pub(super) fn show_instance(&self, id: &str) -> Result<Answer, Refusal> {
         let snapshot = self.state.catalogue.snapshot();
-        let is_it = |record: &&std::sync::Arc<Record>| record.instance(&[]).to_string().eq_ignore_ascii_case(id);
+        let is_it =
+            |record: &&std::sync::Arc<Record>| record.instance(&[]).to_string().eq_ignore_ascii_case(id);
         let absent = || Refused::NotFound { id: format!("/internalResourceInstances/{id}") };
         let record = snapshot.records.values().find(is_it).ok_or_else(absent)?;
         Ok(Answer::json(status::ANSWERED, &self.instance(record)))

@@ -20,7 +20,8 @@ pub fn puts(
     balancer: (&ResourceId, &Value),
 ) -> Result<Vec<Put>, Vec<Finding>> {
     let pools = reader.members.iter().filter(|_| reader.updates_pools);
-    let pools = pools.map(|(pool, members)| (List::Pools, pool, members.iter().map(|id| id.to_lowercase()).collect()));
+    let pools = pools
+        .map(|(pool, members)| (List::Pools, pool, members.iter().map(|id| id.to_lowercase()).collect()));
     let rules = reader.targets.iter();
     let rules = rules.map(|(rule, target)| (List::NatRules, rule, BTreeSet::from([target.to_lowercase()])));
     let wishes: Vec<(List, &String, BTreeSet<String>)> = pools.chain(rules).collect();
@@ -60,7 +61,8 @@ impl Interfaces {
         for record in snapshot.of_kind(Kind::NetworkInterface) {
             let Document::NetworkInterface(interface) = &*record.document else { continue };
             for (at, configuration) in interface.ip_configurations.iter().enumerate() {
-                let id = format!("{}/ipconfigurations/{}", record.id.key(), configuration.name.to_lowercase());
+                let id =
+                    format!("{}/ipconfigurations/{}", record.id.key(), configuration.name.to_lowercase());
                 places.insert(id, (record.id.clone(), at));
             }
             all.insert(record.id.clone(), (**interface).clone());
@@ -75,7 +77,8 @@ impl Interfaces {
                 List::Pools => "backendIPConfigurations",
                 List::NatRules => "backendIPConfiguration",
             };
-            let message = format!("there is no {}: write that first, or point elsewhere", home.pointer(absent, ""));
+            let message =
+                format!("there is no {}: write that first, or point elsewhere", home.pointer(absent, ""));
             let owner = home.pointer(owner, "");
             self.findings.push(Finding::at(&owner, field, "InvalidResourceReference", message));
         }

@@ -73,7 +73,9 @@ fn is_conflict(code: &str) -> bool {
 
 fn said(findings: &[Finding]) -> Said {
     let details: Vec<Said> = findings.iter().map(single).collect();
-    let Some(first) = findings.first() else { return Said::new("ValidationError", "the request is not valid") };
+    let Some(first) = findings.first() else {
+        return Said::new("ValidationError", "the request is not valid");
+    };
     let code = match first.code.as_str() {
         // What it is in particular stands in the details.
         "InvalidJsonReferenceWrongType" => "InvalidRequestFormat",
@@ -147,7 +149,9 @@ fn code(problem: &Problem, field: Option<&Field>) -> &'static str {
         | "RulesUseSameBackendPortProtocolAndIPConfig"
         | "RulesOfSameLoadBalancerTypeUseSameBackendPortProtocolAndIPConfig"
         | "FloatingRulesUseSameDestination" => "RulesUseSameBackendPort",
-        "MultipleIpConfigsRequestSamePrivateIpAddress" | "MemberUsesFrontendAddress" => "PrivateIPAddressInUse",
+        "MultipleIpConfigsRequestSamePrivateIpAddress" | "MemberUsesFrontendAddress" => {
+            "PrivateIPAddressInUse"
+        }
         "LoadBalancerWithoutFrontendIPCantHaveChildResources" => "InvalidFrontendIPCount",
         "AddressNotUsable" if of_address => "PrivateIPAddressInReservedRange",
         "WrongType" if of_address => "InvalidPrivateIPAddressFormat",

@@ -3,15 +3,16 @@
 use model::{ChildPath, Kind};
 use serde_json::{Map, Value, json};
 
+use super::Service;
 use super::answer::Answer;
 use super::path::Spot;
 use super::refusal::Refusal;
+use super::states::Known;
 use super::translate::dictionary::Entry;
 use super::translate::read::Place;
 use super::translate::reference::Home;
 use super::translate::write::{Facts, Teller};
 use super::version::Version;
-use super::Service;
 use crate::api::status;
 use crate::catalogue::{Record, Refused, Snapshot, tree};
 
@@ -81,12 +82,14 @@ struct Told<'a> {
     version: Version,
     record: &'a Record,
     document: Value,
+    known: Known<'a>,
 }
 
 impl<'a> Told<'a> {
-    fn of(service: &'a Service, snapshot: &Snapshot, record: &'a Record, version: Version) -> Self {
+    fn of(service: &'a Service, snapshot: &'a Snapshot, record: &'a Record, version: Version) -> Self {
         let document = serde_json::to_value(snapshot.view(record)).unwrap_or_default();
-        Self { home: &service.home, version, record, document }
+        let known = Known::of(snapshot, record, &service.state.realised.borrow());
+        Self { home: &service.home, version, record, document, known }
     }
 
     fn whole(&self, entry: &'static Entry) -> Value {
@@ -121,7 +124,7 @@ impl Facts for Told<'_> {
         Some(self.record.instance(child).to_string())
     }
 
-    fn properties(&self, _: &Entry, _: &Place, _: Version) -> Map<String, Value> {
-        Map::new()
+    fn properties(&self, child: &[(String, String)]) -> Map<String, Value> {
+        self.known.properties(child, self.version, self.home)
     }
 }

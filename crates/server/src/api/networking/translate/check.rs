@@ -239,6 +239,26 @@ pub fn ip_configuration(mut element: Element<'_>) {
         let message = "a static address is given: add it, or write Dynamic";
         element.refuse("privateIPAddress", "PrivateIPAddressMissing", message);
     }
+    let from_subnet = matches!(element.text("privateIPAllocationMethod"), Some("Dynamic") | None);
+    if !given && from_subnet && !element.has("subnet") && !element.is_unchanged() {
+        element.refuse("subnet", "SubnetIsRequired", "an address comes from a subnet: add the subnet");
+    }
+}
+
+/// A network interface: one of its addresses is the first among them.
+pub fn interface(element: Element<'_>) {
+    let Some(all) = element.properties.get_mut("ipConfigurations").and_then(Value::as_array_mut) else {
+        return;
+    };
+    let is_primary =
+        |configuration: &Value| configuration.pointer("/properties/primary") == Some(&Value::Bool(true));
+    if all.iter().any(is_primary) {
+        return;
+    }
+    let first = all.first_mut().and_then(|first| first.get_mut("properties")).and_then(Value::as_object_mut);
+    if let Some(first) = first {
+        first.insert("primary".to_owned(), true.into());
+    }
 }
 
 /// A virtual network.

@@ -42,6 +42,8 @@ pub struct Field {
     pub writer: Writer,
     /// What it is when nobody says.
     pub absent: Absent,
+    /// What it is called to write another value than the one that stands, in a version that is older than the field.
+    pub frozen: Option<&'static str>,
 }
 
 /// What a field holds.
@@ -137,6 +139,7 @@ impl Field {
             until: None,
             writer: Writer::Client,
             absent: Absent::Nothing,
+            frozen: None,
         }
     }
 
@@ -201,6 +204,10 @@ impl Field {
 
     const fn or(self, absent: Absent) -> Self {
         Self { absent, ..self }
+    }
+
+    const fn frozen_before(self, code: &'static str) -> Self {
+        Self { frozen: Some(code), ..self }
     }
 
     const fn required(self) -> Self {

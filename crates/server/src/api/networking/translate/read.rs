@@ -10,7 +10,7 @@ use super::check::Element;
 use super::dictionary::{Absent, Entry, Field, Shape, Writer};
 use super::finding::Finding;
 use super::reference::Home;
-use super::value::{self, as_flag, as_object, as_text, member, member_at};
+use super::value::{self, as_flag, as_number, as_object, as_text, member, member_at};
 use crate::api::networking::version::Version;
 use scalar::{dashed, pointing};
 
@@ -203,13 +203,35 @@ impl<'a> Reader<'a> {
                 Writer::Request => self.request(field, value, place),
                 Writer::Members => self.pool_members(field, value, place),
                 Writer::Target => self.nat_target(field, value, place),
-                Writer::Client if !field.is_in(self.version) => {}
+                Writer::Client if !field.is_in(self.version) => self.unseen(field, value, place, former),
                 Writer::Client => {
                     let was = former.and_then(|former| value::get(former, field.canonical));
                     clear(field, read);
                     self.field(field, value, place, was, former.is_some(), read);
                 }
             }
+        }
+    }
+
+    /// A value of a field that the version does not know has no effect.
+    fn unseen(
+        &mut self,
+        field: &Field,
+        given: Option<&Value>,
+        place: &Place,
+        former: Option<&Map<String, Value>>,
+    ) {
+        let Some(given) = given.filter(|given| !value::is_empty(given)) else { return };
+        let stands = former.and_then(|former| value::get(former, field.canonical)).and_then(Value::as_u64);
+        match field.frozen {
+            Some(code) if self.version < field.since && stands.is_some() && as_number(given) != stands => {
+                let message = format!(
+                    "`{}` is known from {} on: use that version to change it",
+                    field.name, field.since
+                );
+                self.refuse(&place.pointer, field.name, code, message);
+            }
+            Some(_) | None => self.ignored.push(format!("{}/{}", place.pointer, field.name)),
         }
     }
 

@@ -211,8 +211,14 @@ mod tests {
 
     #[test]
     fn texts_are_told_again_with_pointers() {
-        check("there is no /subscriptions/s/resourceGroups/g/providers/Microsoft.Network/loadBalancers/web/probes/a.", "there is no /loadBalancers/web/probes/a.");
-        check("`/subscriptions/s/resourceGroups/h/providers/Microsoft.Network/networkSecurityGroups/a`, and more", "`/accessControlLists/h~a`, and more");
+        check(
+            "there is no /subscriptions/s/resourceGroups/g/providers/Microsoft.Network/loadBalancers/web/probes/a.",
+            "there is no /loadBalancers/web/probes/a.",
+        );
+        check(
+            "`/subscriptions/s/resourceGroups/h/providers/Microsoft.Network/networkSecurityGroups/a`, and more",
+            "`/accessControlLists/h~a`, and more",
+        );
         check("nothing of that", "nothing of that");
 
         fn check(text: &str, wanted: &str) {

@@ -17,7 +17,7 @@ pub trait Facts {
     fn instance(&self, child: &[(String, String)]) -> Option<String>;
 
     /// Further properties: `configurationState`, `counters`.
-    fn properties(&self, entry: &Entry, place: &Place, version: Version) -> Map<String, Value>;
+    fn properties(&self, child: &[(String, String)]) -> Map<String, Value>;
 }
 
 /// How resources are shown.
@@ -72,7 +72,7 @@ impl Teller<'_> {
         let state = properties.get("provisioningState").cloned().unwrap_or_else(|| "Succeeded".into());
         shown.insert("provisioningState".to_owned(), state);
         self.fields(entry.fields, properties, place, path, &mut shown);
-        shown.extend(self.facts.properties(entry, place, self.version));
+        shown.extend(self.facts.properties(path));
         envelope.insert("properties".to_owned(), shown.into());
         envelope.into()
     }

@@ -99,7 +99,9 @@ static OUTBOUND_RULES: Entry = Entry {
         Field::reference("backendAddressPool", "backendAddressPool", POOL)
             .or(Absent::Required("BackendPoolReferenceNotProvided")),
         Field::words("protocol", "protocol", PROTOCOLS, "InvalidOutboundNatProtocolType").required(),
-        IDLE.since(Version::V4_2).until(Version::V6),
+        IDLE.since(Version::V4_2)
+            .until(Version::V6)
+            .frozen_before("OutboundIdleTimeoutImmutableIfLessThanV4_2"),
         RESET,
     ],
     check: check::nothing,

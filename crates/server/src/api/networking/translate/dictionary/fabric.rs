@@ -49,7 +49,8 @@ pub static LOAD_BALANCER_MUXES: Entry = Entry {
             INVALID,
         )
         .since(Version::V6)
-        .written_by(Writer::Server),
+        .written_by(Writer::Server)
+        .or(Absent::Word("NA")),
     ],
     check: check::mux,
 };

@@ -30,7 +30,7 @@ pub static NETWORK_INTERFACES: Entry = Entry {
         Field::kept("serviceInsertionElements", "forebay/serviceInsertionElements")
             .written_by(Writer::Server),
     ],
-    check: check::nothing,
+    check: check::interface,
 };
 
 static IP_CONFIGURATIONS: Entry = Entry {
@@ -53,7 +53,7 @@ static IP_CONFIGURATIONS: Entry = Entry {
             "loadBalancerInboundNatRules",
             &["loadBalancers/inboundNatRules"],
         ),
-        Field::flag("isPrimary", "primary").since(Version::V4),
+        Field::flag("isPrimary", "primary").since(Version::V4).or(Absent::Flag(false)),
         Field::kept("learnedIp", "forebay/learnedIp").since(Version::V5),
         Field::kept("securityTags", "forebay/securityTags").since(Version::V5),
         Field::kept("serviceInsertion", "forebay/serviceInsertion"),
