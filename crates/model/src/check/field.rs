@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::id;
+use crate::id::{self, Id};
+use crate::kind::Kind;
 use crate::limits::Limit;
+use crate::net::Prefix;
 use crate::problem::{Code, Path, Report};
 
 /// A field that must be there.
@@ -43,9 +45,18 @@ pub(super) fn limit(report: &mut Report, at: &Path, count: usize, limit: Limit) 
     }
 }
 
-/// Valid, but not done yet: `what` comes later, and `mend` is what to do until then.
+/// Valid, but not done yet: `what` comes later, and `mend` is what is true and what to do until then.
 pub(super) fn not_there_yet(report: &mut Report, at: &Path, what: &str, mend: &str) {
-    report.add(at, Code::NotThereYet, format!("{what} in a later version: until then {mend}"));
+    report.fall_short(at, format!("{what} in a later version: until then {mend}"));
+}
+
+/// A prefix without bits behind the network.
+pub(super) fn canonical(report: &mut Report, at: &Path, prefix: Prefix) {
+    if !prefix.is_canonical() {
+        let message =
+            format!("{prefix} has bits behind the prefix: write {}/{}", prefix.first(), prefix.length());
+        report.add(at, Code::InvalidRequestFormat, message);
+    }
 }
 
 /// The name of a document.
@@ -55,6 +66,26 @@ pub(super) fn name(report: &mut Report, at: &Path, name: &str) {
     } else if let Some(reason) = id::refuse_name(name) {
         let name: String = name.chars().take(100).collect();
         report.add(&at.field("name"), Code::InvalidResourceName, format!("`{name}` {reason}"));
+    }
+}
+
+/// The id of a document, if it has one: of its kind, and with its name.
+pub(super) fn id(report: &mut Report, at: &Path, kind: Kind, id: Option<&str>, name: &str) {
+    let Some(own) = id else { return };
+    match Id::parse(own).filter(|id| id.parent.is_some() && id.is_in(kind.segment())) {
+        None => {
+            let message = format!(
+                "`{own}` is no id of {}: write `/subscriptions/…/providers/{}/NAME`, or leave it out",
+                kind.in_words(),
+                kind.type_name()
+            );
+            report.add(&at.field("id"), Code::InvalidRequestFormat, message);
+        }
+        Some(id) if !id.name.eq_ignore_ascii_case(name) && !name.is_empty() => {
+            let message = format!("the id says `{}` and the name says `{name}`: make them agree", id.name);
+            report.add(&at.field("id"), Code::InvalidRequestFormat, message);
+        }
+        Some(_) => {}
     }
 }
 

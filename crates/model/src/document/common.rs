@@ -1,8 +1,9 @@
 //! What several resources have.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::shape::{Object, Shape};
+use super::trail::Trail;
 use crate::problem::{Code, Path, Report};
 
 /// A reference to another resource: `{ "id": … }`.
@@ -36,6 +37,19 @@ impl Shape for Reference {
 
     fn write(&self) -> Option<Value> {
         Some(Map::from_iter([("id".to_owned(), self.id.as_str().into())]).into())
+    }
+
+    fn references<'a>(&'a self, at: &Trail<'_>, found: &mut dyn FnMut(&Trail<'_>, &'a str)) {
+        found(at, &self.id);
+    }
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "properties": { "id": { "type": "string" } },
+            "required": ["id"],
+            "additionalProperties": false
+        })
     }
 
     #[cfg(test)]

@@ -28,11 +28,14 @@ const KEPT: &[(&str, &str)] = &[
     ("aya", "kernel"),
     ("aya-ebpf", "xdp"),
     ("aya-log-ebpf", "xdp"),
+    ("axum", "server"),
+    ("hyper", "server"),
     ("kube", "kubernetes"),
     ("k8s-openapi", "kubernetes"),
-    ("axum", "server"),
-    ("redb", "server"),
     ("rcgen", "server"),
+    ("redb", "server"),
+    ("rustls", "server"),
+    ("tokio-rustls", "server"),
 ];
 
 pub fn check(tree: &Tree, packages: &[Value]) -> Vec<Finding> {
@@ -195,6 +198,12 @@ mod tests {
             &["model must not use kube, which only kubernetes knows"],
         );
         check("forebay-model", json!([{"name": "kubelike"}]), &[]);
+        check("forebay-server", json!([{"name": "redb"}, {"name": "hyper-util"}]), &[]);
+        check(
+            "forebay-node",
+            json!([{"name": "axum"}]),
+            &["node must not use axum, which only server knows"],
+        );
     }
 
     #[test]

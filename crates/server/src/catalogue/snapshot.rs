@@ -1,0 +1,154 @@
+//! Everything, as of one revision. It never changes: whoever has one sees one consistent state.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId};
+use serde_json::{Map, Value};
+
+use super::wanted::Wanted;
+use super::{Record, tree};
+use crate::store::Revision;
+
+/// Everything there is.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// When it was last written.
+    pub revision: Revision,
+    /// All resources.
+    pub records: BTreeMap<ResourceId, Arc<Record>>,
+    /// What they ask for together.
+    pub desired: Arc<Desired>,
+    /// What of it is valid, but cannot be done yet, by resource.
+    pub shortfalls: Arc<Vec<Problem>>,
+    pub(super) inventory: Inventory,
+    wanted: Wanted,
+}
+
+impl Snapshot {
+    pub(super) fn of(
+        revision: Revision,
+        records: Vec<Record>,
+        limits: &Limits,
+    ) -> Result<Self, Vec<Problem>> {
+        let records: BTreeMap<_, _> =
+            records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
+        let inventory = Inventory::of(records.values().map(|record| Arc::clone(&record.document)));
+        let judgement = model::judge(&inventory, limits)?;
+        Ok(Self::judged(revision, records, inventory, judgement, None))
+    }
+
+    /// What is not changed since `former` is known to be wanted longer.
+    pub(super) fn judged(
+        revision: Revision,
+        records: BTreeMap<ResourceId, Arc<Record>>,
+        inventory: Inventory,
+        judgement: Judgement,
+        former: Option<&Self>,
+    ) -> Self {
+        let Judgement { desired, mut shortfalls } = judgement;
+        let desired = match former {
+            Some(former) if *former.desired == desired => Arc::clone(&former.desired),
+            Some(_) | None => Arc::new(desired),
+        };
+        let wanted = match former {
+            Some(former) if Arc::ptr_eq(&former.desired, &desired) => former.wanted.clone(),
+            Some(former) => former.wanted.then(&former.desired, &desired, revision),
+            None => Wanted::since(&desired, revision),
+        };
+        shortfalls.sort();
+        Self { revision, records, desired, shortfalls: Arc::new(shortfalls), inventory, wanted }
+    }
+
+    /// One resource.
+    #[must_use]
+    pub fn get(&self, id: &ResourceId) -> Option<&Arc<Record>> {
+        self.records.get(id)
+    }
+
+    /// All documents, to be found by what refers to them.
+    #[must_use]
+    pub const fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// What of a resource is valid, but cannot be done yet.
+    #[must_use]
+    pub fn shortfalls_of(&self, id: &ResourceId) -> &[Problem] {
+        let id = id.to_string();
+        let from = self.shortfalls.partition_point(|problem| problem.document < id);
+        let to = self.shortfalls.partition_point(|problem| problem.document <= id);
+        &self.shortfalls[from..to]
+    }
+
+    /// The revision since which what a frontend address does is wanted as it is.
+    #[must_use]
+    pub fn wanted_since(&self, frontend: IpAddr) -> Revision {
+        self.wanted.of(frontend)
+    }
+
+    /// The address of a load balancer's frontend, when the data path has it.
+    #[must_use]
+    pub fn frontend_address(&self, balancer: &ResourceId, frontend: &str) -> Option<IpAddr> {
+        names(balancer, frontend).iter().find_map(|name| self.wanted.named(&self.desired, name))
+    }
+
+    /// A load balancer's pool, when the data path has it.
+    #[must_use]
+    pub fn pool(&self, balancer: &ResourceId, pool: &str) -> Option<&Pool> {
+        let pools = self.desired.pools();
+        let find = |name: &String| pools.binary_search_by(|pool| pool.name().cmp(name)).ok();
+        names(balancer, pool).iter().find_map(find).map(|at| &pools[at])
+    }
+
+    /// All resources of a kind, sorted by their ids.
+    pub fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Arc<Record>> {
+        self.records.values().filter(move |record| record.id.kind() == kind)
+    }
+
+    /// A resource as everybody may see it: with who refers to it, and what follows from others.
+    #[must_use]
+    pub fn view(&self, record: &Record) -> Document {
+        self.inventory.view(&record.document)
+    }
+
+    /// The same as canonical JSON, with etags and states of it and everything in it.
+    #[must_use]
+    pub fn shown(&self, record: &Record) -> Value {
+        let mut value = serde_json::to_value(self.view(record)).unwrap_or_default();
+        tree::visit(record.id.kind(), &mut value, &mut |path, object| {
+            let etag = record.etag(path);
+            object.insert("etag".to_owned(), etag.into());
+            let properties = object.entry("properties").or_insert_with(|| Map::new().into());
+            if let Some(properties) = properties.as_object_mut() {
+                properties.insert("provisioningState".to_owned(), "Succeeded".into());
+                if path.is_empty() && is_azures(record.id.kind()) {
+                    properties.insert("resourceGuid".to_owned(), record.instance(path).to_string().into());
+                }
+            }
+        });
+        value
+    }
+}
+
+/// What the parts of a load balancer are called where things are wanted: by its name, or by its id when that is not its own.
+fn names(balancer: &ResourceId, part: &str) -> [String; 2] {
+    let id = balancer.to_string();
+    [format!("{}/{part}", balancer.name()), format!("{}/{part}", id.trim_start_matches('/'))]
+}
+
+/// Whether it is a kind of Azure's, where a resource shows its instance.
+const fn is_azures(kind: Kind) -> bool {
+    match kind {
+        Kind::LoadBalancer
+        | Kind::PublicIpAddress
+        | Kind::PublicIpPrefix
+        | Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::NetworkSecurityGroup => true,
+        Kind::LogicalNetwork | Kind::LoadBalancerManager | Kind::LoadBalancerMux | Kind::VirtualServer => {
+            false
+        }
+    }
+}
