@@ -185,7 +185,7 @@ impl fmt::Display for Cause {
 
 impl std::error::Error for Cause {}
 
-/// The TLS error within, which hides as the inside of an I/O error.
+/// The TLS error within. It hides as the inside of an I/O error, and that may be the inside of another.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = error.source();
     while let Some(error) = next {
@@ -193,10 +193,10 @@ fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
             return Some(tls);
         }
         let inside = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if let Some(tls) = inside.and_then(|inside| inside.downcast_ref()) {
-            return Some(tls);
-        }
-        next = error.source();
+        next = match inside {
+            Some(inside) => Some(inside),
+            None => error.source(),
+        };
     }
     None
 }
