@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::desired::{self, Desired, PoolIndex};
 use crate::document::{Document, LoadBalancer, PublicIpAddress, Reading, Source, read};
+use crate::kind::Kind;
 use crate::limits;
 use crate::problem::{Code, Path, Problem, Report};
 use balancer::Balancer;
@@ -90,6 +91,7 @@ fn judge(documents: &[(&str, &Document)]) -> Result<Desired, Vec<Problem>> {
     let (balancers, addresses) = by_kind(documents);
     let mut problems = public::problems(&addresses);
     problems.append(&mut same_documents(documents));
+    problems.append(&mut names_and_ids(documents));
 
     let addresses = PublicAddresses::of(&addresses);
     let mut balancers: Vec<_> =
@@ -116,19 +118,41 @@ fn by_kind<'a>(
         match document {
             Document::LoadBalancer(balancer) => balancers.push((*label, &**balancer)),
             Document::PublicIpAddress(address) => addresses.push((*label, &**address)),
+            Document::PublicIpPrefix(_)
+            | Document::VirtualNetwork(_)
+            | Document::NetworkInterface(_)
+            | Document::NetworkSecurityGroup(_)
+            | Document::LogicalNetwork(_)
+            | Document::LoadBalancerManager(_)
+            | Document::LoadBalancerMux(_)
+            | Document::VirtualServer(_) => {}
         }
     }
     (balancers, addresses)
+}
+
+/// The names and ids of what is neither a load balancer nor a public address; those look at their own.
+fn names_and_ids(documents: &[(&str, &Document)]) -> Vec<Problem> {
+    let examine = |(label, document): &(&str, &Document)| {
+        let mut report = Report::new(label);
+        if !matches!(document.kind(), Kind::LoadBalancer | Kind::PublicIpAddress) {
+            let root = Path::default();
+            field::name(&mut report, &root, document.name());
+            field::id(&mut report, &root, document.kind(), document.id(), document.name());
+        }
+        report.into_problems()
+    };
+    documents.iter().flat_map(examine).collect()
 }
 
 /// Two documents are the same resource when their ids agree, or their names when one has no id. Also counts
 /// them (LIM-1).
 fn same_documents(documents: &[(&str, &Document)]) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut seen: BTreeMap<(bool, String), Vec<Option<&str>>> = BTreeMap::new();
+    let mut seen: BTreeMap<(Kind, String), Vec<Option<&str>>> = BTreeMap::new();
     let is_balancer = |document: &Document| matches!(document, Document::LoadBalancer(_));
     for (label, document) in documents.iter().filter(|(_, document)| !document.name().is_empty()) {
-        let ids = seen.entry((is_balancer(document), document.name().to_ascii_lowercase())).or_default();
+        let ids = seen.entry((document.kind(), document.name().to_ascii_lowercase())).or_default();
         let same = |other: &Option<&str>| match (document.id(), other) {
             (Some(one), Some(other)) => crate::id::same(one, other),
             (None, _) | (_, None) => true,

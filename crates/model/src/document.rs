@@ -7,18 +7,37 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::id::Id;
+use crate::kind::Kind;
 use crate::problem::{Code, Path, Problem, Report};
+use crate::resource_id::ResourceId;
 use shape::Shape;
 
 pub use address::{PublicIpAddress, PublicIpSku};
 pub use balancer::{LoadBalancer, Sku};
 pub use common::{ExtendedLocation, Reference};
 pub use frontend::FrontendIpConfiguration;
+pub use interface::{
+    InterfaceDnsSettings, InterfaceExtension, IpConfiguration, IpConfigurationExtension, NetworkInterface,
+};
+pub use logical::{IpPool, LogicalNetwork, LogicalSubnet, PoolUsage};
+pub use manager::LoadBalancerManager;
+pub use mux::{LoadBalancerMux, PeerRouter, RouterConfiguration};
 pub use nat::{InboundNatPool, InboundNatRule};
+pub use network::{
+    AddressSpace, DhcpOptions, Subnet, SubnetExtension, VirtualNetwork, VirtualNetworkExtension,
+};
 pub use outbound::OutboundRule;
 pub use pool::{BackendAddress, BackendAddressPool, PoolExtension, TunnelInterface};
+pub use prefix::{PublicIpPrefix, PublicIpPrefixSku};
 pub use probe::Probe;
-pub use rule::LoadBalancingRule;
+pub use rule::{LoadBalancingRule, RuleExtension};
+pub use security::{
+    DefaultAction, NetworkSecurityGroup, SecurityGroupExtension, SecurityRule, SecurityRuleExtension,
+};
+pub use virtual_server::VirtualServer;
+
+use crate::net::{MacAddress, Prefix};
 
 #[macro_use]
 mod shape;
@@ -26,14 +45,22 @@ mod address;
 mod balancer;
 mod common;
 mod frontend;
+mod interface;
 mod json;
+mod logical;
+mod manager;
+mod mux;
 mod nat;
+mod network;
 mod outbound;
 mod pool;
+mod prefix;
 mod probe;
 mod rule;
+mod security;
 #[cfg(test)]
 mod tests;
+mod virtual_server;
 pub mod words;
 
 /// One file or request body, with where it came from.
@@ -45,41 +72,143 @@ pub struct Source {
     pub text: String,
 }
 
-/// One resource.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Document {
-    /// `Microsoft.Network/loadBalancers`.
-    LoadBalancer(Box<LoadBalancer>),
-    /// `Microsoft.Network/publicIPAddresses`.
-    PublicIpAddress(Box<PublicIpAddress>),
+macro_rules! documents {
+    ($($kind:ident,)*) => {
+        /// One resource.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub enum Document {
+            $(#[doc = concat!("One of [`Kind::", stringify!($kind), "`].")] $kind(Box<$kind>),)*
+        }
+
+        impl Document {
+            /// Its name; empty when it has none, which `check` refuses.
+            #[must_use]
+            pub fn name(&self) -> &str {
+                match self {
+                    $(Self::$kind(it) => &it.name,)*
+                }
+            }
+
+            /// Its id, if it has one.
+            #[must_use]
+            pub fn id(&self) -> Option<&str> {
+                match self {
+                    $(Self::$kind(it) => it.id.as_deref(),)*
+                }
+            }
+
+            /// What kind of resource it is.
+            #[must_use]
+            pub const fn kind(&self) -> Kind {
+                match self {
+                    $(Self::$kind(_) => Kind::$kind,)*
+                }
+            }
+
+            /// The JSON Schema of a kind, in the REST shape.
+            #[must_use]
+            pub fn schema(kind: Kind) -> Value {
+                match kind {
+                    $(Kind::$kind => $kind::schema(),)*
+                }
+            }
+
+            fn shape_references(&self, found: &mut Vec<(String, String)>) {
+                match self {
+                    $(Self::$kind(it) => (**it).references(&Path::default(), found),)*
+                }
+            }
+
+            fn shape_strip(&mut self) {
+                match self {
+                    $(Self::$kind(it) => (**it).strip(),)*
+                }
+            }
+
+            /// Gives it this id, and each of its children the id that follows.
+            pub fn identify(&mut self, id: &ResourceId) {
+                match self {
+                    $(Self::$kind(it) => (**it).identify(id.to_string()),)*
+                }
+            }
+
+            fn read_kind(kind: Kind, value: &Value, report: &mut Report) -> Option<Self> {
+                match kind {
+                    $(Kind::$kind => {
+                        let mut it = $kind::read(value, &Path::default(), report)?;
+                        it.settle();
+                        Some(Self::$kind(Box::new(it)))
+                    })*
+                }
+            }
+        }
+
+        impl Serialize for Document {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                match self {
+                    $(Self::$kind(it) => it.serialize(serializer),)*
+                }
+            }
+        }
+
+        $(impl From<$kind> for Document {
+            fn from(it: $kind) -> Self {
+                Self::$kind(Box::new(it))
+            }
+        })*
+    };
+}
+
+documents! {
+    LoadBalancer,
+    PublicIpAddress,
+    PublicIpPrefix,
+    VirtualNetwork,
+    NetworkInterface,
+    NetworkSecurityGroup,
+    LogicalNetwork,
+    LoadBalancerManager,
+    LoadBalancerMux,
+    VirtualServer,
 }
 
 impl Document {
-    /// Its name; empty when it has none, which `check` refuses.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        match self {
-            Self::LoadBalancer(balancer) => &balancer.name,
-            Self::PublicIpAddress(address) => &address.name,
+    /// Reads one document; its problems go by the label. Without `type` its kind is that of its id, and without
+    /// one it is a load balancer.
+    ///
+    /// # Errors
+    /// Every problem of its syntax, fields and types. What they mean is for `check`.
+    pub fn read(value: &Value, label: &str) -> Result<Self, Vec<Problem>> {
+        let mut report = Report::new(label);
+        let document = read_document(value, &mut report);
+        match (document, report.into_problems()) {
+            (Some(document), problems) if problems.is_empty() => Ok(document),
+            (_, problems) => Err(problems),
         }
     }
 
-    /// Its id, if it has one.
+    /// Its id, if it has a full one of its kind.
     #[must_use]
-    pub fn id(&self) -> Option<&str> {
-        match self {
-            Self::LoadBalancer(balancer) => balancer.id.as_deref(),
-            Self::PublicIpAddress(address) => address.id.as_deref(),
-        }
+    pub fn resource_id(&self) -> Option<ResourceId> {
+        let (id, path) = ResourceId::parse(self.id()?)?;
+        (path.is_empty() && id.kind() == self.kind()).then_some(id)
     }
-}
 
-impl Serialize for Document {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::LoadBalancer(balancer) => balancer.serialize(serializer),
-            Self::PublicIpAddress(address) => address.serialize(serializer),
+    /// Every reference it makes, as place and id; not those that the server gives.
+    #[must_use]
+    pub fn references(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        self.shape_references(&mut found);
+        found
+    }
+
+    /// Takes out what the server gives and clients send back: etags, states, ids of children, who refers to it,
+    /// and the members of a pool that are said elsewhere.
+    pub fn strip_read_only(&mut self) {
+        if let Self::LoadBalancer(balancer) = self {
+            balancer.backend_address_pools.iter_mut().for_each(BackendAddressPool::strip_mirrors);
         }
+        self.shape_strip();
     }
 }
 
@@ -160,35 +289,37 @@ fn read_document(value: &Value, report: &mut Report) -> Option<Document> {
         report.add(&root, Code::WrongType, message);
         return None;
     };
-    let kind = object.iter().find(|(field, kind)| field.eq_ignore_ascii_case("type") && !kind.is_null());
-    match kind.map(|(_, kind)| kind) {
-        None => LoadBalancer::read_whole(value, report).map(Document::of_balancer),
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case(LoadBalancer::TYPE) => {
-            LoadBalancer::read_whole(value, report).map(Document::of_balancer)
-        }
-        Some(Value::String(kind)) if kind.eq_ignore_ascii_case(PublicIpAddress::TYPE) => {
-            let mut address = PublicIpAddress::read(value, &root, report)?;
-            address.settle();
-            Some(Document::PublicIpAddress(Box::new(address)))
-        }
-        Some(Value::String(kind)) => {
-            let message = format!(
-                "`{kind}` is no resource known here: write `{}` or `{}`",
-                LoadBalancer::TYPE,
-                PublicIpAddress::TYPE
-            );
-            report.add(&root.field("type"), Code::UnknownValue, message);
-            None
-        }
+    let field = |wanted: &str| {
+        let given =
+            |(field, value): &(&String, &Value)| field.eq_ignore_ascii_case(wanted) && !value.is_null();
+        object.iter().find(given).map(|(_, value)| value)
+    };
+    let kind = match field("type") {
+        None => field("id").and_then(Value::as_str).and_then(kind_of_id).unwrap_or(Kind::LoadBalancer),
+        Some(Value::String(name)) => match Kind::of_type(name) {
+            Some(kind) => kind,
+            None => {
+                let known: Vec<_> = Kind::ALL.iter().map(|kind| kind.segment()).collect();
+                let message = format!(
+                    "`{name}` is no resource known here: write `Microsoft.Network/` and one of {}",
+                    known.join(", ")
+                );
+                report.add(&root.field("type"), Code::UnknownValue, message);
+                return None;
+            }
+        },
         Some(other) => {
             report.add(&root.field("type"), Code::WrongType, shape::expected("a text", other));
-            None
+            return None;
         }
+    };
+    let mut document = Document::read_kind(kind, value, report)?;
+    if let Document::LoadBalancer(balancer) = &mut document {
+        balancer.settle_rules();
     }
+    Some(document)
 }
 
-impl Document {
-    fn of_balancer(balancer: LoadBalancer) -> Self {
-        Self::LoadBalancer(Box::new(balancer))
-    }
+fn kind_of_id(id: &str) -> Option<Kind> {
+    Kind::of_segment(Id::parse(id).filter(|id| id.parent.is_some())?.collection)
 }

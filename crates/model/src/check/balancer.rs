@@ -7,7 +7,8 @@ use super::rule::{self, Route, Rule};
 use super::{field, nat, outbound, probe};
 use crate::document::LoadBalancer;
 use crate::document::words::{SkuName, SkuTier};
-use crate::id::{self, Id};
+use crate::id;
+use crate::kind::Kind;
 use crate::limits::Limits;
 use crate::problem::{Code, Path, Report};
 
@@ -56,26 +57,7 @@ pub(super) const fn limits_of(sku: SkuName) -> Limits {
 fn envelope(report: &mut Report, document: &LoadBalancer) {
     let root = Path::default();
     field::name(report, &root, &document.name);
-    if let Some(own) = &document.id {
-        let parsed = Id::parse(own).filter(|id| id.parent.is_some() && id.is_in("loadBalancers"));
-        match parsed {
-            None => {
-                let message = format!(
-                    "`{own}` is no id of a load balancer: write `/subscriptions/…/providers/{}/NAME`, or leave it out",
-                    LoadBalancer::TYPE
-                );
-                report.add(&root.field("id"), Code::InvalidRequestFormat, message);
-            }
-            Some(id) if !id.name.eq_ignore_ascii_case(&document.name) && !document.name.is_empty() => {
-                let message = format!(
-                    "the id says `{}` and the name says `{}`: make them agree",
-                    id.name, document.name
-                );
-                report.add(&root.field("id"), Code::InvalidRequestFormat, message);
-            }
-            Some(_) => {}
-        }
-    }
+    field::id(report, &root, Kind::LoadBalancer, document.id.as_deref(), &document.name);
     let at = root.field("sku");
     match document.sku_name() {
         SkuName::Basic | SkuName::Standard => {}

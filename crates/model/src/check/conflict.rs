@@ -35,10 +35,10 @@ struct Conflict {
 
 /// Whether a packet can be of both.
 pub(super) fn overlap(one: TransportProtocol, other: TransportProtocol) -> bool {
-    use TransportProtocol::{All, Quic, Tcp, Udp};
+    use TransportProtocol::{All, Esp, Gre, Quic, Tcp, Udp};
     match (one, other) {
-        (All, _) | (_, All) | (Tcp, Tcp) | (Udp | Quic, Udp | Quic) => true,
-        (Tcp, Udp | Quic) | (Udp | Quic, Tcp) => false,
+        (All, _) | (_, All) | (Tcp, Tcp) | (Udp | Quic, Udp | Quic) | (Gre, Gre) | (Esp, Esp) => true,
+        (Tcp | Udp | Quic | Gre | Esp, Tcp | Udp | Quic | Gre | Esp) => false,
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use crate::id;
+use crate::id::{self, Id};
+use crate::kind::Kind;
 use crate::limits::Limit;
 use crate::problem::{Code, Path, Report};
 
@@ -55,6 +56,26 @@ pub(super) fn name(report: &mut Report, at: &Path, name: &str) {
     } else if let Some(reason) = id::refuse_name(name) {
         let name: String = name.chars().take(100).collect();
         report.add(&at.field("name"), Code::InvalidResourceName, format!("`{name}` {reason}"));
+    }
+}
+
+/// The id of a document, if it has one: of its kind, and with its name.
+pub(super) fn id(report: &mut Report, at: &Path, kind: Kind, id: Option<&str>, name: &str) {
+    let Some(own) = id else { return };
+    match Id::parse(own).filter(|id| id.parent.is_some() && id.is_in(kind.segment())) {
+        None => {
+            let message = format!(
+                "`{own}` is no id of {}: write `/subscriptions/…/providers/{}/NAME`, or leave it out",
+                kind.in_words(),
+                kind.type_name()
+            );
+            report.add(&at.field("id"), Code::InvalidRequestFormat, message);
+        }
+        Some(id) if !id.name.eq_ignore_ascii_case(name) && !name.is_empty() => {
+            let message = format!("the id says `{}` and the name says `{name}`: make them agree", id.name);
+            report.add(&at.field("id"), Code::InvalidRequestFormat, message);
+        }
+        Some(_) => {}
     }
 }
 

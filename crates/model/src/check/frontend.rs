@@ -120,7 +120,7 @@ fn internal_address(report: &mut Report, at: &Path, document: &FrontendIpConfigu
             report.add(at, Code::MissingField, "a static frontend needs its privateIPAddress: add it");
             None
         }
-        (None, Some(AllocationMethod::Dynamic) | None) => {
+        (None, Some(AllocationMethod::Dynamic | AllocationMethod::Unmanaged) | None) => {
             let message =
                 "nothing here allocates addresses: add the privateIPAddress the frontend shall have";
             report.add(at, Code::AddressUnknown, message);

@@ -109,10 +109,11 @@ pub(super) fn follow<'a>(
             port_field: "frontendPort",
             frontend,
             protocol,
-            ports: if protocol == TransportProtocol::All {
-                0..=65_535
-            } else {
-                frontend_port..=frontend_port
+            ports: match protocol {
+                TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
+                TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => {
+                    frontend_port..=frontend_port
+                }
             },
             target: pool.map(|pool| Target { pool, port: backend_port, floating }),
         });
@@ -131,7 +132,10 @@ fn build(
     let protocol = match protocol {
         TransportProtocol::Tcp => Protocol::Tcp,
         TransportProtocol::Udp => Protocol::Udp,
-        TransportProtocol::All | TransportProtocol::Quic => return None,
+        TransportProtocol::All
+        | TransportProtocol::Quic
+        | TransportProtocol::Gre
+        | TransportProtocol::Esp => return None,
     };
     let idle = rule.idle_timeout_in_minutes.map(IdleTimeout::minutes).transpose().ok()?;
     Some(Rule {
@@ -157,6 +161,10 @@ fn not_there_yet(report: &mut Report, at: &Path, rule: &LoadBalancingRule) {
         Some(TransportProtocol::All) => {
             let mend = "write a rule for each port, Tcp or Udp";
             field::not_there_yet(report, &at.field("protocol"), "HA ports come", mend);
+        }
+        Some(other @ (TransportProtocol::Gre | TransportProtocol::Esp)) => {
+            let what = format!("rules for {other} come");
+            field::not_there_yet(report, &at.field("protocol"), &what, "use Tcp or Udp");
         }
         Some(TransportProtocol::Quic) => {
             field::not_there_yet(report, &at.field("protocol"), "Quic comes", "use Udp");
@@ -205,6 +213,10 @@ fn pool(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBala
 /// Frontend port and backend port. Zero stands for all of them, with protocol All only (HA-1).
 fn ports(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> Option<(u32, u32)> {
     let (frontend, backend) = ("frontendPort", "backendPort");
+    if matches!(rule.protocol, Some(TransportProtocol::Gre | TransportProtocol::Esp)) {
+        // They have no ports.
+        return Some((0, 0));
+    }
     let frontend_port = field::required(report, at, frontend, rule.frontend_port);
     let backend_port = field::required(report, at, backend, rule.backend_port);
     let (frontend_port, backend_port) = match rule.protocol {
@@ -222,7 +234,7 @@ fn ports(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> Option<(u3
             field::within(report, at, frontend, frontend_port, 1..=65_534),
             field::within(report, at, backend, backend_port, 1..=65_535),
         ),
-        None => (
+        Some(TransportProtocol::Gre | TransportProtocol::Esp) | None => (
             field::within(report, at, frontend, frontend_port, 0..=65_534),
             field::within(report, at, backend, backend_port, 0..=65_535),
         ),

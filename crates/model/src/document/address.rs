@@ -1,6 +1,5 @@
 //! `Microsoft.Network/publicIPAddresses`, as far as a public frontend needs it.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -14,7 +13,6 @@ resource! {
         beside {
             location: Option<String> = "location",
             extended_location: Option<ExtendedLocation> = "extendedLocation",
-            tags: BTreeMap<String, String> = "tags",
             sku: Option<PublicIpSku> = "sku",
             zones: Vec<String> = "zones",
         }
@@ -23,17 +21,20 @@ resource! {
             public_ip_address_version: Option<IpVersion> = "publicIPAddressVersion",
             public_ip_allocation_method: Option<AllocationMethod> = "publicIPAllocationMethod",
             idle_timeout_in_minutes: Option<u32> = "idleTimeoutInMinutes",
-            resource_guid: Option<String> = "resourceGuid",
-            ip_configuration: Option<Value> = "ipConfiguration",
             ip_tags: Vec<Value> = "ipTags",
             dns_settings: Option<Value> = "dnsSettings",
             ddos_settings: Option<Value> = "ddosSettings",
             public_ip_prefix: Option<Reference> = "publicIPPrefix",
             delete_option: Option<String> = "deleteOption",
-            nat_gateway: Option<Value> = "natGateway",
             migration_phase: Option<String> = "migrationPhase",
             linked_public_ip_address: Option<Value> = "linkedPublicIPAddress",
             service_public_ip_address: Option<Value> = "servicePublicIPAddress",
+        }
+        read_only {
+            resource_guid: Option<String> = "resourceGuid",
+            /// Who uses it.
+            ip_configuration: Option<Value> = "ipConfiguration",
+            nat_gateway: Option<Value> = "natGateway",
         }
     }
 }

@@ -1,16 +1,10 @@
 //! `Microsoft.Network/loadBalancers`.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
-use super::shape::Shape;
 use super::words::{Scope, SkuName, SkuTier};
 use super::{
     BackendAddressPool, ExtendedLocation, FrontendIpConfiguration, InboundNatPool, InboundNatRule,
     LoadBalancingRule, OutboundRule, Probe,
 };
-use crate::problem::{Path, Report};
 
 resource! {
     /// A load balancer and everything in it.
@@ -18,11 +12,9 @@ resource! {
         beside {
             location: Option<String> = "location",
             extended_location: Option<ExtendedLocation> = "extendedLocation",
-            tags: BTreeMap<String, String> = "tags",
             sku: Option<Sku> = "sku",
         }
         properties {
-            resource_guid: Option<String> = "resourceGuid",
             scope: Option<Scope> = "scope",
             mode: Option<String> = "mode",
             frontend_ip_configurations: Vec<FrontendIpConfiguration> = "frontendIPConfigurations",
@@ -33,18 +25,18 @@ resource! {
             outbound_rules: Vec<OutboundRule> = "outboundRules",
             inbound_nat_pools: Vec<InboundNatPool> = "inboundNatPools",
         }
+        read_only {
+            resource_guid: Option<String> = "resourceGuid",
+        }
     }
 }
 
 impl LoadBalancer {
-    /// Reads a whole document, and derives what may be left out.
-    pub(super) fn read_whole(value: &Value, report: &mut Report) -> Option<Self> {
-        let mut balancer = Self::read(value, &Path::default(), report)?;
-        balancer.settle();
-        for rule in &mut balancer.load_balancing_rules {
+    /// Derives what rules may leave out.
+    pub(super) fn settle_rules(&mut self) {
+        for rule in &mut self.load_balancing_rules {
             rule.settle_pools();
         }
-        Some(balancer)
     }
 
     /// Its SKU: Standard unless it says otherwise.

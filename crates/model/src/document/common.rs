@@ -1,6 +1,6 @@
 //! What several resources have.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::shape::{Object, Shape};
 use crate::problem::{Code, Path, Report};
@@ -36,6 +36,19 @@ impl Shape for Reference {
 
     fn write(&self) -> Option<Value> {
         Some(Map::from_iter([("id".to_owned(), self.id.as_str().into())]).into())
+    }
+
+    fn references(&self, at: &Path, found: &mut Vec<(String, String)>) {
+        found.push((at.to_string(), self.id.clone()));
+    }
+
+    fn schema() -> Value {
+        json!({
+            "type": "object",
+            "properties": { "id": { "type": "string" } },
+            "required": ["id"],
+            "additionalProperties": false
+        })
     }
 
     #[cfg(test)]

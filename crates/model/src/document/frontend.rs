@@ -24,6 +24,8 @@ resource! {
             gateway_load_balancer: Option<Reference> = "gatewayLoadBalancer",
             ddos_settings: Option<Value> = "ddosSettings",
             enable_connection_tracking: Option<bool> = "enableConnectionTracking",
+        }
+        read_only {
             inbound_nat_rules: Vec<Reference> = "inboundNatRules",
             inbound_nat_pools: Vec<Reference> = "inboundNatPools",
             outbound_rules: Vec<Reference> = "outboundRules",

@@ -1,7 +1,7 @@
 //! `inboundNatRules` and `inboundNatPools`.
 
-use super::Reference;
 use super::words::TransportProtocol;
+use super::{Reference, RuleExtension};
 
 resource! {
     /// A frontend port that leads to one member, or a range that leads to each member of a pool.
@@ -9,7 +9,6 @@ resource! {
         beside {}
         properties {
             frontend_ip_configuration: Option<Reference> = "frontendIPConfiguration",
-            backend_ip_configuration: Option<Reference> = "backendIPConfiguration",
             backend_address_pool: Option<Reference> = "backendAddressPool",
             protocol: Option<TransportProtocol> = "protocol",
             frontend_port: Option<u32> = "frontendPort",
@@ -19,6 +18,12 @@ resource! {
             idle_timeout_in_minutes: Option<u32> = "idleTimeoutInMinutes",
             enable_floating_ip: Option<bool> = "enableFloatingIP",
             enable_tcp_reset: Option<bool> = "enableTcpReset",
+            /// Ours, not Azure's.
+            forebay: Option<RuleExtension> = "forebay",
+        }
+        read_only {
+            /// The ip configuration that says the rule leads to it.
+            backend_ip_configuration: Option<Reference> = "backendIPConfiguration",
         }
     }
 }

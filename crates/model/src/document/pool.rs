@@ -14,19 +14,38 @@ resource! {
         properties {
             location: Option<String> = "location",
             load_balancer_backend_addresses: Vec<BackendAddress> = "loadBalancerBackendAddresses",
-            /// Members by network interface, which the server mirrors here.
-            backend_ip_configurations: Vec<Reference> = "backendIPConfigurations",
             tunnel_interfaces: Vec<TunnelInterface> = "tunnelInterfaces",
             drain_period_in_seconds: Option<u32> = "drainPeriodInSeconds",
             virtual_network: Option<Reference> = "virtualNetwork",
             sync_mode: Option<SyncMode> = "syncMode",
+            /// Ours, not Azure's.
+            forebay: Option<PoolExtension> = "forebay",
+        }
+        read_only {
+            /// The ip configurations of network interfaces that say they are in the pool.
+            backend_ip_configurations: Vec<Reference> = "backendIPConfigurations",
             load_balancing_rules: Vec<Reference> = "loadBalancingRules",
             outbound_rule: Option<Reference> = "outboundRule",
             outbound_rules: Vec<Reference> = "outboundRules",
             inbound_nat_rules: Vec<Reference> = "inboundNatRules",
-            /// Ours, not Azure's.
-            forebay: Option<PoolExtension> = "forebay",
         }
+    }
+}
+
+impl BackendAddressPool {
+    /// Members by network interface are said there and only mirrored here. What may be said of one here is its
+    /// health by order, and that stays.
+    pub(super) fn strip_mirrors(&mut self) {
+        self.load_balancer_backend_addresses.retain_mut(|member| {
+            let ordered = matches!(member.admin_state, Some(AdminState::Up | AdminState::Down));
+            let mirror = member.network_interface_ip_configuration.is_some();
+            if mirror {
+                let name = std::mem::take(&mut member.name);
+                *member =
+                    BackendAddress { name, admin_state: member.admin_state, ..BackendAddress::default() };
+            }
+            ordered || !mirror
+        });
     }
 }
 
@@ -40,6 +59,9 @@ resource! {
             subnet: Option<Reference> = "subnet",
             admin_state: Option<AdminState> = "adminState",
             load_balancer_frontend_ip_configuration: Option<Reference> = "loadBalancerFrontendIPConfiguration",
+        }
+        read_only {
+            /// The ip configuration this entry mirrors.
             network_interface_ip_configuration: Option<Reference> = "networkInterfaceIPConfiguration",
             inbound_nat_rules_port_mapping: Vec<Value> = "inboundNatRulesPortMapping",
         }

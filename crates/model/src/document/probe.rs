@@ -15,6 +15,8 @@ resource! {
             number_of_probes: Option<u32> = "numberOfProbes",
             probe_threshold: Option<u32> = "probeThreshold",
             no_healthy_backends_behavior: Option<NoHealthyBackendsBehavior> = "noHealthyBackendsBehavior",
+        }
+        read_only {
             load_balancing_rules: Vec<Reference> = "loadBalancingRules",
         }
     }

@@ -23,7 +23,17 @@ resource! {
             enable_connection_tracking: Option<bool> = "enableConnectionTracking",
             enable_destination_service_endpoint: Option<bool> = "enableDestinationServiceEndpoint",
             allow_backend_port_conflict: Option<bool> = "allowBackendPortConflict",
+            /// Ours, not Azure's.
+            forebay: Option<RuleExtension> = "forebay",
         }
+    }
+}
+
+object! {
+    /// What Azure has no words for: there a rule has one frontend.
+    RuleExtension {
+        /// The frontends the rule listens on beside `frontendIPConfiguration`.
+        frontend_ip_configurations: Vec<Reference> = "frontendIPConfigurations",
     }
 }
 

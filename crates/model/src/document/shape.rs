@@ -1,13 +1,13 @@
 //! How values become fields and fields become values: one list of fields for each resource, read and written
 //! by the same line.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use serde_json::{Map, Value};
 
 use crate::id;
 use crate::problem::{Code, Path, Report};
+
+pub(crate) mod schema;
+mod values;
 
 /// What a field can hold.
 pub(crate) trait Shape: Sized {
@@ -24,19 +24,51 @@ pub(crate) trait Shape: Sized {
     /// Derives what an element of a list may leave out.
     fn settle(&mut self) {}
 
+    /// The references it makes, with their places; not those that the server gives.
+    fn references(&self, _at: &Path, _found: &mut Vec<(String, String)>) {}
+
+    /// Takes out what the server gives: clients send back what they were shown.
+    fn strip(&mut self) {}
+
+    /// Leaves only the id of a resource that stands where a reference would.
+    fn shorten(&mut self) {}
+
+    /// Gives a resource its id, and its children theirs.
+    fn identify(&mut self, _id: String) {}
+
+    /// Takes the id from a resource whose place says it.
+    fn identify_not(&mut self) {}
+
+    /// Gives the resources of a list the ids that follow from where they stand.
+    fn identify_within(&mut self, _parent: &str, _collection: &str) {}
+
+    /// The id of a resource that has one.
+    fn own_id(&self) -> Option<&str> {
+        None
+    }
+
+    /// Its name, if it is a resource.
+    fn own_name(&self) -> &str {
+        ""
+    }
+
+    /// Its JSON Schema.
+    fn schema() -> Value;
+
     /// Any value of this kind, by the dice.
     #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self;
+    fn sample(dice: &mut crate::document::tests::Dice) -> Self;
 }
 
-/// Declares a resource: the fields beside its name, and those within `properties`. Name, id, etag and
-/// provisioning state are common to all.
+/// Declares a resource: the fields beside its name, those within `properties`, and those there that the server
+/// gives and no client changes. Name, id, etag, tags, metadata and provisioning state are common to all.
 macro_rules! resource {
     (
         $(#[$meta:meta])*
         $resource:ident($kind:expr) {
             beside { $($(#[$beside_meta:meta])* $beside:ident: $beside_type:ty = $beside_wire:literal,)* }
             properties { $($(#[$property_meta:meta])* $property:ident: $property_type:ty = $wire:literal,)* }
+            $(read_only { $($(#[$given_meta:meta])* $given:ident: $given_type:ty = $given_wire:literal,)* })?
         }
     ) => {
         $(#[$meta])*
@@ -48,8 +80,17 @@ macro_rules! resource {
             pub id: Option<String>,
             /// `etag`, which the server gives.
             pub etag: Option<String>,
+            /// `tags`
+            pub tags: std::collections::BTreeMap<String, String>,
+            /// `resourceMetadata`, kept for clients of the Network Controller.
+            pub resource_metadata: Option<serde_json::Value>,
             $(#[doc = concat!("`", $beside_wire, "`")] $(#[$beside_meta])* pub $beside: $beside_type,)*
             $(#[doc = concat!("`", $wire, "`")] $(#[$property_meta])* pub $property: $property_type,)*
+            $($(
+                #[doc = concat!("`", $given_wire, "`, which the server gives.")]
+                $(#[$given_meta])*
+                pub $given: $given_type,
+            )*)?
             /// `provisioningState`, which the server gives.
             pub provisioning_state: Option<String>,
         }
@@ -72,8 +113,11 @@ macro_rules! resource {
                     name: object.take("name", report),
                     id: object.take("id", report),
                     etag: object.take("etag", report),
+                    tags: object.take("tags", report),
+                    resource_metadata: object.take("resourceMetadata", report),
                     $($beside: object.take($beside_wire, report),)*
                     $($property: object.take($wire, report),)*
+                    $($($given: object.take_if_readable($given_wire, report),)*)?
                     provisioning_state: object.take("provisioningState", report),
                 };
                 // It follows from where the resource stands, so nothing is lost.
@@ -95,9 +139,12 @@ macro_rules! resource {
                 if !self.name.is_empty() && !Self::TYPE.is_empty() {
                     object.insert("type".to_owned(), Self::TYPE.into());
                 }
+                put(&mut object, "tags", &self.tags);
+                put(&mut object, "resourceMetadata", &self.resource_metadata);
                 $(put(&mut object, $beside_wire, &self.$beside);)*
                 put(&mut properties, "provisioningState", &self.provisioning_state);
                 $(put(&mut properties, $wire, &self.$property);)*
+                $($(put(&mut properties, $given_wire, &self.$given);)*)?
                 if !(self.name.is_empty() && properties.is_empty()) {
                     object.insert("properties".to_owned(), properties.into());
                 }
@@ -111,6 +158,62 @@ macro_rules! resource {
                 }
             }
 
+            fn references(&self, at: &$crate::problem::Path, found: &mut Vec<(String, String)>) {
+                let _ = (at, &found);
+                $(self.$beside.references(&at.field($beside_wire), found);)*
+                $(self.$property.references(&at.field($wire), found);)*
+            }
+
+            fn strip(&mut self) {
+                self.etag = None;
+                self.provisioning_state = None;
+                $(self.$beside.strip();)*
+                $(self.$property.strip();)*
+                $($(self.$given = Default::default();)*)?
+            }
+
+            fn shorten(&mut self) {
+                if self.id.is_some() {
+                    *self = Self { id: self.id.take(), ..Self::default() };
+                }
+            }
+
+            fn identify(&mut self, id: String) {
+                $(self.$property.identify_within(&id, $wire);)*
+                self.id = Some(id);
+            }
+
+            fn identify_not(&mut self) {
+                self.id = None;
+            }
+
+            fn own_id(&self) -> Option<&str> {
+                self.id.as_deref()
+            }
+
+            fn own_name(&self) -> &str {
+                &self.name
+            }
+
+            fn schema() -> serde_json::Value {
+                use $crate::document::shape::{Shape, schema};
+                let properties = schema::object(vec![
+                    $(($wire, <$property_type as Shape>::schema()),)*
+                    $($(($given_wire, schema::read_only(<$given_type as Shape>::schema())),)*)?
+                    ("provisioningState", schema::read_only(String::schema())),
+                ]);
+                schema::object(vec![
+                    ("name", String::schema()),
+                    ("id", String::schema()),
+                    ("etag", schema::read_only(String::schema())),
+                    ("type", schema::word(Self::TYPE)),
+                    ("tags", std::collections::BTreeMap::<String, String>::schema()),
+                    ("resourceMetadata", serde_json::Value::schema()),
+                    $(($beside_wire, <$beside_type as Shape>::schema()),)*
+                    ("properties", properties),
+                ])
+            }
+
             #[cfg(test)]
             fn sample(dice: &mut $crate::document::tests::Dice) -> Self {
                 use $crate::document::shape::Shape;
@@ -118,8 +221,11 @@ macro_rules! resource {
                     name: Shape::sample(dice),
                     id: Shape::sample(dice),
                     etag: Shape::sample(dice),
+                    tags: Shape::sample(dice),
+                    resource_metadata: Shape::sample(dice),
                     $($beside: Shape::sample(dice),)*
                     $($property: Shape::sample(dice),)*
+                    $($($given: Shape::sample(dice),)*)?
                     provisioning_state: Shape::sample(dice),
                 }
             }
@@ -161,6 +267,19 @@ macro_rules! object {
                 let mut object = serde_json::Map::new();
                 $($crate::document::shape::put(&mut object, $wire, &self.$field);)*
                 Some(object.into())
+            }
+
+            fn references(&self, at: &$crate::problem::Path, found: &mut Vec<(String, String)>) {
+                $(self.$field.references(&at.field($wire), found);)*
+            }
+
+            fn strip(&mut self) {
+                $(self.$field.strip();)*
+            }
+
+            fn schema() -> serde_json::Value {
+                use $crate::document::shape::{Shape, schema};
+                schema::object(vec![$(($wire, <$field_type as Shape>::schema()),)*])
             }
 
             #[cfg(test)]
@@ -213,6 +332,10 @@ macro_rules! words {
 
             fn write(&self) -> Option<serde_json::Value> {
                 Some(self.as_str().into())
+            }
+
+            fn schema() -> serde_json::Value {
+                $crate::document::shape::schema::words(&[$($wire,)*])
             }
 
             #[cfg(test)]
@@ -290,6 +413,11 @@ impl<'a> Object<'a> {
             report.add(&at, Code::InvalidRequestFormat, format!("`{name}` is given twice: keep one"));
         }
         given.first().and_then(|value| T::read(value, &at, report)).unwrap_or_default()
+    }
+
+    /// Takes a field that the server gives: what a client sends in it is never a mistake.
+    pub(crate) fn take_if_readable<T: Shape + Default>(&mut self, name: &'static str, _: &mut Report) -> T {
+        self.take(name, &mut Report::new(""))
     }
 
     /// Reports what is left: a misspelled field must not lose its effect in silence.
@@ -394,193 +522,4 @@ fn distance(one: &str, other: &str) -> usize {
         }
     }
     row.last().copied().unwrap_or_default()
-}
-
-impl<T: Shape> Shape for Option<T> {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        T::read(value, at, report).map(Some)
-    }
-
-    fn write(&self) -> Option<Value> {
-        self.as_ref().and_then(T::write)
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&[true, false]).then(|| T::sample(dice))
-    }
-}
-
-impl<T: Shape> Shape for Box<T> {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        T::read(value, at, report).map(Self::new)
-    }
-
-    fn write(&self) -> Option<Value> {
-        T::write(self)
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        Self::new(T::sample(dice))
-    }
-}
-
-impl<T: Shape> Shape for Vec<T> {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let Value::Array(values) = value else {
-            report.add(at, Code::WrongType, expected("a list", value));
-            return None;
-        };
-        let mut elements = Self::with_capacity(values.len());
-        for (index, value) in values.iter().enumerate() {
-            let label = if T::NAMED { label_of(value) } else { "" };
-            if let Some(mut element) = T::read(value, &at.element(label, index), report) {
-                element.settle();
-                elements.push(element);
-            }
-        }
-        Some(elements)
-    }
-
-    fn write(&self) -> Option<Value> {
-        (T::NAMED || !self.is_empty()).then(|| self.iter().filter_map(T::write).collect())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        let length = dice.pick(&[0, 0, 1, 2]);
-        (0..length).map(|_| T::sample(dice)).collect()
-    }
-}
-
-impl Shape for String {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let text = value.as_str().map(str::to_owned);
-        if text.is_none() {
-            report.add(at, Code::WrongType, expected("a text", value));
-        }
-        text
-    }
-
-    fn write(&self) -> Option<Value> {
-        Some(self.as_str().into())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&["a", "Web-1", "ü / \" \\ \n", "/subscriptions/s/resourceGroups/g"]).to_owned()
-    }
-}
-
-impl Shape for bool {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let flag = value.as_bool();
-        if flag.is_none() {
-            report.add(at, Code::WrongType, expected("true or false", value));
-        }
-        flag
-    }
-
-    fn write(&self) -> Option<Value> {
-        Some((*self).into())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&[true, false])
-    }
-}
-
-impl Shape for u32 {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let whole = value.as_u64().or_else(|| value.as_i64().map(|_| u64::MAX));
-        let Some(whole) = whole else {
-            report.add(at, Code::WrongType, expected("a whole number", value));
-            return None;
-        };
-        let number = Self::try_from(whole).ok();
-        if number.is_none() {
-            report.add(
-                at,
-                Code::OutOfRange,
-                format!("{value} is out of range: no field takes such a number"),
-            );
-        }
-        number
-    }
-
-    fn write(&self) -> Option<Value> {
-        Some((*self).into())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&[0, 1, 80, 65_535, Self::MAX])
-    }
-}
-
-impl Shape for IpAddr {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let Some(text) = value.as_str() else {
-            report.add(at, Code::WrongType, expected("an IP address", value));
-            return None;
-        };
-        // Clients send an empty address for a frontend whose address is to be chosen.
-        if text.is_empty() {
-            return None;
-        }
-        let address = text.parse().ok();
-        if address.is_none() {
-            let message = format!("`{text}` is no IP address: write one such as `10.0.0.4` or `2001:db8::4`");
-            report.add(at, Code::WrongType, message);
-        }
-        address
-    }
-
-    fn write(&self) -> Option<Value> {
-        Some(self.to_string().into())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&[Self::from([10, 0, 0, 4]), Self::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, 4])])
-    }
-}
-
-impl Shape for BTreeMap<String, String> {
-    fn read(value: &Value, at: &Path, report: &mut Report) -> Option<Self> {
-        let Value::Object(object) = value else {
-            report.add(at, Code::WrongType, expected("an object", value));
-            return None;
-        };
-        let given = object.iter().filter(|(_, value)| !value.is_null());
-        Some(given.filter_map(|(k, v)| Some((k.clone(), String::read(v, &at.field(k), report)?))).collect())
-    }
-
-    fn write(&self) -> Option<Value> {
-        let pairs = || self.iter().map(|(name, value)| (name.clone(), value.as_str().into()));
-        (!self.is_empty()).then(|| Value::Object(pairs().collect()))
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        Vec::<String>::sample(dice).into_iter().map(|name| (name, String::sample(dice))).collect()
-    }
-}
-
-/// Kept as it is, for what this crate has no use for and somebody may want back.
-impl Shape for Value {
-    fn read(value: &Value, _: &Path, _: &mut Report) -> Option<Self> {
-        Some(value.clone())
-    }
-
-    fn write(&self) -> Option<Value> {
-        Some(self.clone())
-    }
-
-    #[cfg(test)]
-    fn sample(dice: &mut super::tests::Dice) -> Self {
-        dice.pick(&["kept", ""]).into()
-    }
 }

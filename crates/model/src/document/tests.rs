@@ -72,7 +72,7 @@ fn a_source_holds_one_document_or_many() {
     assert_eq!(names(r#"{"value":[{"id":"/subscriptions/s/loadBalancers/a"}],"nextLink":null}"#), ["a"]);
     check(r#"{"value":[],"next":1}"#, &[("f.json", "", UnknownField)]);
     check(r#"[{},5,{"name":"c","x":1}]"#, &[("f.json#2", "", WrongType), ("c", "x", UnknownField)]);
-    check(r#"{"name":"a","type":"Microsoft.Network/virtualNetworks"}"#, &[("a", "type", UnknownValue)]);
+    check(r#"{"name":"a","type":"Microsoft.Network/natGateways"}"#, &[("a", "type", UnknownValue)]);
     check(r#"{"name":"a","type":5}"#, &[("a", "type", WrongType)]);
     check("5", &[("f.json", "", WrongType)]);
 }
@@ -195,19 +195,118 @@ fn a_reference_to_a_public_address_is_written_as_a_reference() {
     assert_eq!(*address, json!({ "id": "/subscriptions/s/publicIPAddresses/a" }));
 }
 
+#[test]
+fn references_are_found_wherever_they_stand() {
+    let document = json!({ "name": "n", "type": "Microsoft.Network/networkInterfaces", "properties": {
+        "networkSecurityGroup": { "id": "/g" },
+        "ipConfigurations": [{ "name": "ip", "properties": {
+            "subnet": { "id": "/s" }, "publicIPAddress": { "id": "/a", "properties": { "publicIPPrefix": { "id": "/x" } } },
+            "loadBalancerBackendAddressPools": [{ "id": "/p" }, { "id": "/q" }],
+            "forebay": { "networkSecurityGroup": { "id": "/h" } } } }] } });
+    assert_eq!(
+        references(&document),
+        [
+            "ipConfigurations/ip/subnet=/s",
+            "ipConfigurations/ip/publicIPAddress=/a",
+            "ipConfigurations/ip/loadBalancerBackendAddressPools/0=/p",
+            "ipConfigurations/ip/loadBalancerBackendAddressPools/1=/q",
+            "ipConfigurations/ip/forebay/networkSecurityGroup=/h",
+            "networkSecurityGroup=/g",
+        ]
+    );
+    let shown = json!({ "name": "b", "properties": { "probes": [{ "name": "p", "properties": {
+        "loadBalancingRules": [{ "id": "/r" }] } }] } });
+    assert_eq!(references(&shown), [""; 0]);
+
+    fn references(document: &Value) -> Vec<String> {
+        let document = Document::read(document, "n").unwrap();
+        document.references().iter().map(|(path, id)| format!("{path}={id}")).collect()
+    }
+}
+
+#[test]
+fn what_the_server_gives_is_never_a_mistake_and_never_kept() {
+    let sent = json!({ "name": "b", "etag": "e", "id": balancer(), "properties": {
+        "provisioningState": "Updating", "resourceGuid": 5,
+        "backendAddressPools": [{ "name": "p", "id": child("backendAddressPools/p"), "etag": "e", "properties": {
+            "backendIPConfigurations": "strange", "loadBalancingRules": [{ "id": "/r", "more": 1 }],
+            "loadBalancerBackendAddresses": [
+                { "name": "nic_ip", "properties": { "ipAddress": "10.0.0.4", "networkInterfaceIPConfiguration": { "id": "/n" } } },
+                { "name": "nic_ip2", "properties": { "adminState": "Down", "networkInterfaceIPConfiguration": { "id": "/n" } } },
+                { "name": "m", "properties": { "ipAddress": "10.0.0.5" } }] } }] } });
+    let mut document = Document::read(&sent, "b").unwrap();
+    document.strip_read_only();
+    let kept = json!({ "name": "b", "id": balancer(), "properties": { "backendAddressPools": [{ "name": "p",
+        "properties": { "loadBalancerBackendAddresses": [
+            { "name": "nic_ip2", "properties": { "adminState": "Down" } },
+            { "name": "m", "properties": { "ipAddress": "10.0.0.5" } }] } }] } });
+    assert_eq!(document, Document::read(&kept, "b").unwrap());
+}
+
+#[test]
+fn the_kind_is_said_by_type_or_id() {
+    let kind = |text: &str| parsed(text)[0].kind();
+    assert_eq!(kind(r#"{"name":"a"}"#), Kind::LoadBalancer);
+    for wanted in Kind::ALL {
+        assert_eq!(
+            kind(&format!(r#"{{"name":"a","type":"{}"}}"#, wanted.type_name().to_lowercase())),
+            wanted
+        );
+        assert_eq!(kind(&format!(r#"{{"id":"/subscriptions/s/{}/a"}}"#, wanted.segment())), wanted);
+    }
+}
+
+#[test]
+fn the_schema_has_every_field_of_what_is_written() {
+    for seed in 1..200 {
+        for document in samples(seed) {
+            conforms(&serde_json::to_value(&document).unwrap(), &Document::schema(document.kind()), "");
+        }
+    }
+
+    fn conforms(value: &Value, schema: &Value, at: &str) {
+        match (value, schema["type"].as_str()) {
+            (Value::Object(object), Some("object")) => {
+                for (name, value) in object {
+                    let field = schema["properties"].get(name).or(schema.get("additionalProperties"));
+                    let field = field.filter(|field| !field.is_boolean() || *field == true);
+                    conforms(value, field.unwrap_or_else(|| panic!("{at}/{name}")), &format!("{at}/{name}"));
+                }
+            }
+            (Value::Array(list), Some("array")) => {
+                list.iter().for_each(|it| conforms(it, &schema["items"], &format!("{at}/0")));
+            }
+            (Value::String(text), Some("string")) => {
+                let words = schema["enum"].as_array();
+                assert!(words.is_none_or(|words| words.contains(value)), "{at}: {text}");
+            }
+            (Value::Number(_), Some("integer")) | (Value::Bool(_), Some("boolean")) => {}
+            (_, None) => {}
+            (value, wanted) => panic!("{at}: {value} is no {wanted:?}"),
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_document_written_and_read_again_is_the_same(seed: u64) {
-        let mut dice = Dice::new(seed);
-        let mut balancer = LoadBalancer::sample(&mut dice);
-        for rule in &mut balancer.load_balancing_rules {
-            rule.settle_pools();
-        }
-        let address = PublicIpAddress::sample(&mut dice);
-        let documents =
-            vec![Document::LoadBalancer(Box::new(balancer)), Document::PublicIpAddress(Box::new(address))];
+        let documents = samples(seed);
         let text = serde_json::to_string(&documents).unwrap();
         prop_assert_eq!(parse(&source(&text)), Ok(documents));
+    }
+
+    #[test]
+    fn what_was_shown_and_is_sent_back_is_what_was_stored(seed: u64) {
+        for mut stored in samples(seed) {
+            stored.strip_read_only();
+            let mut shown = stored.clone();
+            let id = ResourceId::new("s", "g", stored.kind(), "n").unwrap();
+            shown.identify(&id);
+            let mut back = Document::read(&serde_json::to_value(&shown).unwrap(), "n").unwrap();
+            prop_assert_eq!(back.resource_id(), Some(id));
+            back.strip_read_only();
+            prop_assert_eq!(without_id(back), without_id(stored));
+        }
     }
 
     #[test]
@@ -220,6 +319,31 @@ proptest! {
     fn any_json_is_read_or_refused(value in any_json()) {
         let _ = crate::check(&[source(&value.to_string())]);
     }
+}
+
+/// One document of each kind, by the dice.
+fn samples(seed: u64) -> Vec<Document> {
+    let mut dice = Dice::new(seed);
+    let mut balancer = LoadBalancer::sample(&mut dice);
+    balancer.settle_rules();
+    vec![
+        balancer.into(),
+        PublicIpAddress::sample(&mut dice).into(),
+        PublicIpPrefix::sample(&mut dice).into(),
+        VirtualNetwork::sample(&mut dice).into(),
+        NetworkInterface::sample(&mut dice).into(),
+        NetworkSecurityGroup::sample(&mut dice).into(),
+        LogicalNetwork::sample(&mut dice).into(),
+        LoadBalancerManager::sample(&mut dice).into(),
+        LoadBalancerMux::sample(&mut dice).into(),
+        VirtualServer::sample(&mut dice).into(),
+    ]
+}
+
+fn without_id(document: Document) -> Value {
+    let mut value = serde_json::to_value(document).unwrap();
+    value.as_object_mut().unwrap().shift_remove("id");
+    value
 }
 
 /// JSON of any shape, made of fields that are known, so that much of it is looked into.

@@ -25,6 +25,8 @@ words! {
         Udp = "Udp",
         All = "All",
         Quic = "Quic",
+        Gre = "GRE",
+        Esp = "ESP",
     }
 }
 
@@ -59,6 +61,7 @@ words! {
     AllocationMethod {
         Static = "Static",
         Dynamic = "Dynamic",
+        Unmanaged = "Unmanaged",
     }
 }
 
@@ -128,5 +131,59 @@ words! {
         None = "None",
         Internal = "Internal",
         External = "External",
+    }
+}
+
+words! {
+    /// Whether a security rule is about packets that come or go.
+    Direction {
+        Inbound = "Inbound",
+        Outbound = "Outbound",
+    }
+}
+
+words! {
+    /// What a security rule does with a packet.
+    Access {
+        Allow = "Allow",
+        Deny = "Deny",
+    }
+}
+
+words! {
+    /// What a security rule is about.
+    SecurityProtocol {
+        Any = "*",
+        Tcp = "Tcp",
+        Udp = "Udp",
+        Icmp = "Icmp",
+        IcmpV6 = "Icmpv6",
+        Esp = "Esp",
+        Ah = "Ah",
+        Gre = "Gre",
+    }
+}
+
+words! {
+    /// Whether matches of a security rule are written down.
+    Logging {
+        Enabled = "Enabled",
+        Disabled = "Disabled",
+    }
+}
+
+words! {
+    /// How frontends are made known to the network around.
+    MuxMode {
+        BgpPeering = "BgpPeering",
+        L2Forwarding = "L2Forwarding",
+    }
+}
+
+words! {
+    /// The kind of a public IP prefix.
+    PublicIpPrefixSkuName {
+        Standard = "Standard",
+        StandardV2 = "StandardV2",
     }
 }
