@@ -290,6 +290,12 @@ impl Refusal {
         self.status == 412
     }
 
+    /// Whether it is about what was asked for, and not about who asked, or about how the server is.
+    #[must_use]
+    pub fn is_about_the_request(&self) -> bool {
+        matches!(self.status, 400 | 404 | 405 | 409 | 412 | 422)
+    }
+
     /// Reads the server's error, whatever it looks like.
     pub(crate) fn read(status: u16, body: &str) -> Self {
         #[derive(Deserialize)]

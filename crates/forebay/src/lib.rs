@@ -4,4 +4,5 @@ pub mod args;
 pub mod command;
 pub mod demo;
 pub mod lab;
+pub mod remote;
 mod show;
