@@ -2,17 +2,16 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model::{Problem, Source};
-use node::{Place, Report, ServeError, Settings, inspect};
-use tracing_subscriber::EnvFilter;
+use node::{Place, inspect};
 
 use crate::args::{Args, Command, Proto, What, Which};
 use crate::remote::{self, Question};
-use crate::{demo, show};
+use crate::{demo, serve, show};
 
 /// What was asked for was done, and the answer is no.
 pub(crate) const NO: u8 = 1;
@@ -22,7 +21,7 @@ pub(crate) const FAILED: u8 = 2;
 /// Does what was asked for.
 pub fn run(args: Args) -> ExitCode {
     let done = match args.command {
-        Command::Serve { config } => serve(&config),
+        Command::Serve { config } => serve::run(&config),
         Command::Check { paths, json } => check(&paths, json),
         Command::Trace { from, to, proto, which, json } => which.place().and_then(|place| {
             if from.is_ipv4() != to.is_ipv4() {
@@ -59,7 +58,7 @@ pub fn run(args: Args) -> ExitCode {
     }
 }
 
-type Done<T> = Result<T, Box<dyn Error>>;
+pub(crate) type Done<T> = Result<T, Box<dyn Error>>;
 
 /// An error with its causes, each on its own line.
 pub(crate) fn complain(error: &dyn Error) {
@@ -69,54 +68,6 @@ pub(crate) fn complain(error: &dyn Error) {
         eprintln!("  because: {cause}");
         next = cause.source();
     }
-}
-
-fn serve(config: &Path) -> Done<ExitCode> {
-    tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_env("FOREBAY_LOG").unwrap_or_else(|_| EnvFilter::new("info")))
-        .with_writer(io::stderr)
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .init();
-    let settings = Settings::read(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(node::serve(settings, say)) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(ServeError::Refused(problems)) => {
-            eprint!("{}", show::problems(&problems));
-            Ok(ExitCode::from(NO))
-        }
-        Err(error) => Err(error.into()),
-    }
-}
-
-/// One line on standard output for each thing that programs wait for; the rest is for people.
-fn say(report: Report) {
-    let line = match report {
-        Report::Ready { counts: [frontends, rules, members], attached, taken_over } => {
-            for on in attached {
-                eprintln!("forebay: {} has the data path, {} XDP", on.interface, on.mode);
-            }
-            if taken_over {
-                eprintln!("forebay: took over the data path that was there; no flow was touched");
-            }
-            format!(
-                "ready: {}, {}, {}",
-                count(frontends, "frontend"),
-                count(rules, "rule"),
-                count(members, "member")
-            )
-        }
-        Report::Applied { changes } => format!("applied: {}", count(changes, "change")),
-        Report::Refused(problems) => {
-            eprint!("{}", show::problems(&problems));
-            format!("refused: {}; what was in force still is", count(problems.len(), "problem"))
-        }
-        Report::Failed(why) => format!("refused: {why}; what was in force still is"),
-    };
-    // Nobody may be listening any more; the data path goes on.
-    let mut out = io::stdout();
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 pub(crate) fn count(number: usize, what: &str) -> String {

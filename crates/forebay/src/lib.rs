@@ -5,4 +5,5 @@ pub mod command;
 pub mod demo;
 pub mod lab;
 pub mod remote;
+mod serve;
 mod show;

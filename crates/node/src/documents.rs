@@ -41,9 +41,12 @@ fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// What tells one state of the documents from another without reading them. Symbolic links are followed, so that a folder whose files
+/// What tells one state of the documents from another without reading them: of each file its inode, length and time.
+pub(crate) type Fingerprint = Vec<(PathBuf, u64, u64, i64, i64)>;
+
+/// The state the documents are in. Symbolic links are followed, so that a folder whose files
 /// are swapped by a link is seen to change.
-pub(crate) fn fingerprint(path: &Path) -> Vec<(PathBuf, u64, u64, i64, i64)> {
+pub(crate) fn fingerprint(path: &Path) -> Fingerprint {
     let Ok(files) = files(path) else { return Vec::new() };
     files
         .into_iter()

@@ -1,6 +1,6 @@
 //! What runs on each balancer host.
 //!
-//! [`serve`] is one loop: it waits for a changed document, a changed neighbour or route, or a second that passed, then makes the
+//! [`serve`] is one loop: it waits for changed intent ([`Source`]), a changed neighbour or route, or a second that passed, then makes the
 //! tables that are wanted and takes the way there. Deciding is `engine`'s, doing is `kernel`'s; here are the sockets and the clock.
 //! [`inspect`] shows a data path to people, whether or not anybody serves it.
 
@@ -9,11 +9,15 @@
 mod documents;
 pub mod inspect;
 mod legend;
+mod observed;
 pub mod probe_frame;
 pub mod reach;
 mod serve;
 mod settings;
+mod source;
 
 pub use kernel::{Place, instances, link, pass};
+pub use observed::{MemberSeen, Observed, Outcome};
 pub use serve::{Report, ServeError, detach, serve};
 pub use settings::{Limits, Settings, SettingsError};
+pub use source::{Source, Wanted};

@@ -4,23 +4,24 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
 use plane::row::{Hop, Path, Role};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
-use crate::documents;
 use crate::legend::Legend;
+use crate::observed::{Observed, Outcome};
 use crate::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
 use crate::settings::Settings;
+use crate::source::{Intake, Source, Wanted};
 
-/// How often the documents are looked at.
-const LOOK: Duration = Duration::from_millis(100);
 /// How often it is asked whether a change is over.
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often flows that ran out are swept.
@@ -44,7 +45,7 @@ pub enum Report {
         /// Whether an earlier process's data path was taken over.
         taken_over: bool,
     },
-    /// Changed documents are in force.
+    /// What is newly wanted is in force.
     Applied {
         /// Steps taken.
         changes: usize,
@@ -86,25 +87,31 @@ pub enum ServeError {
 
 /// Serves until it is told to stop. The data path then stays, and forwards.
 ///
+/// Things that people and programs wait for go to `report`; what became of which revision, and how members are reached, to `observed`.
+///
 /// # Errors
 /// It cannot begin: documents, privileges, interfaces; or it lost sight of the network.
-pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result<(), ServeError> {
+pub async fn serve(
+    settings: Settings,
+    source: Source,
+    observed: &watch::Sender<Observed>,
+    mut report: impl FnMut(Report),
+) -> Result<(), ServeError> {
     let mut hangup = signal(SignalKind::hangup()).map_err(ServeError::Signals)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
 
-    let mut seen = documents::fingerprint(&settings.documents);
-    let desired = read(&settings)?;
-    let mut balancer = Balancer::open(settings, desired).await?;
-    match balancer.start() {
-        Ok(ready) => report(ready),
+    let mut intake = Intake::open(source);
+    let wanted = intake.read()?;
+    let mut balancer = Balancer::open(settings, wanted, observed).await?;
+    match balancer.start(intake.outlives_refusal()) {
+        Ok(reports) => reports.into_iter().for_each(&mut report),
         Err(error) => return Err(balancer.give_up(error)),
     }
 
-    let mut look = interval(LOOK);
     let mut settle = interval(SETTLE);
     let mut sweep = interval(SWEEP);
-    for timer in [&mut look, &mut settle, &mut sweep] {
+    for timer in [&mut settle, &mut sweep] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer.tick().await;
     }
@@ -114,11 +121,7 @@ pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hangup.recv() => reread = true,
-            _ = look.tick() => {
-                let now = documents::fingerprint(&balancer.settings.documents);
-                reread = now != seen;
-                seen = now;
-            }
+            () = intake.changed() => reread = true,
             _ = settle.tick() => balancer.settle()?,
             _ = sweep.tick() => balancer.sweep()?,
             () = sleep_until(balancer.grace_ends.into()), if balancer.grace => {
@@ -131,7 +134,7 @@ pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result
             }
         }
         if reread {
-            report(balancer.renew().await?);
+            report(balancer.renew(intake.read()).await?);
         }
     }
     info!(
@@ -141,21 +144,21 @@ pub async fn serve(settings: Settings, mut report: impl FnMut(Report)) -> Result
     Ok(())
 }
 
-fn read(settings: &Settings) -> Result<Desired, ServeError> {
-    let sources = documents::read(&settings.documents)
-        .map_err(|(path, cause)| ServeError::Documents { path, cause })?;
-    model::check(&sources).map_err(ServeError::Refused)
-}
-
-struct Balancer {
+struct Balancer<'a> {
     settings: Settings,
+    observed: &'a watch::Sender<Observed>,
     place: Place,
     kernel: Kernel,
     watcher: Watcher,
     compiler: Compiler,
     settling: Settling,
     clock: Clock,
-    desired: Desired,
+    /// What the tables in force were made of.
+    desired: Arc<Desired>,
+    /// The newest revision that was taken up.
+    revision: u64,
+    /// The tables in force are those of an earlier process, because there was no room for what is wanted now.
+    inherited: bool,
     /// The tables in force.
     tables: Tables,
     /// Ways to members from before this process, until the watcher has found them.
@@ -169,9 +172,13 @@ struct Balancer {
     groups: BTreeSet<(String, Ipv6Addr)>,
 }
 
-impl Balancer {
+impl<'a> Balancer<'a> {
     /// Sees the network, and has the data path in hand.
-    async fn open(settings: Settings, desired: Desired) -> Result<Self, ServeError> {
+    async fn open(
+        settings: Settings,
+        Wanted { revision, desired }: Wanted,
+        observed: &'a watch::Sender<Observed>,
+    ) -> Result<Self, ServeError> {
         let mut watcher = Watcher::start(&settings.interfaces).await?;
         let place = Place::new(&settings.state, &settings.name)?;
         let kernel = Kernel::open(&Options { place: place.clone(), sizes: settings.sizes() })?;
@@ -184,6 +191,7 @@ impl Balancer {
         let clock = kernel::clock().hurried(settings.hurry);
         Ok(Self {
             settings,
+            observed,
             place,
             kernel,
             watcher,
@@ -191,6 +199,8 @@ impl Balancer {
             settling: Settling::default(),
             clock,
             desired,
+            revision,
+            inherited: false,
             tables,
             former_hops,
             grace: true,
@@ -201,10 +211,22 @@ impl Balancer {
         })
     }
 
-    /// Puts the tables in force, and only then the data path on the interfaces.
-    fn start(&mut self) -> Result<Report, ServeError> {
-        let after = self.compile(&self.desired.clone())?;
-        self.go_to(after)?;
+    /// Puts the tables in force, and only then the data path on the interfaces. When there is no room for what is wanted, it begins
+    /// with what was in force before, if it is `patient`.
+    fn start(&mut self, patient: bool) -> Result<Vec<Report>, ServeError> {
+        let mut reports = Vec::new();
+        let mut outcome = Outcome::Done;
+        match self.compile(&self.desired.clone()) {
+            Ok(after) => {
+                self.go_to(after)?;
+            }
+            Err(full) if patient => {
+                self.inherited = true;
+                outcome = Outcome::Failed(describe(&full));
+                reports.push(Report::Failed(describe(&full)));
+            }
+            Err(full) => return Err(full.into()),
+        }
         let mut attached = Vec::new();
         for interface in &self.settings.interfaces {
             let on = self.kernel.attach(interface)?;
@@ -215,7 +237,19 @@ impl Balancer {
         self.attached = attached.iter().map(|on| on.index).collect();
         self.announce(&self.frontends());
         self.advise();
-        Ok(Report::Ready { counts: self.counts(), attached, taken_over: self.kernel.taken_over() })
+        self.tell(outcome);
+        let taken_over = self.kernel.taken_over();
+        reports.insert(0, Report::Ready { counts: self.counts(), attached, taken_over });
+        Ok(reports)
+    }
+
+    /// Says what became of the newest revision.
+    fn tell(&self, outcome: Outcome) {
+        let now = SystemTime::now();
+        self.observed.send_modify(|observed| {
+            observed.take_up(self.revision, outcome, now);
+            observed.see(self.watcher.reaches(), now);
+        });
     }
 
     /// After a start that failed: what was not there before is taken back, what was there goes on forwarding.
@@ -233,24 +267,28 @@ impl Balancer {
         [self.desired.frontends().len(), self.desired.rules().len(), members]
     }
 
-    /// Documents have changed.
-    async fn renew(&mut self) -> Result<Report, ServeError> {
-        let desired = match read(&self.settings) {
-            Ok(desired) => desired,
+    /// Something else is wanted, or cannot be read.
+    async fn renew(&mut self, wanted: Result<Wanted, ServeError>) -> Result<Report, ServeError> {
+        let Wanted { revision, desired } = match wanted {
+            Ok(wanted) => wanted,
             Err(ServeError::Refused(problems)) => return Ok(Report::Refused(problems)),
             Err(error) => return Ok(Report::Failed(describe(&error))),
         };
+        self.revision = revision;
         let before = self.frontends();
         self.watcher.want(&addresses(&desired)).await;
         let after = match self.compile(&desired) {
             Ok(after) => after,
             Err(full) => {
                 self.watcher.want(&addresses(&self.desired)).await;
+                self.tell(Outcome::Failed(describe(&full)));
                 return Ok(Report::Failed(describe(&full)));
             }
         };
         self.desired = desired;
+        self.inherited = false;
         let changes = self.go_to(after)?;
+        self.tell(Outcome::Done);
         self.announce(&self.frontends().difference(&before).copied().collect());
         self.advise();
         Ok(Report::Applied { changes })
@@ -261,12 +299,20 @@ impl Balancer {
         let macs =
             |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
         let before = macs(&self.tables);
-        let after = self.compile(&self.desired.clone())?;
-        self.go_to(after)?;
+        if !self.inherited {
+            match self.compile(&self.desired.clone()) {
+                Ok(after) => {
+                    self.go_to(after)?;
+                }
+                Err(full) => warn!("the tables stay as they are: {}", describe(&full)),
+            }
+        }
         self.attach_again();
         if macs(&self.tables) != before {
             self.announce(&self.frontends());
         }
+        let now = SystemTime::now();
+        self.observed.send_if_modified(|observed| observed.see(self.watcher.reaches(), now));
         Ok(())
     }
 

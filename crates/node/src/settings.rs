@@ -15,13 +15,16 @@ pub struct Settings {
     /// The balancer's name: letters, digits, `-` and `_`. `default` unless said otherwise.
     #[serde(default = "default_name")]
     pub name: String,
-    /// The interfaces that clients' and members' frames come in by.
+    /// The interfaces that clients' and members' frames come in by. Without any, and without `documents`, there is only the control plane.
+    #[serde(default)]
     pub interfaces: Vec<String>,
     /// The balancer's own addresses, one of each family at most. Unless said, the first that the interfaces have.
     #[serde(default)]
     pub address: Vec<IpAddr>,
-    /// A document, or a folder of `*.json`.
-    pub documents: PathBuf,
+    /// A document, or a folder of `*.json`. Unless said, resources come in over the interfaces of the control plane.
+    pub documents: Option<PathBuf>,
+    /// The control plane, as `server` reads it.
+    pub server: Option<toml::Table>,
     /// Where pins and the lock are. `/run/forebay` unless said otherwise.
     #[serde(default = "default_state")]
     pub state: PathBuf,
@@ -79,6 +82,14 @@ pub enum SettingsError {
         /// Where, and what was expected.
         cause: Box<toml::de::Error>,
     },
+    /// Intent from two sides.
+    #[error(
+        "{path}: `documents` and `server` exclude each other: remove `server`, or bring the documents in with `forebay apply` and remove `documents`"
+    )]
+    TwoSources {
+        /// The file.
+        path: PathBuf,
+    },
     /// No interface is named.
     #[error(
         "{path}: `interfaces` is empty; name the ones that clients' and members' frames come in by, as [\"eth0\"]"
@@ -121,14 +132,17 @@ impl Settings {
             .map_err(|cause| SettingsError::Form { path: path.into(), cause: Box::new(cause) })?;
         settings.check(path)?;
         // Paths are meant from where the file is.
-        if let Some(folder) = path.parent() {
-            settings.documents = folder.join(&settings.documents);
+        if let (Some(folder), Some(documents)) = (path.parent(), &mut settings.documents) {
+            *documents = folder.join(&documents);
         }
         Ok(settings)
     }
 
     fn check(&self, path: &Path) -> Result<(), SettingsError> {
-        if self.interfaces.is_empty() {
+        if self.documents.is_some() && self.server.is_some() {
+            return Err(SettingsError::TwoSources { path: path.into() });
+        }
+        if self.interfaces.is_empty() && self.documents.is_some() {
             return Err(SettingsError::NoInterface { path: path.into() });
         }
         if self.address.iter().filter(|address| address.is_ipv4()).count() > 1
@@ -179,7 +193,15 @@ mod tests {
         let settings = read(LEAST).unwrap();
         assert_eq!(settings.name, "default");
         assert_eq!(settings.sizes(), Sizes { flow_bits: 17, masquerade_bits: 18, rings: 64 });
-        assert!(settings.documents.ends_with("lb.json") && settings.documents.is_absolute());
+        let documents = settings.documents.unwrap();
+        assert!(documents.ends_with("lb.json") && documents.is_absolute());
+    }
+
+    #[test]
+    fn without_documents_resources_come_over_the_interfaces() {
+        let settings = read("[server]\nlisten = [\"127.0.0.1:0\"]\n").unwrap();
+        assert!(settings.documents.is_none() && settings.interfaces.is_empty());
+        assert!(settings.server.unwrap().contains_key("listen"));
     }
 
     #[test]
@@ -192,6 +214,8 @@ mod tests {
     fn what_cannot_be_is_said_with_the_mend() {
         for (text, expected) in [
             ("interfaces = []\ndocuments = \"x\"\n", "`interfaces` is empty"),
+            ("documents = \"x\"\n", "`interfaces` is empty"),
+            (&format!("{LEAST}[server]\n"), "exclude each other"),
             (&format!("{LEAST}address = [\"10.0.0.1\", \"10.0.0.2\"]\n"), "two addresses of one family"),
             (&format!("{LEAST}[limits]\npools = 5000\n"), "it can be 1 to 4095"),
         ] {
