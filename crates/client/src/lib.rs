@@ -21,7 +21,7 @@ mod transaction;
 mod trust;
 mod watch;
 
-pub use client::{Client, Precondition, Resource, Scope, Status, Stored};
+pub use client::{Client, Precondition, Realised, Resource, Scope, Status, Stored};
 pub use error::{Detail, Error, Refusal};
 pub use secret::Token;
 pub use settings::{Overrides, Settings, SettingsError};

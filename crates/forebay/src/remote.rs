@@ -103,9 +103,9 @@ impl Unanswered {
 
 impl From<client::Error> for Unanswered {
     fn from(error: client::Error) -> Self {
-        match error {
-            client::Error::Refused(refusal) if refusal.is_about_the_request() => Self::No(refused(&refusal)),
-            other => Self::Failed(other.into()),
+        match error.refusal() {
+            Some(refusal) if refusal.is_about_the_request() => Self::No(refused(refusal)),
+            Some(_) | None => Self::Failed(error.into()),
         }
     }
 }

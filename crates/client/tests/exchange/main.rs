@@ -1,5 +1,7 @@
 //! What the client asks, and what it makes of the answers.
 
+#![allow(clippy::expect_used, reason = "a test that cannot go on fails")]
+
 mod scripted;
 
 use std::io::{Read, Write};

@@ -96,7 +96,11 @@ impl Found {
                 let documents: Result<Vec<String>, String> = values.iter().map(write).collect();
                 Ok(documents?.iter().map(|text| format!("---\n{}\n", text.trim_end())).collect())
             }
-            value => Ok(format!("{}\n", write(&value)?.trim_end())),
+            value @ (Value::Object(_)
+            | Value::String(_)
+            | Value::Number(_)
+            | Value::Bool(_)
+            | Value::Null) => Ok(format!("{}\n", write(&value)?.trim_end())),
         }
     }
 

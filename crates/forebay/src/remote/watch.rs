@@ -30,9 +30,9 @@ pub(super) async fn run(args: args::Watch) -> Asked {
         };
         if let Err(cause) = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()) {
             // `forebay watch | head` has seen enough.
-            return match cause.kind() {
-                io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-                _ => Err(format!("could not write: {cause}").into()),
+            return match cause.kind() == io::ErrorKind::BrokenPipe {
+                true => Ok(ExitCode::SUCCESS),
+                false => Err(format!("could not write: {cause}").into()),
             };
         }
     }
