@@ -49,7 +49,7 @@ pub(super) fn fields_of(child: &Value, own: &str) -> Vec<(String, String)> {
     let mut value = plain(child.clone(), own);
     if let Value::Object(fields) = &mut value {
         for field in ["id", "name", "type", "etag"] {
-            fields.remove(field);
+            fields.shift_remove(field);
         }
     }
     leaves(&value, &Names::within(own))
@@ -63,7 +63,7 @@ fn meaning(document: &Document) -> Value {
     let mut value = serde_json::to_value(&document).unwrap_or_default();
     if let Value::Object(fields) = &mut value {
         for field in ["id", "name", "type", "etag"] {
-            fields.remove(field);
+            fields.shift_remove(field);
         }
     }
     plain(value, &own)

@@ -28,8 +28,14 @@ const KEPT: &[(&str, &str)] = &[
     ("aya", "kernel"),
     ("aya-ebpf", "xdp"),
     ("aya-log-ebpf", "xdp"),
+    ("axum", "server"),
+    ("hyper", "server"),
     ("kube", "kubernetes"),
     ("k8s-openapi", "kubernetes"),
+    ("rcgen", "server"),
+    ("redb", "server"),
+    ("rustls", "server"),
+    ("tokio-rustls", "server"),
 ];
 
 pub fn check(tree: &Tree, packages: &[Value]) -> Vec<Finding> {
@@ -192,6 +198,12 @@ mod tests {
             &["model must not use kube, which only kubernetes knows"],
         );
         check("forebay-model", json!([{"name": "kubelike"}]), &[]);
+        check("forebay-server", json!([{"name": "redb"}, {"name": "hyper-util"}]), &[]);
+        check(
+            "forebay-node",
+            json!([{"name": "axum"}]),
+            &["node must not use axum, which only server knows"],
+        );
     }
 
     #[test]
@@ -211,9 +223,9 @@ mod tests {
 
     #[test]
     fn a_finding_names_the_line_that_declares_the_dependency() {
-        let text = "[package]\nname = \"forebay-node\"\nmodel = 1\n[dependencies]\nmodeller = 1\nplane.workspace = true\n";
+        let text = "[package]\nname = \"forebay-node\"\nmodel = 1\n[dependencies]\nmodeller = 1\nsim.workspace = true\n";
         let tree = Tree::of(&[("crates/node/Cargo.toml", text)]);
-        let package = json!({"name": "forebay-node", "dependencies": [{"name": "forebay-plane", "rename": "plane", "path": ""}]});
+        let package = json!({"name": "forebay-node", "dependencies": [{"name": "forebay-sim", "rename": "sim", "path": ""}]});
         let findings = super::check(&tree, &[package]);
         assert_eq!((findings[0].file.as_str(), findings[0].line), ("crates/node/Cargo.toml", 6));
     }

@@ -31,7 +31,7 @@ fn children_say_everything() {
         "type": "Microsoft.Network/loadBalancers/probes",
         "properties": { "port": 80, "loadBalancingRules": [{ "id": format!("{WEB}/loadBalancingRules/http") }] } });
     let text = children(&format!("{WEB}/probes"), &[child], false);
-    let wanted = "NAME FIELDS\nalive loadBalancingRules: [loadBalancingRules/http]\nport: 80\n";
+    let wanted = "NAME FIELDS\nalive port: 80\nloadBalancingRules: [loadBalancingRules/http]\n";
     assert_eq!(squeezed(&text), squeezed(wanted));
 }
 

@@ -1,0 +1,32 @@
+//! Answers: JSON, with the headers that belong to it.
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, ETAG};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::Value;
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
+
+/// A value.
+#[must_use]
+pub fn json(status: StatusCode, mut headers: HeaderMap, value: &Value) -> Response {
+    headers.insert(CONTENT_TYPE, JSON);
+    (status, headers, Body::from(value.to_string())).into_response()
+}
+
+/// A resource or child, with its etag beside it.
+#[must_use]
+pub fn resource(status: StatusCode, etag: &str, value: &Value) -> Response {
+    let mut headers = HeaderMap::new();
+    if let Ok(etag) = HeaderValue::from_str(etag) {
+        headers.insert(ETAG, etag);
+    }
+    json(status, headers, value)
+}
+
+/// A status that says it all.
+#[must_use]
+pub fn empty(status: StatusCode) -> Response {
+    status.into_response()
+}

@@ -1,0 +1,187 @@
+//! The store of one machine: a file of redb's.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
+
+use super::history::History;
+use super::{Cause, Change, Changes, Contents, Revision, Store, StoreError, Stored, once_each};
+
+const RECORDS: TableDefinition<'_, &str, &str> = TableDefinition::new("records");
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// When anything was last written.
+const REVISION: &str = "revision";
+/// How the tables are meant.
+const FORM: &str = "form";
+const KNOWN_FORM: u64 = 1;
+
+type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
+
+/// Records in a file. Only one process can have it open.
+pub struct Embedded {
+    path: PathBuf,
+    open: Open,
+    /// `None` after an input or output error: redb then refuses everything until the file is opened again.
+    database: Mutex<Option<Database>>,
+    history: History,
+}
+
+impl Embedded {
+    /// Opens a file, or makes it.
+    ///
+    /// # Errors
+    /// It cannot be opened, another process has it, or a newer version wrote it.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let file = path.to_owned();
+        Self::with(path, Box::new(move || Database::create(&file)))
+    }
+
+    pub(super) fn with(path: &Path, open: Open) -> Result<Self, StoreError> {
+        let store =
+            Self { path: path.to_owned(), open, database: Mutex::new(None), history: History::since(0) };
+        let revision = store.on(revision)?;
+        store.history.restart(revision);
+        Ok(store)
+    }
+
+    /// Does something with the database, opening it if need be. After an error it is opened anew the next time.
+    fn on<T>(&self, act: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let mut place = self.lock();
+        let database = match place.take() {
+            Some(database) => database,
+            None => self.reopen()?,
+        };
+        let result = act(&database);
+        let is_whole = !matches!(result, Err(StoreError::Read(_) | StoreError::Write(_)));
+        *place = is_whole.then_some(database);
+        result
+    }
+
+    fn reopen(&self) -> Result<Database, StoreError> {
+        let path = || self.path.clone();
+        let database =
+            (self.open)().map_err(|error| match matches!(error, DatabaseError::DatabaseAlreadyOpen) {
+                true => StoreError::Held { path: path() },
+                false => StoreError::Open { path: path(), cause: error.into() },
+            })?;
+        prepare(&database)?;
+        self.history.restart(revision(&database)?);
+        Ok(database)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Database>> {
+        self.database.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Embedded {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Embedded").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Store for Embedded {
+    fn load(&self) -> Result<Contents, StoreError> {
+        self.on(contents)
+    }
+
+    fn commit(
+        &self,
+        expected: Revision,
+        puts: &[Stored],
+        deletes: &[String],
+    ) -> Result<Revision, StoreError> {
+        once_each(puts, deletes)?;
+        self.on(|database| {
+            let revision = write(database, expected, puts, deletes)?;
+            if revision != expected {
+                self.history.add(Change { revision, puts: puts.to_vec(), deletes: deletes.to_vec() });
+            }
+            Ok(revision)
+        })
+    }
+
+    fn watch(&self, from: Revision) -> Result<Changes, StoreError> {
+        self.history.watch(from)
+    }
+}
+
+/// Makes the tables of a new file, and sees that those of an old one are ours.
+fn prepare(database: &Database) -> Result<(), StoreError> {
+    let transaction = database.begin_write().map_err(writing)?;
+    {
+        transaction.open_table(RECORDS).map_err(writing)?;
+        let mut meta = transaction.open_table(META).map_err(writing)?;
+        let found = meta.get(FORM).map_err(writing)?.map(|form| form.value());
+        match found {
+            Some(KNOWN_FORM) => return Ok(()),
+            Some(found) => return Err(StoreError::Newer { found, known: KNOWN_FORM }),
+            None => {
+                meta.insert(FORM, KNOWN_FORM).map_err(writing)?;
+                meta.insert(REVISION, 0).map_err(writing)?;
+            }
+        }
+    }
+    transaction.commit().map_err(writing)
+}
+
+fn revision(database: &Database) -> Result<Revision, StoreError> {
+    let transaction = database.begin_read().map_err(reading)?;
+    let meta = transaction.open_table(META).map_err(reading)?;
+    let revision = meta.get(REVISION).map_err(reading)?;
+    Ok(revision.map_or(0, |revision| revision.value()))
+}
+
+fn contents(database: &Database) -> Result<Contents, StoreError> {
+    let transaction = database.begin_read().map_err(reading)?;
+    let meta = transaction.open_table(META).map_err(reading)?;
+    let revision = meta.get(REVISION).map_err(reading)?.map_or(0, |revision| revision.value());
+    let table = transaction.open_table(RECORDS).map_err(reading)?;
+    let mut records = Vec::new();
+    for row in table.iter().map_err(reading)? {
+        let (key, value) = row.map_err(reading)?;
+        records.push(Stored { key: key.value().to_owned(), value: Arc::from(value.value()) });
+    }
+    Ok(Contents { revision, records })
+}
+
+/// One transaction. It is durable when this returns, because that is how redb commits unless told otherwise.
+fn write(
+    database: &Database,
+    expected: Revision,
+    puts: &[Stored],
+    deletes: &[String],
+) -> Result<Revision, StoreError> {
+    let transaction = database.begin_write().map_err(writing)?;
+    let revision = expected + 1;
+    {
+        let mut meta = transaction.open_table(META).map_err(writing)?;
+        let found = meta.get(REVISION).map_err(writing)?.map_or(0, |revision| revision.value());
+        if found != expected {
+            return Err(StoreError::Moved { expected, found });
+        }
+        if puts.is_empty() && deletes.is_empty() {
+            return Ok(expected);
+        }
+        meta.insert(REVISION, revision).map_err(writing)?;
+        let mut records = transaction.open_table(RECORDS).map_err(writing)?;
+        for key in deletes {
+            records.remove(key.as_str()).map_err(writing)?;
+        }
+        for put in puts {
+            records.insert(put.key.as_str(), &*put.value).map_err(writing)?;
+        }
+    }
+    transaction.commit().map_err(writing)?;
+    Ok(revision)
+}
+
+fn reading(cause: impl Into<Cause>) -> StoreError {
+    StoreError::Read(cause.into())
+}
+
+fn writing(cause: impl Into<Cause>) -> StoreError {
+    StoreError::Write(cause.into())
+}
