@@ -217,6 +217,14 @@ impl Client {
         self.exchange.read(&answer.body)
     }
 
+    /// A copy of everything, as a file that a store takes: what `forebay restore` reads.
+    ///
+    /// # Errors
+    /// When the server refuses, or cannot be asked.
+    pub async fn backup(&self) -> Result<String, Error> {
+        Ok(self.exchange.ask(Method::GET, "/forebay/v1/backup", &Precondition::None, None).await?.body)
+    }
+
     /// Everything there is, all at one revision.
     ///
     /// # Errors

@@ -82,6 +82,10 @@ pub enum Command {
     Watch(remote::Watch),
     /// Say how a server is, and whether its data path has followed.
     Status(remote::Status),
+    /// Copy everything a server holds into a file, also while it serves.
+    Backup(remote::Backup),
+    /// Make the store of a server that is stopped hold what a backup holds, and nothing else.
+    Restore(remote::Restore),
     /// Make credentials.
     #[command(subcommand)]
     Token(remote::Token),

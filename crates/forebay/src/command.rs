@@ -45,6 +45,8 @@ pub fn run(args: Args) -> ExitCode {
         Command::Delete(asked) => return remote::ask(Question::Delete(asked)),
         Command::Watch(asked) => return remote::ask(Question::Watch(asked)),
         Command::Status(asked) => return remote::ask(Question::Status(asked)),
+        Command::Backup(asked) => return remote::ask(Question::Backup(asked)),
+        Command::Restore(asked) => remote::restore(&asked),
         Command::Token(asked) => remote::token(&asked),
         Command::Completion { shell } => remote::completion(shell),
         Command::Demo { simulate, keep, clean } => return demo::run(demo::Options { simulate, keep, clean }),

@@ -1,10 +1,12 @@
-//! The commands that ask a server: `get`, `apply`, `diff`, `delete`, `watch`, `status`, `token`, `completion`.
+//! The commands that ask a server: `get`, `apply`, `diff`, `delete`, `watch`, `status`, `backup`, `restore`,
+//! `token`, `completion`.
 //!
 //! Each reads what was typed, asks, decides, and prints; what is decided can be seen before it is done.
 
 pub mod args;
 
 mod apply;
+mod backup;
 mod delete;
 mod diff;
 mod files;
@@ -38,6 +40,7 @@ pub(crate) enum Question {
     Delete(args::Delete),
     Watch(args::Watch),
     Status(args::Status),
+    Backup(args::Backup),
 }
 
 /// Asks, and says what came of it. The exit code is that of `check`: 1 when the answer is no, 2 when there is none.
@@ -57,9 +60,15 @@ pub(crate) fn ask(question: Question) -> ExitCode {
             Question::Delete(args) => delete::run(args).await,
             Question::Watch(args) => watch::run(args).await,
             Question::Status(args) => status::run(args).await,
+            Question::Backup(args) => backup::run(args).await,
         }
     });
     asked.unwrap_or_else(Unanswered::tell)
+}
+
+/// `forebay restore`
+pub(crate) fn restore(asked: &args::Restore) -> Result<ExitCode, Box<dyn Error>> {
+    print(&backup::restore(asked)?)
 }
 
 /// `forebay token`

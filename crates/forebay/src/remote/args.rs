@@ -145,6 +145,33 @@ pub struct Status {
     pub server: Server,
 }
 
+/// `forebay backup`
+#[derive(Debug, clap::Args)]
+pub struct Backup {
+    /// Where to; `-` is standard output. A file that is there is replaced when the copy is whole.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Take the copy from this store folder, of a server that is stopped, instead of asking one that runs.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["server", "ca", "config", "subscription", "group"])]
+    pub store: Option<PathBuf>,
+    #[command(flatten)]
+    pub server: Server,
+}
+
+/// `forebay restore`
+#[derive(Debug, clap::Args)]
+pub struct Restore {
+    /// What `forebay backup` wrote; `-` is standard input.
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// The store folder of the server, which must be stopped.
+    #[arg(long, value_name = "FOLDER", default_value = "/var/lib/forebay/default")]
+    pub store: PathBuf,
+    /// Also if that means to lose what the store holds.
+    #[arg(long)]
+    pub force: bool,
+}
+
 /// `forebay token`
 #[derive(Debug, clap::Subcommand)]
 pub enum Token {
