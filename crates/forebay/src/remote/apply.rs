@@ -23,7 +23,7 @@ pub(super) async fn run(args: args::Apply) -> Asked {
     let sources = files::sources(&args.files.paths)?;
     let mut told = String::new();
     for _ in 0..ATTEMPTS {
-        let mut plan = compare(&server, &sources, args.prune).await?;
+        let mut plan = compare(&server, &sources).await?;
         let outcome = match server.client.transaction(&plan.transaction(true)).await {
             Err(error) if is_race(&error) => continue,
             outcome => outcome?,
@@ -58,7 +58,7 @@ pub(super) async fn diff(args: args::Diff) -> Asked {
     let server = Server::of(args.server)?;
     let compared = async {
         let sources = files::sources(&args.files.paths)?;
-        compare(&server, &sources, args.prune).await
+        compare(&server, &sources).await
     };
     match compared.await {
         Ok(plan) if plan.is_empty() => Ok(print(&format!("no difference: {}\n", plan.counts(FUTURE)))?),
@@ -76,12 +76,12 @@ pub(super) async fn diff(args: args::Diff) -> Asked {
 }
 
 /// What is wrong with the documents by themselves is said before the server is asked for anything.
-async fn compare(server: &Server, sources: &[model::Source], prune: bool) -> Result<Plan, Unanswered> {
+async fn compare(server: &Server, sources: &[model::Source]) -> Result<Plan, Unanswered> {
     // Where a document is changes nothing about what is wrong with it.
     files::documents(sources, ("subscription", "group"))?;
     let home = server.home().await?;
     let documents = files::documents(sources, home.names())?;
-    Ok(Plan::of_documents(documents, &server.client.everything().await?, prune))
+    Ok(Plan::of_documents(documents, &server.client.everything().await?))
 }
 
 /// Whether there was a write since it was compared.

@@ -67,9 +67,6 @@ pub struct Apply {
     /// Let the server check it, and say what would change; change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Also delete what is in the resource groups of these documents, and not among them.
-    #[arg(long)]
-    pub prune: bool,
     #[command(flatten)]
     pub server: Server,
 }
@@ -79,9 +76,6 @@ pub struct Apply {
 pub struct Diff {
     #[command(flatten)]
     pub files: Files,
-    /// Also say what `apply --prune` would delete.
-    #[arg(long)]
-    pub prune: bool,
     #[command(flatten)]
     pub server: Server,
 }

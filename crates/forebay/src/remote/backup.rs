@@ -27,7 +27,8 @@ pub(super) async fn run(args: args::Backup) -> Asked {
     if args.file.as_os_str() == "-" {
         return Ok(print(&String::from_utf8_lossy(&bytes))?);
     }
-    replace(&args.file, &bytes).map_err(|cause| format!("could not write {}: {cause}", args.file.display()))?;
+    replace(&args.file, &bytes)
+        .map_err(|cause| format!("could not write {}: {cause}", args.file.display()))?;
     let file = args.file.display();
     Ok(print(&format!("{} at revision {} in {file}\n", resources(&contents), contents.revision))?)
 }
@@ -56,7 +57,9 @@ fn copy(folder: &Path) -> Result<Vec<u8>, Unanswered> {
     if !file.exists() {
         // Opening would make one.
         let folder = folder.display();
-        return Err(format!("there is no store in {folder}: name the folder that `[server] store` names").into());
+        return Err(
+            format!("there is no store in {folder}: name the folder that `[server] store` names").into()
+        );
     }
     let contents = Embedded::open(&file).and_then(|store| store.load()).map_err(boxed)?;
     let mut bytes = Vec::new();
@@ -70,7 +73,8 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     beside.push(".part");
     let beside = PathBuf::from(beside);
     let written = (|| {
-        let mut part = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        let mut part =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
         part.write_all(bytes)?;
         part.sync_all()?;
         fs::rename(&beside, file)

@@ -27,24 +27,15 @@ struct Step {
 }
 
 impl Plan {
-    /// These documents shall be there. With `prune`, nothing else shall be in their resource groups.
-    pub(super) fn of_documents(
-        documents: BTreeMap<ResourceId, Document>,
-        there: &Everything,
-        prune: bool,
-    ) -> Self {
-        let home =
-            |id: &ResourceId| (id.subscription().to_ascii_lowercase(), id.group().to_ascii_lowercase());
-        let homes: BTreeSet<_> = documents.keys().map(home).collect();
-        let gone = |id: &&ResourceId| prune && homes.contains(&home(id)) && !documents.contains_key(*id);
-        let mut steps: Vec<Step> =
-            there.resources.iter().map(|it| &it.id).filter(gone).cloned().map(Step::delete).collect();
+    /// These documents shall be there.
+    pub(super) fn of_documents(documents: BTreeMap<ResourceId, Document>, there: &Everything) -> Self {
         let before: BTreeMap<&ResourceId, Option<Document>> =
             there.resources.iter().map(|resource| (&resource.id, resource.document().ok())).collect();
-        steps.extend(documents.into_iter().map(|(id, document)| match before.get(&id) {
+        let step = |(id, document): (ResourceId, Document)| match before.get(&id) {
             None => Step::create(id, document),
             Some(before) => Step::update(id, before.as_ref(), document),
-        }));
+        };
+        let steps = documents.into_iter().map(step).collect();
         Self { revision: there.revision, steps }
     }
 
