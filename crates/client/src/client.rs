@@ -91,6 +91,9 @@ pub struct Status {
     /// How many there are of each kind.
     #[serde(default)]
     pub counts: BTreeMap<String, Value>,
+    /// How many things were accepted that the data path cannot do yet.
+    #[serde(default)]
+    pub shortfalls: u64,
     /// Where resources are that say nothing else.
     pub subscription: String,
     /// The resource group, likewise.

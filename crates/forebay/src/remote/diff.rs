@@ -48,7 +48,7 @@ pub(super) fn all(document: &Document) -> Vec<(String, String)> {
 pub(super) fn fields_of(child: &Value, own: &str) -> Vec<(String, String)> {
     let mut value = plain(child.clone(), own);
     if let Value::Object(fields) = &mut value {
-        for field in ["id", "name", "type", "etag"] {
+        for field in ["id", "name", "type", "etag", "provisioningState", "configurationState"] {
             fields.shift_remove(field);
         }
     }

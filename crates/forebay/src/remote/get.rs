@@ -59,7 +59,11 @@ impl Found {
             false => place::flat(id, home.names()),
         };
         let text = match self {
-            Self::One(id, value) => table::resources(id.kind(), &[(name(id), value)], wide),
+            Self::One(id, value) => {
+                let table = table::resources(id.kind(), &[(name(id), value)], wide);
+                let troubles = table::troubles(value).into_iter().map(|line| format!("{line}\n"));
+                std::iter::once(table).chain(troubles).collect()
+            }
             Self::Several(several) => {
                 let of = |kind: Kind| {
                     let rows: Vec<(String, &Value)> = several

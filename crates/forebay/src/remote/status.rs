@@ -34,6 +34,14 @@ fn text(server: &str, status: &Status) -> String {
         .filter(|(_, number)| number.as_u64() != Some(0))
         .map(|(kind, number)| format!("{kind} {number}"))
         .collect();
+    let shortfalls = match status.shortfalls {
+        0 => String::new(),
+        number => {
+            format!(
+                "shortfalls  {number} accepted, and not there yet in the data path: `forebay get KIND NAME` says which\n"
+            )
+        }
+    };
     let counts = if counts.is_empty() { "none".to_owned() } else { counts.join(", ") };
     let role = status.role.as_deref().unwrap_or("unknown");
     format!(
@@ -41,6 +49,7 @@ fn text(server: &str, status: &Status) -> String {
          balancer    {}\n\
          revision    {}\n\
          data path   {realised}\n\
+         {shortfalls}\
          resources   {counts}\n\
          home        subscription {}, resource group {}\n\
          you         may {role}\n",
@@ -66,6 +75,7 @@ mod tests {
             revision: 7,
             realised: Some(realised),
             counts: BTreeMap::from([("loadBalancers".into(), 2.into()), ("virtualServers".into(), 0.into())]),
+            shortfalls: 3,
             subscription: "s".into(),
             resource_group: "g".into(),
             role: Some("read".into()),
@@ -76,6 +86,7 @@ mod tests {
             text.contains("resources   loadBalancers 2\n") && text.contains("you         may read\n"),
             "{text}"
         );
+        assert!(text.contains("shortfalls  3 accepted, and not there yet"), "{text}");
         assert!(has_failed(&status));
     }
 }

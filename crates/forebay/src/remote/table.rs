@@ -141,8 +141,43 @@ fn children_of<'a>(properties: &'a Value, collection: &str) -> impl Iterator<Ite
     list.iter().map(|child| (text(&child["name"]), &child["properties"]))
 }
 
+/// Whether it was accepted, and whether the data path does it, where that is another matter.
 fn state(row: &Row<'_>) -> Vec<String> {
-    row.texts("provisioningState")
+    let realised = row.properties()["configurationState"]["status"].as_str().filter(|state| !is_well(state));
+    let mut said = row.texts("provisioningState");
+    said.extend(realised.map(|state| format!("data path: {state}")));
+    said
+}
+
+fn is_well(state: &str) -> bool {
+    matches!(state, "Success" | "Uninitialized" | "Unknown")
+}
+
+/// What the data path says of it and of what is in it where not all is well, a line each.
+pub(super) fn troubles(value: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    collect_troubles("", value, &mut found);
+    found.dedup();
+    found
+}
+
+fn collect_troubles(path: &str, value: &Value, found: &mut Vec<String>) {
+    let properties = &value["properties"];
+    let state = &properties["configurationState"];
+    if let Some(status) = state["status"].as_str().filter(|status| !is_well(status)) {
+        let place = if path.is_empty() { String::new() } else { format!("{path}: ") };
+        let details = state["detailedInfo"].as_array().map_or(&[][..], Vec::as_slice);
+        let details = details.iter().filter_map(|detail| detail["message"].as_str());
+        found.extend(details.map(|message| format!("{place}{status}: {message}")));
+    }
+    for (collection, children) in properties.as_object().into_iter().flatten() {
+        for child in children.as_array().into_iter().flatten() {
+            if let Some(name) = child["name"].as_str() {
+                let path = if path.is_empty() { String::new() } else { format!("{path}/") };
+                collect_troubles(&format!("{path}{collection}/{name}"), child, found);
+            }
+        }
+    }
 }
 
 fn frontends(row: &Row<'_>) -> Vec<String> {

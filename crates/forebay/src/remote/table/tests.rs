@@ -26,6 +26,19 @@ fn wide_says_group_and_etag_too() {
 }
 
 #[test]
+fn what_the_data_path_cannot_do_is_told_with_its_place() {
+    let state = |message: &str| json!({ "status": "Warning", "detailedInfo": [{ "source": "x", "message": message, "code": "y" }] });
+    let mut value = web();
+    assert_eq!(troubles(&value), Vec::<String>::new());
+    value["properties"]["configurationState"] = state("not all of it");
+    value["properties"]["loadBalancingRules"][0]["properties"]["configurationState"] =
+        state("no HA ports yet");
+    let wanted = ["Warning: not all of it", "loadBalancingRules/http: Warning: no HA ports yet"];
+    assert_eq!(troubles(&value), wanted);
+    assert!(resources(Kind::LoadBalancer, &[("web".into(), &value)], false).contains("data path: Warning"));
+}
+
+#[test]
 fn children_say_everything() {
     let child = json!({ "id": format!("{WEB}/probes/alive"), "name": "alive", "etag": "W/\"1\"",
         "type": "Microsoft.Network/loadBalancers/probes",
