@@ -36,6 +36,7 @@ mod snapshot;
 #[cfg(test)]
 mod tests;
 pub mod tree;
+mod wanted;
 
 /// How long an address that became free is not given to anybody else: long enough for neighbours and clients to forget it.
 pub const HOLD_OFF: Duration = Duration::from_secs(60);

@@ -95,8 +95,8 @@ impl Draft {
         before.filter(|address| !after.contains(address)).collect()
     }
 
-    pub(super) fn finish(self, _present: &Snapshot, revision: Revision) -> Snapshot {
-        Snapshot::judged(revision, self.records, self.judgement)
+    pub(super) fn finish(self, present: &Snapshot, revision: Revision) -> Snapshot {
+        Snapshot::judged(revision, self.records, self.judgement, Some(present))
     }
 }
 

@@ -47,6 +47,16 @@ impl Record {
         self.children.get(&tree::key(child)).map_or(self.instance, |child| child.instance)
     }
 
+    /// The same, by [`tree::key`].
+    pub(crate) fn instance_of(&self, key: &str) -> Uuid {
+        self.children.get(key).map_or(self.instance, |child| child.instance)
+    }
+
+    /// Everything in it, by [`tree::key`].
+    pub(crate) fn child_keys(&self) -> impl Iterator<Item = &str> {
+        self.children.keys().map(String::as_str)
+    }
+
     /// Whether there is such a child.
     #[must_use]
     pub fn has(&self, child: &[(String, String)]) -> bool {

@@ -1,12 +1,14 @@
 //! Everything, as of one revision. It never changes: whoever has one sees one consistent state.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Desired, Document, Kind, Problem, ResourceId};
+use model::{Desired, Document, Kind, Pool, Problem, ResourceId};
 use serde_json::{Map, Value};
 
 use super::judge::{self, Judgement, Limits};
+use super::wanted::Wanted;
 use super::{Record, tree};
 use crate::store::Revision;
 
@@ -19,8 +21,9 @@ pub struct Snapshot {
     pub records: BTreeMap<ResourceId, Arc<Record>>,
     /// What they ask for together.
     pub desired: Arc<Desired>,
-    /// What of it is valid, but cannot be done yet.
+    /// What of it is valid, but cannot be done yet, by resource.
     pub shortfalls: Arc<Vec<Problem>>,
+    wanted: Wanted,
 }
 
 impl Snapshot {
@@ -32,22 +35,63 @@ impl Snapshot {
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
         let judgement = judge::judge(records.values().map(|record| &record.document), limits)?;
-        Ok(Self::judged(revision, records, judgement))
+        Ok(Self::judged(revision, records, judgement, None))
     }
 
+    /// What is not changed since `former` is known to be wanted longer.
     pub(super) fn judged(
         revision: Revision,
         records: BTreeMap<ResourceId, Arc<Record>>,
         judgement: Judgement,
+        former: Option<&Self>,
     ) -> Self {
-        let Judgement { desired, shortfalls } = judgement;
-        Self { revision, records, desired: Arc::new(desired), shortfalls: Arc::new(shortfalls) }
+        let Judgement { desired, mut shortfalls } = judgement;
+        let desired = match former {
+            Some(former) if *former.desired == desired => Arc::clone(&former.desired),
+            Some(_) | None => Arc::new(desired),
+        };
+        let wanted = match former {
+            Some(former) if Arc::ptr_eq(&former.desired, &desired) => former.wanted.clone(),
+            Some(former) => former.wanted.then(&former.desired, &desired, revision),
+            None => Wanted::since(&desired, revision),
+        };
+        shortfalls.sort();
+        Self { revision, records, desired, shortfalls: Arc::new(shortfalls), wanted }
     }
 
     /// One resource.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Record>> {
         self.records.get(id)
+    }
+
+    /// What of a resource is valid, but cannot be done yet.
+    #[must_use]
+    pub fn shortfalls_of(&self, id: &ResourceId) -> &[Problem] {
+        let id = id.to_string();
+        let from = self.shortfalls.partition_point(|problem| problem.document < id);
+        let to = self.shortfalls.partition_point(|problem| problem.document <= id);
+        &self.shortfalls[from..to]
+    }
+
+    /// The revision since which what a frontend address does is wanted as it is.
+    #[must_use]
+    pub fn wanted_since(&self, frontend: IpAddr) -> Revision {
+        self.wanted.of(frontend)
+    }
+
+    /// The address of a load balancer's frontend, when the data path has it.
+    #[must_use]
+    pub fn frontend_address(&self, balancer: &ResourceId, frontend: &str) -> Option<IpAddr> {
+        names(balancer, frontend).iter().find_map(|name| self.wanted.named(&self.desired, name))
+    }
+
+    /// A load balancer's pool, when the data path has it.
+    #[must_use]
+    pub fn pool(&self, balancer: &ResourceId, pool: &str) -> Option<&Pool> {
+        let pools = self.desired.pools();
+        let find = |name: &String| pools.binary_search_by(|pool| pool.name().cmp(name)).ok();
+        names(balancer, pool).iter().find_map(find).map(|at| &pools[at])
     }
 
     /// All resources of a kind, sorted by their ids.
@@ -78,4 +122,10 @@ impl Snapshot {
         });
         value
     }
+}
+
+/// What the parts of a load balancer are called where things are wanted: by its name, or by its id when that is not its own.
+fn names(balancer: &ResourceId, part: &str) -> [String; 2] {
+    let id = balancer.to_string();
+    [format!("{}/{part}", balancer.name()), format!("{}/{part}", id.trim_start_matches('/'))]
 }

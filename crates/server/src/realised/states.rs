@@ -1,0 +1,354 @@
+//! Each resource's part of what has become of everything: pure functions of what is wanted and what is seen.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use model::document::words::TransportProtocol;
+use model::document::{LoadBalancer, NetworkInterface, Reference};
+use model::{Code, Document, Member, Pool, Problem, Protocol, Rule};
+
+use super::{
+    ConfigurationState, DipEndpointState, Info, Realised, Source, Status, UNREACHED, VipEndpointState,
+};
+use crate::catalogue::{Record, Snapshot, tree};
+
+/// Reasons that a resource repeats of its children.
+const MAX_INFO: usize = 20;
+
+/// What has become of a resource and of everything in it. Nothing is known before anybody tried (networking-rest.md 2.1).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct States {
+    whole: Option<ConfigurationState>,
+    children: BTreeMap<String, ConfigurationState>,
+}
+
+impl States {
+    /// Of a resource.
+    #[must_use]
+    pub fn of(wanted: &Snapshot, record: &Record, realised: &Realised) -> Self {
+        if matches!(realised.outcome, node::Outcome::NotYet) {
+            return Self::default();
+        }
+        let seen = Seen::of(wanted, record, realised);
+        let mut children: BTreeMap<String, ConfigurationState> =
+            record.child_keys().map(|key| (key.to_owned(), seen.plain(key))).collect();
+        let mut whole = seen.plain("");
+        match &*record.document {
+            Document::LoadBalancer(balancer) => seen.balancer(balancer, &mut children),
+            Document::PublicIpAddress(address) => {
+                if let Some(address) = address.ip_address.filter(|address| seen.is_frontend(*address)) {
+                    seen.listen(&mut whole, address, Vec::new());
+                }
+            }
+            Document::NetworkInterface(interface) => seen.interface(interface, &mut children),
+            Document::LoadBalancerMux(_) => {
+                let ConfigurationState { status, detailed_info, .. } = realised.overall(wanted);
+                whole.join(status, detailed_info);
+            }
+            Document::PublicIpPrefix(_)
+            | Document::VirtualNetwork(_)
+            | Document::NetworkSecurityGroup(_)
+            | Document::LogicalNetwork(_)
+            | Document::LoadBalancerManager(_)
+            | Document::VirtualServer(_) => {}
+        }
+        if !children.is_empty() {
+            let status = Status::together(children.values().map(|child| child.status));
+            whole.join(status, children.values().flat_map(|child| child.detailed_info.clone()));
+            whole.detailed_info.truncate(MAX_INFO);
+        }
+        for (key, child) in &mut children {
+            child.id = record.instance_of(key).to_string();
+        }
+        Self { whole: Some(whole.of(record.instance(&[]))), children }
+    }
+
+    /// Of a child, or with an empty path of the resource itself.
+    #[must_use]
+    pub fn get(&self, child: &[(String, String)]) -> Option<&ConfigurationState> {
+        if child.is_empty() { self.whole.as_ref() } else { self.children.get(&tree::key(child)) }
+    }
+}
+
+/// What is wanted and seen, as far as one resource is concerned.
+struct Seen<'a> {
+    wanted: &'a Snapshot,
+    record: &'a Record,
+    realised: &'a Realised,
+    /// With their paths in lower case.
+    shortfalls: Vec<(String, &'a Problem)>,
+}
+
+impl<'a> Seen<'a> {
+    fn of(wanted: &'a Snapshot, record: &'a Record, realised: &'a Realised) -> Self {
+        let shortfalls = wanted.shortfalls_of(&record.id);
+        let shortfalls = shortfalls.iter().map(|problem| (problem.path.to_ascii_lowercase(), problem));
+        Self { wanted, record, realised, shortfalls: shortfalls.collect() }
+    }
+
+    /// The state of what the data path does nothing special for. `place` is a [`tree::key`].
+    fn plain(&self, place: &str) -> ConfigurationState {
+        let mut state = ConfigurationState::new(Status::Success, self.realised.since);
+        let short = self.shortfalls_of(place);
+        if !short.is_empty() {
+            state.join(Status::Warning, short);
+        }
+        state
+    }
+
+    /// What is valid there, and cannot be done yet. That of its children is theirs.
+    fn shortfalls_of(&self, place: &str) -> Vec<Info> {
+        let is_of_child = |path: &str| {
+            let in_child = |key: &str| key.len() > place.len() && is_within(path, key);
+            self.record.child_keys().any(in_child)
+        };
+        let own = self.shortfalls.iter().filter(|(path, _)| match place.is_empty() {
+            true => !is_of_child(path),
+            false => is_within(path, place),
+        });
+        own.map(|(_, problem)| in_words(problem)).collect()
+    }
+
+    fn balancer(&self, balancer: &LoadBalancer, children: &mut BTreeMap<String, ConfigurationState>) {
+        let listening = Self::listening(balancer);
+        for frontend in &balancer.frontend_ip_configurations {
+            let key = key("frontendIPConfigurations", &frontend.name);
+            let Some(state) = children.get_mut(&key) else { continue };
+            let Some(address) = self.address(&frontend.name) else {
+                let short = state.status == Status::Warning;
+                state.join(if short { Status::Failure } else { Status::Success }, []);
+                continue;
+            };
+            let mine = listening.iter().filter(|one| one.frontends.contains(&key));
+            let absent = mine.filter_map(|one| self.absent(one, address)).collect();
+            self.listen(state, address, absent);
+        }
+        for one in &listening {
+            let addresses: Vec<IpAddr> =
+                one.frontends.iter().filter_map(|key| self.address(name_of(key))).collect();
+            let states = addresses.iter().map(|address| self.place(one, *address));
+            let status = Status::together(states);
+            if let Some(state) = children.get_mut(&one.key) {
+                state.join(status, []);
+            }
+        }
+        for pool in &balancer.backend_address_pools {
+            let key = key("backendAddressPools", &pool.name);
+            let (Some(state), Some(pool)) = (children.get_mut(&key), self.pool(&pool.name)) else { continue };
+            let members: Vec<(Status, Vec<Info>)> =
+                pool.members().iter().map(|member| self.member(member.address())).collect();
+            let status = Status::together(members.iter().map(|(status, _)| *status));
+            state.join(status, members.into_iter().flat_map(|(_, infos)| infos));
+        }
+        for rule in &balancer.outbound_rules {
+            let Some(state) = children.get_mut(&key("outboundRules", &rule.name)) else { continue };
+            if state.status == Status::Warning {
+                state.join(Status::Failure, []);
+            }
+        }
+    }
+
+    fn interface(&self, interface: &NetworkInterface, children: &mut BTreeMap<String, ConfigurationState>) {
+        for configuration in &interface.ip_configurations {
+            let key = key("ipConfigurations", &configuration.name);
+            let (Some(state), Some(address)) = (children.get_mut(&key), configuration.private_ip_address)
+            else {
+                continue;
+            };
+            if self.realised.members.contains_key(&address) {
+                let (status, infos) = self.member(address);
+                state.join(status, infos);
+            }
+        }
+    }
+
+    /// The state of an address that clients call, with everything that listens there.
+    fn listen(&self, state: &mut ConfigurationState, address: IpAddr, absent: Vec<VipEndpointState>) {
+        let progress = self.progress(address);
+        let rules = self.rules_at(address);
+        let mut endpoints: Vec<VipEndpointState> =
+            rules.iter().map(|rule| self.endpoint(rule, progress.status)).collect();
+        endpoints.extend(absent);
+        let status = match progress.status {
+            Status::Success => Status::together(endpoints.iter().map(|endpoint| endpoint.status)),
+            other => other,
+        };
+        let members = endpoints.iter().flat_map(|endpoint| &endpoint.dip_endpoint_states);
+        let members = members.flat_map(|member| member.detailed_info.clone());
+        state.join(status, progress.detailed_info.into_iter().chain(members).take(MAX_INFO));
+        state.vip_endpoint_states = Some(endpoints);
+    }
+
+    fn endpoint(&self, rule: &Rule, progress: Status) -> VipEndpointState {
+        let family = rule.frontend().is_ipv4();
+        let members = self.wanted.desired.pool(rule.pool()).members().iter();
+        let members = members.filter(|member| member.address().is_ipv4() == family);
+        let members: Vec<DipEndpointState> = members.map(|member| self.dip(rule, member)).collect();
+        let status = match progress {
+            Status::Success => Status::together(members.iter().map(|member| member.status)),
+            other => other,
+        };
+        VipEndpointState {
+            status,
+            last_updated_time: self.realised.since,
+            vip_endpoint: vip(protocol(rule.protocol()), rule.frontend(), rule.frontend_port().get()),
+            dip_endpoint_states: members,
+        }
+    }
+
+    fn dip(&self, rule: &Rule, member: &Member) -> DipEndpointState {
+        let address = member.address();
+        let (status, detailed_info) = self.member(address);
+        let seen = self.realised.members.get(&address);
+        DipEndpointState {
+            status,
+            detailed_info,
+            last_updated_time: seen.map_or(self.realised.since, |seen| seen.since),
+            dip_endpoint: SocketAddr::new(address, rule.backend_port().get()).to_string(),
+            host_ip_address: String::new(),
+            host_id: String::new(),
+            adapter_id: String::new(),
+            probe_rule: String::new(),
+        }
+    }
+
+    fn member(&self, address: IpAddr) -> (Status, Vec<Info>) {
+        match self.realised.members.get(&address) {
+            Some(member) if member.ready => (Status::Success, Vec::new()),
+            Some(member) => {
+                let message = format!("{address} {}", member.words);
+                let source = Source::SoftwareLoadBalancerManager;
+                (Status::Failure, vec![Info { source, message, code: UNREACHED.to_owned() }])
+            }
+            None => (Status::InProgress, Vec::new()),
+        }
+    }
+
+    /// What became of one rule at one address.
+    fn place(&self, one: &Listening, address: IpAddr) -> Status {
+        match self.rule_at(one, address) {
+            Some(rule) => self.endpoint(rule, self.progress(address).status).status,
+            None if self.shortfalls_of(&one.key).is_empty() => Status::Success,
+            None => Status::Failure,
+        }
+    }
+
+    /// A rule that the data path leaves out, as clients look for it.
+    fn absent(&self, one: &Listening, address: IpAddr) -> Option<VipEndpointState> {
+        let is_short = !self.shortfalls_of(&one.key).is_empty();
+        (is_short && self.rule_at(one, address).is_none()).then(|| VipEndpointState {
+            status: Status::Failure,
+            last_updated_time: self.realised.since,
+            vip_endpoint: vip(one.protocol.map_or("All", TransportProtocol::as_str), address, one.port),
+            dip_endpoint_states: Vec::new(),
+        })
+    }
+
+    fn progress(&self, address: IpAddr) -> ConfigurationState {
+        self.realised.of_revision(self.wanted.wanted_since(address))
+    }
+
+    fn rule_at(&self, one: &Listening, address: IpAddr) -> Option<&'a Rule> {
+        let wanted = one.protocol.map_or("", TransportProtocol::as_str);
+        let is_it = |rule: &&Rule| {
+            rule.frontend_port().get() == one.port && protocol(rule.protocol()).eq_ignore_ascii_case(wanted)
+        };
+        self.rules_at(address).iter().find(is_it)
+    }
+
+    /// The rules of a frontend; they are sorted by it.
+    fn rules_at(&self, address: IpAddr) -> &'a [Rule] {
+        let rules = self.wanted.desired.rules();
+        let from = rules.partition_point(|rule| rule.frontend() < address);
+        let to = rules.partition_point(|rule| rule.frontend() <= address);
+        &rules[from..to]
+    }
+
+    fn is_frontend(&self, address: IpAddr) -> bool {
+        self.wanted.desired.frontends().binary_search_by_key(&address, |frontend| frontend.address()).is_ok()
+    }
+
+    /// The address of one of the balancer's frontends.
+    fn address(&self, name: &str) -> Option<IpAddr> {
+        self.wanted.frontend_address(&self.record.id, name)
+    }
+
+    /// One of the balancer's pools.
+    fn pool(&self, name: &str) -> Option<&'a Pool> {
+        self.wanted.pool(&self.record.id, name)
+    }
+
+    /// Everything of a balancer that listens, and at which of its frontends.
+    fn listening(balancer: &LoadBalancer) -> Vec<Listening> {
+        let rules = balancer.load_balancing_rules.iter().map(|rule| {
+            let more = rule.forebay.iter().flat_map(|forebay| &forebay.frontend_ip_configurations);
+            Listening {
+                key: key("loadBalancingRules", &rule.name),
+                frontends: frontends(rule.frontend_ip_configuration.iter().chain(more)),
+                protocol: rule.protocol,
+                port: port(rule.frontend_port),
+            }
+        });
+        let nat_rules = balancer.inbound_nat_rules.iter().map(|rule| {
+            let more = rule.forebay.iter().flat_map(|forebay| &forebay.frontend_ip_configurations);
+            Listening {
+                key: key("inboundNatRules", &rule.name),
+                frontends: frontends(rule.frontend_ip_configuration.iter().chain(more)),
+                protocol: rule.protocol,
+                port: port(rule.frontend_port.or(rule.frontend_port_range_start)),
+            }
+        });
+        rules.chain(nat_rules).collect()
+    }
+}
+
+/// A rule or NAT rule of a document.
+struct Listening {
+    key: String,
+    /// The keys of its frontends.
+    frontends: Vec<String>,
+    protocol: Option<TransportProtocol>,
+    port: u16,
+}
+
+fn frontends<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> {
+    references.map(|reference| key("frontendIPConfigurations", name_of(&reference.id))).collect()
+}
+
+/// Ports outside their range are refused long before.
+fn port(port: Option<u32>) -> u16 {
+    port.and_then(|port| u16::try_from(port).ok()).unwrap_or_default()
+}
+
+fn key(collection: &str, name: &str) -> String {
+    format!("{collection}/{name}").to_ascii_lowercase()
+}
+
+fn name_of(id: &str) -> &str {
+    id.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+fn is_within(path: &str, place: &str) -> bool {
+    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+fn in_words(problem: &Problem) -> Info {
+    let place = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
+    let source = match problem.code {
+        Code::NotThereYet => Source::SoftwareLoadBalancerManager,
+        _ => Source::ResourceGlobal,
+    };
+    Info { source, message: format!("{place}{}", problem.message), code: problem.code.to_string() }
+}
+
+const fn protocol(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Tcp => "Tcp",
+        Protocol::Udp => "Udp",
+    }
+}
+
+/// `Tcp:203.0.113.10:443`, `Tcp:[2001:db8::5]:443`
+fn vip(protocol: &str, address: IpAddr, port: u16) -> String {
+    format!("{protocol}:{}", SocketAddr::new(address, port))
+}

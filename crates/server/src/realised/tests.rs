@@ -1,0 +1,1 @@
+//! Accepted and realised are two things, down to each member.
