@@ -140,7 +140,11 @@ impl Client {
     /// When the server refuses, or cannot be asked.
     pub async fn get(&self, id: &ResourceId) -> Result<Option<Resource>, Error> {
         let found = self.get_at(&id.to_string()).await?;
-        Ok(found.map(|(etag, value)| Resource { id: id.clone(), etag, value }))
+        // The server knows how it is spelled.
+        Ok(found.map(|(etag, value)| {
+            let shown = Resource::of(value.clone());
+            Resource { id: shown.map_or_else(|| id.clone(), |it| it.id), etag, value }
+        }))
     }
 
     /// What is at an id, be it a resource, a child or a collection of children, with its etag.

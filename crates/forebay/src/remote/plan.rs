@@ -8,7 +8,6 @@ use model::{Document, ResourceId};
 
 use super::diff::{self, Difference, What};
 use super::place;
-use crate::command::count;
 
 /// What a set of documents means for what is there.
 #[derive(Debug)]
@@ -99,9 +98,8 @@ impl Plan {
             .map(|(number, word)| format!("{number} {word}"))
             .collect();
         match number(Action::Unchanged) {
-            unchanged if said.is_empty() => {
-                said.push(format!("{} as it should be", count(unchanged, "resource")))
-            }
+            1 if said.is_empty() => said.push("1 resource as it should be".to_owned()),
+            unchanged if said.is_empty() => said.push(format!("{unchanged} resources as they should be")),
             0 => {}
             unchanged => said.push(format!("{unchanged} unchanged")),
         }

@@ -6,11 +6,11 @@ use crate::service::{READER, Service};
 
 #[test]
 fn a_running_server_is_backed_up_and_a_stopped_one_restored() {
-    let mut service = Service::start();
+    let mut service = Service::with_network();
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f web.yaml");
     let before = service.json("get lb/web -o json");
-    assert_eq!(service.did("backup copy"), "1 resource at revision 1 in copy\n");
+    assert_eq!(service.did("backup copy"), "2 resources at revision 2 in copy\n");
     let mode = std::fs::metadata(service.folder.path().join("copy")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     service.did("delete lb web");
@@ -24,11 +24,11 @@ fn a_running_server_is_backed_up_and_a_stopped_one_restored() {
     assert!(
         service
             .did("restore copy --store store")
-            .contains("1 resource of revision 1 in store: start the server\n")
+            .contains("2 resources of revision 2 in store: start the server\n")
     );
     let said = service.run("restore copy --store store");
     assert!(said.code == 2 && said.err.contains("--force"), "{said:?}");
-    assert!(service.did("backup again --store store").starts_with("1 resource at revision "));
+    assert!(service.did("backup again --store store").starts_with("2 resources at revision "));
     service.restart();
     let after = service.json("get lb/web -o json");
     assert_eq!((&after["etag"], &after["properties"]), (&before["etag"], &before["properties"]));

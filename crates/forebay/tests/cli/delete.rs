@@ -1,6 +1,6 @@
 //! What goes, and what may not go yet.
 
-use crate::apply::NETWORK;
+use crate::apply::PUBLIC;
 use crate::service::{READER, Service};
 
 #[test]
@@ -14,13 +14,13 @@ fn one_is_deleted_once() {
 #[test]
 fn what_is_in_use_stays_and_its_users_are_named() {
     let service = service();
-    let said = service.run("delete vnet net");
+    let said = service.run("delete vnet inner");
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("networkInterfaces/n1"), "{said:?}");
     let said = service.run("delete lb/web/backendAddressPools/app");
     assert!(said.code == 1 && said.err.contains("loadBalancingRules/http"), "{said:?}");
     // Who uses it may go with it.
-    assert!(service.did("delete -f net.yaml nic.yaml").contains("2 deleted"));
+    assert!(service.did("delete -f inner.yaml nic.yaml").contains("2 deleted"));
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn several_go_together_or_not_at_all() {
 #[test]
 fn a_file_says_what_goes() {
     let service = service();
-    service.write("public.json", NETWORK);
+    service.write("public.json", PUBLIC);
     let out = service.did("delete -f web.yaml public.json");
     assert!(out.starts_with("deleted lb/web in forebay\n"), "{out}");
     assert_eq!(service.did("delete -f web.yaml"), "nothing to delete: none of them is there\n");
@@ -81,11 +81,11 @@ fn too_much_is_not_deleted() {
 }
 
 fn service() -> Service {
-    let service = Service::start();
-    service.write("net.yaml", "name: net\ntype: Microsoft.Network/virtualNetworks\nproperties:\n  addressSpace: { addressPrefixes: [10.2.0.0/16] }\n  subnets:\n  - { name: a, properties: { addressPrefix: 10.2.0.0/24 } }\n");
-    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network/virtualNetworks/net/subnets/a";
+    let service = Service::with_network();
+    service.write("inner.yaml", "name: inner\ntype: Microsoft.Network/virtualNetworks\nproperties:\n  addressSpace: { addressPrefixes: [10.2.0.0/16] }\n  subnets:\n  - { name: a, properties: { addressPrefix: 10.2.0.0/24 } }\n");
+    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network/virtualNetworks/inner/subnets/a";
     service.write("nic.yaml", &format!("name: n1\ntype: Microsoft.Network/networkInterfaces\nproperties:\n  ipConfigurations:\n  - name: ip\n    properties: {{ privateIPAddress: 10.2.0.9, privateIPAllocationMethod: Static, subnet: {{ id: {subnet} }} }}\n"));
     service.write_balancer("web", "203.0.113.9", 80);
-    service.did("apply -f net.yaml nic.yaml web.yaml");
+    service.did("apply -f inner.yaml nic.yaml web.yaml");
     service
 }

@@ -1,6 +1,6 @@
 //! What is there, for people and for programs.
 
-use crate::apply::NETWORK;
+use crate::apply::PUBLIC;
 use crate::service::{READER, Service};
 
 #[test]
@@ -32,7 +32,7 @@ fn everything_is_a_table_a_kind() {
     let out = service.did("get");
     assert!(out.contains("lb/web ") && out.contains("lnet/public "), "{out}");
     assert!(out.contains("vips/all 203.0.113.10-203.0.113.19"), "{out}");
-    assert_eq!(service.did("get -o name"), "lb/web\nlnet/public\n");
+    assert_eq!(service.did("get -o name"), "lb/web\nlnet/public\nvnet/net\n");
 }
 
 #[test]
@@ -85,9 +85,10 @@ fn what_is_not_there_is_a_no() {
 fn the_state_of_the_server_is_told() {
     let service = service();
     let out = service.did("status");
-    assert!(out.contains("balancer    cli\n") && out.contains("revision    1\n"), "{out}");
+    assert!(out.contains("balancer    cli\n") && out.contains("revision    2\n"), "{out}");
     assert!(
-        out.contains("loadBalancers 1, logicalNetworks 1\n") && out.contains("you         may write\n"),
+        out.contains("loadBalancers 1, logicalNetworks 1, virtualNetworks 1\n")
+            && out.contains("you         may write\n"),
         "{out}"
     );
     assert!(service.run_as(READER, "status").out.contains("may read\n"));
@@ -95,9 +96,9 @@ fn the_state_of_the_server_is_told() {
 }
 
 fn service() -> Service {
-    let service = Service::start();
-    service.write("net.json", NETWORK);
+    let service = Service::with_network();
+    service.write("public.json", PUBLIC);
     service.write_balancer("web", "203.0.113.9", 80);
-    service.did("apply -f net.json web.yaml");
+    service.did("apply -f public.json web.yaml");
     service
 }

@@ -76,30 +76,30 @@ impl Drop for Shell<'_> {
 }
 
 impl Shell<'_> {
-/// What it shows, both outputs in their order.
-fn run(&mut self, command: &str) -> String {
-    let service = self.service;
-    let forebay = Path::new(env!("CARGO_BIN_EXE_forebay")).parent().unwrap();
-    let output = service.folder.path().join("output.txt");
-    let file = fs::File::create(&output).unwrap();
-    let mut shell = Command::new("bash")
-        .args(["-c", command])
-        .current_dir(service.folder.path())
-        .env("PATH", format!("{}:/usr/bin:/bin", forebay.display()))
-        .env("HOME", service.folder.path())
-        .env("FOREBAY_SERVER", &service.server)
-        .env("FOREBAY_CA", "store/ca.pem")
-        .env("FOREBAY_TOKEN", WRITER)
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
-        .stderr(file)
-        .process_group(0)
-        .spawn()
-        .unwrap();
-    self.groups.push(Pid::from_raw(shell.id().cast_signed()));
-    shell.wait().unwrap();
-    fs::read_to_string(output).unwrap().replace(&service.server, "https://127.0.0.1:8443")
-}
+    /// What it shows, both outputs in their order.
+    fn run(&mut self, command: &str) -> String {
+        let service = self.service;
+        let forebay = Path::new(env!("CARGO_BIN_EXE_forebay")).parent().unwrap();
+        let output = service.folder.path().join("output.txt");
+        let file = fs::File::create(&output).unwrap();
+        let mut shell = Command::new("bash")
+            .args(["-c", command])
+            .current_dir(service.folder.path())
+            .env("PATH", format!("{}:/usr/bin:/bin", forebay.display()))
+            .env("HOME", service.folder.path())
+            .env("FOREBAY_SERVER", &service.server)
+            .env("FOREBAY_CA", "store/ca.pem")
+            .env("FOREBAY_TOKEN", WRITER)
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().unwrap())
+            .stderr(file)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        self.groups.push(Pid::from_raw(shell.id().cast_signed()));
+        shell.wait().unwrap();
+        fs::read_to_string(output).unwrap().replace(&service.server, "https://127.0.0.1:8443")
+    }
 }
 
 /// Whether a text is as wanted, where `…` stands for anything.

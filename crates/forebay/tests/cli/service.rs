@@ -13,6 +13,15 @@ use server::settings::{Role, Settings, Token};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
+/// Where the frontends of balancers are.
+pub const NETWORK: &str = "\
+name: net
+type: Microsoft.Network/virtualNetworks
+properties:
+  addressSpace: { addressPrefixes: [203.0.113.0/24] }
+  subnets:
+  - { name: front, properties: { addressPrefix: 203.0.113.0/24 } }
+";
 /// Who may write.
 pub const WRITER: &str = "forebay_of_the_writer";
 /// Who may only read.
@@ -45,6 +54,14 @@ impl Service {
         let folder = tempfile::tempdir().unwrap();
         let mut service = Self { folder, server: String::new(), running: None };
         service.go_on("127.0.0.1:0");
+        service
+    }
+
+    /// One that knows the network of [`balancer`]s, from its first revision on.
+    pub fn with_network() -> Self {
+        let service = Self::start();
+        let said = service.run_with("apply -f -", NETWORK);
+        assert_eq!(said.code, 0, "{said:?}");
         service
     }
 
@@ -86,7 +103,7 @@ impl Service {
                 let stop = async {
                     let _ = stopped.await;
                 };
-                server.serve(stop).await.unwrap();
+                server.serve(stop).await;
             });
         });
         self.server = said.recv().unwrap();
@@ -138,7 +155,7 @@ impl Service {
         fs::write(path, text).unwrap();
     }
 
-    /// A balancer that listens on `port` of an address of its own, with two members.
+    /// A file of a balancer that listens on `port` of an address, with two members.
     pub fn write_balancer(&self, name: &str, address: &str, port: u16) {
         self.write(&format!("{name}.yaml"), &balancer(name, address, port));
     }
@@ -172,6 +189,10 @@ pub fn spawn(command: &mut Command) -> Child {
 }
 
 pub fn balancer(name: &str, address: &str, port: u16) -> String {
+    // Two rules may not lead to one port of one member.
+    let own = address.rsplit('.').next().unwrap();
+    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network\
+                  /virtualNetworks/net/subnets/front";
     format!(
         "\
 name: {name}
@@ -179,13 +200,13 @@ type: Microsoft.Network/loadBalancers
 properties:
   frontendIPConfigurations:
   - name: front
-    properties: {{ privateIPAddress: {address}, privateIPAllocationMethod: Static }}
+    properties: {{ privateIPAddress: {address}, privateIPAllocationMethod: Static, subnet: {{ id: {subnet} }} }}
   backendAddressPools:
   - name: app
     properties:
       loadBalancerBackendAddresses:
-      - {{ name: w1, properties: {{ ipAddress: 10.1.0.4 }} }}
-      - {{ name: w2, properties: {{ ipAddress: 10.1.0.5 }} }}
+      - {{ name: w1, properties: {{ ipAddress: 10.1.{own}.4 }} }}
+      - {{ name: w2, properties: {{ ipAddress: 10.1.{own}.5 }} }}
   loadBalancingRules:
   - name: http
     properties:

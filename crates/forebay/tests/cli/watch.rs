@@ -14,56 +14,56 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[test]
 fn changes_are_told_field_by_field() {
-    let service = Service::start();
+    let service = Service::with_network();
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f web.yaml");
     let watch = Watch::start(&service, "watch");
-    assert_eq!(watch.line(), "1 resource at revision 1; changes from here on:");
+    assert_eq!(watch.line(), "2 resources at revision 2; changes from here on:");
     service.write_balancer("web", "203.0.113.9", 81);
     service.did("apply -f web.yaml");
-    assert_eq!(watch.line(), "2 update lb/web in forebay");
+    assert_eq!(watch.line(), "3 update lb/web in forebay");
     assert_eq!(watch.line(), "  ~ loadBalancingRules/http/frontendPort: 80 -> 81");
     service.did("delete lb web");
-    assert_eq!(watch.line(), "3 delete lb/web in forebay");
+    assert_eq!(watch.line(), "4 delete lb/web in forebay");
 }
 
 #[test]
 fn one_kind_may_be_followed() {
-    let service = Service::start();
+    let service = Service::with_network();
     let watch = Watch::start(&service, "watch lnet");
-    assert_eq!(watch.line(), "0 resources at revision 0; changes from here on:");
+    assert_eq!(watch.line(), "0 resources at revision 1; changes from here on:");
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f web.yaml");
-    service.write("net.json", crate::apply::NETWORK);
-    service.did("apply -f net.json");
-    assert_eq!(watch.line(), "2 create lnet/public in forebay");
+    service.write("public.json", crate::apply::PUBLIC);
+    service.did("apply -f public.json");
+    assert_eq!(watch.line(), "3 create lnet/public in forebay");
 }
 
 #[test]
 fn programs_read_one_object_a_line() {
-    let service = Service::start();
+    let service = Service::with_network();
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f web.yaml");
     let watch = Watch::start(&service, "watch -o json");
-    let actions: Vec<String> = (0..3).map(|_| watch.json()["action"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(actions, ["reset", "put", "synced"]);
+    let actions: Vec<String> = (0..4).map(|_| watch.json()["action"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(actions, ["reset", "put", "put", "synced"]);
     service.did("delete lb web");
     let line = watch.json();
-    assert_eq!((&line["action"], &line["revision"]), (&"delete".into(), &2.into()));
+    assert_eq!((&line["action"], &line["revision"]), (&"delete".into(), &3.into()));
     assert!(line["id"].as_str().unwrap().ends_with("/loadBalancers/web"));
 }
 
 #[test]
 fn nothing_is_missed_while_the_server_starts_anew() {
-    let mut service = Service::start();
+    let mut service = Service::with_network();
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f web.yaml");
     let watch = Watch::start(&service, "watch");
-    assert_eq!(watch.line(), "1 resource at revision 1; changes from here on:");
+    assert_eq!(watch.line(), "2 resources at revision 2; changes from here on:");
     service.stop();
     service.restart();
     service.did("delete lb web");
-    assert_eq!(watch.line(), "2 delete lb/web in forebay");
+    assert_eq!(watch.line(), "3 delete lb/web in forebay");
 }
 
 struct Watch {
