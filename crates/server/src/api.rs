@@ -25,10 +25,13 @@ pub mod answer;
 mod arm;
 pub mod body;
 pub mod gate;
+pub mod networking;
 pub mod own;
 pub mod query;
 pub mod refusal;
 pub mod status;
+#[cfg(test)]
+mod tests;
 
 /// What handlers know. Clones are cheap, and are of one thing.
 #[derive(Clone, Debug)]
@@ -57,7 +60,8 @@ impl State {
 
 /// Every path there is, behind the gate.
 pub fn router(state: State, gate: Gate) -> Router {
-    let places = Router::new().fallback(handle).with_state(state);
+    let networking = networking::router(state.clone());
+    let places = Router::new().nest("/networking", networking).fallback(handle).with_state(state);
     let plainly = move |request: Request| {
         let places = places.clone();
         async move { places.oneshot(plain(request)).await }

@@ -19,6 +19,8 @@ pub struct Settings {
     pub subscription: String,
     /// The resource group of whom it does.
     pub resource_group: String,
+    /// Whether the Network Controller interface refuses what a Network Controller refuses and nothing here needs.
+    pub strict: bool,
     /// No TLS. Only on loopback.
     pub plain: bool,
     /// The server's certificate. Unless given, one of our own.
@@ -109,6 +111,7 @@ impl Default for Settings {
             store: None,
             subscription: "00000000-0000-0000-0000-000000000000".to_owned(),
             resource_group: "forebay".to_owned(),
+            strict: false,
             plain: false,
             tls: None,
             names: Vec::new(),

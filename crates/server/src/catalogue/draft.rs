@@ -88,7 +88,8 @@ impl Draft {
 
     /// The addresses that somebody has now and nobody has after it.
     pub(super) fn released(&self, present: &Snapshot) -> BTreeSet<IpAddr> {
-        let before = self.outcomes().into_iter().filter_map(|(id, _)| present.get(&id).cloned());
+        let changed = self.records().map(|record| &record.id).chain(self.deletes());
+        let before = changed.filter_map(|id| present.get(id).cloned());
         let after = self.records().flat_map(|record| judge::addresses(&record.document));
         let after: BTreeSet<IpAddr> = after.collect();
         let before = before.flat_map(|record| judge::addresses(&record.document));
@@ -157,18 +158,27 @@ fn allocate(
 
 /// What an edit removes: resources, and children of resources that stay.
 struct Gone {
-    /// Keys of ids, each with whether its own resource may not refer to it either.
-    ids: BTreeMap<String, bool>,
+    /// By the id in lower case.
+    ids: BTreeMap<String, One>,
+}
+
+/// Something that is removed.
+struct One {
+    /// As it is spelled.
+    id: String,
+    /// Whether its own resource may not refer to it either.
+    also_own: bool,
 }
 
 impl Gone {
     fn of(present: &Snapshot, edit: &Edit) -> Self {
         let mut ids = BTreeMap::new();
+        let mut add = |id: String, also_own| ids.insert(id.to_ascii_lowercase(), One { id, also_own });
         for record in edit.deletes.iter().filter_map(|id| present.get(id)) {
-            ids.insert(record.id.key().to_owned(), false);
-            let children =
-                record.children.keys().map(|child| (format!("{}/{child}", record.id.key()), false));
-            ids.extend(children);
+            add(record.id.to_string(), false);
+            for path in tree::paths(record.id.kind(), &record.value()) {
+                add(record.id.child(&path), false);
+            }
         }
         for Put { id, document, touched } in &edit.puts {
             let Some(former) = present.get(id) else { continue };
@@ -177,8 +187,14 @@ impl Gone {
                 tree::paths(id.kind(), &value).iter().map(|path| tree::key(path)).collect();
             // Who removes a child by its own name wants to hear who uses it, also next to it.
             let is_named = matches!(touched, Touched::Child(_));
-            let children = former.children.keys().filter(|child| !kept.contains(*child));
-            ids.extend(children.map(|child| (format!("{}/{child}", id.key()), is_named)));
+            if former.children.keys().all(|child| kept.contains(child)) {
+                continue;
+            }
+            for path in tree::paths(id.kind(), &former.value()) {
+                if !kept.contains(&tree::key(&path)) {
+                    add(id.child(&path), is_named);
+                }
+            }
         }
         Self { ids }
     }
@@ -218,15 +234,18 @@ impl Gone {
         for record in records.values() {
             for (path, target) in record.document.references() {
                 let target = target.to_ascii_lowercase();
-                let Some(&also_own) = self.ids.get(&target) else { continue };
+                let Some(One { also_own, .. }) = self.ids.get(&target) else { continue };
                 let is_own = target.strip_prefix(record.id.key()).is_some_and(|rest| rest.starts_with('/'));
-                if also_own || !is_own {
+                if *also_own || !is_own {
                     users.entry(target).or_default().push(Use { by: record.id.to_string(), path });
                 }
             }
         }
         match users.into_iter().next() {
-            Some((id, users)) => Err(Refused::InUse { id, users }),
+            Some((target, users)) => {
+                let id = self.ids.get(&target).map_or(target, |one| one.id.clone());
+                Err(Refused::InUse { id, users })
+            }
             None => Ok(()),
         }
     }

@@ -115,7 +115,7 @@ impl Snapshot {
             let properties = object.entry("properties").or_insert_with(|| Map::new().into());
             if let Some(properties) = properties.as_object_mut() {
                 properties.insert("provisioningState".to_owned(), "Succeeded".into());
-                if path.is_empty() {
+                if path.is_empty() && is_azures(record.id.kind()) {
                     properties.insert("resourceGuid".to_owned(), record.instance(path).to_string().into());
                 }
             }
@@ -128,4 +128,19 @@ impl Snapshot {
 fn names(balancer: &ResourceId, part: &str) -> [String; 2] {
     let id = balancer.to_string();
     [format!("{}/{part}", balancer.name()), format!("{}/{part}", id.trim_start_matches('/'))]
+}
+
+/// Whether it is a kind of Azure's, where a resource shows its instance.
+const fn is_azures(kind: Kind) -> bool {
+    match kind {
+        Kind::LoadBalancer
+        | Kind::PublicIpAddress
+        | Kind::PublicIpPrefix
+        | Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::NetworkSecurityGroup => true,
+        Kind::LogicalNetwork | Kind::LoadBalancerManager | Kind::LoadBalancerMux | Kind::VirtualServer => {
+            false
+        }
+    }
 }

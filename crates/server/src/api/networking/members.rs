@@ -1,0 +1,136 @@
+//! Members and targets that are written at the load balancer. They live at the network interfaces, which are written
+//! with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::document::{NetworkInterface, Reference};
+use model::{Document, Kind, ResourceId};
+use serde_json::Value;
+
+use super::translate::finding::Finding;
+use super::translate::read::Reader;
+use super::translate::reference::Home;
+use crate::catalogue::{Put, Snapshot, Touched, tree};
+
+/// The network interfaces as they shall be, after what was written at the pools and NAT rules of a load balancer.
+pub fn puts(
+    snapshot: &Snapshot,
+    reader: &Reader<'_>,
+    home: &Home,
+    balancer: (&ResourceId, &Value),
+) -> Result<Vec<Put>, Vec<Finding>> {
+    let pools = reader.members.iter().filter(|_| reader.updates_pools);
+    let pools = pools
+        .map(|(pool, members)| (List::Pools, pool, members.iter().map(|id| id.to_lowercase()).collect()));
+    let rules = reader.targets.iter();
+    let rules = rules.map(|(rule, target)| (List::NatRules, rule, BTreeSet::from([target.to_lowercase()])));
+    let wishes: Vec<(List, &String, BTreeSet<String>)> = pools.chain(rules).collect();
+    if wishes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut interfaces = Interfaces::of(snapshot);
+    for (list, owner, wanted) in wishes {
+        interfaces.assign(list, owner, &wanted, home);
+    }
+    let Interfaces { changed, findings, .. } = interfaces;
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(changed.into_iter().map(|(id, interface)| put(id, interface, balancer)).collect())
+}
+
+/// What of an ip configuration says where it belongs.
+#[derive(Clone, Copy)]
+enum List {
+    Pools,
+    NatRules,
+}
+
+struct Interfaces {
+    all: BTreeMap<ResourceId, NetworkInterface>,
+    /// Where each ip configuration is, by its id in lower case.
+    places: BTreeMap<String, (ResourceId, usize)>,
+    changed: BTreeMap<ResourceId, NetworkInterface>,
+    findings: Vec<Finding>,
+}
+
+impl Interfaces {
+    fn of(snapshot: &Snapshot) -> Self {
+        let mut all = BTreeMap::new();
+        let mut places = BTreeMap::new();
+        for record in snapshot.of_kind(Kind::NetworkInterface) {
+            let Document::NetworkInterface(interface) = &*record.document else { continue };
+            for (at, configuration) in interface.ip_configurations.iter().enumerate() {
+                let id =
+                    format!("{}/ipconfigurations/{}", record.id.key(), configuration.name.to_lowercase());
+                places.insert(id, (record.id.clone(), at));
+            }
+            all.insert(record.id.clone(), (**interface).clone());
+        }
+        Self { all, places, changed: BTreeMap::new(), findings: Vec::new() }
+    }
+
+    /// Lets exactly the wanted ip configurations belong to something.
+    fn assign(&mut self, list: List, owner: &str, wanted: &BTreeSet<String>, home: &Home) {
+        for absent in wanted.iter().filter(|id| !self.places.contains_key(*id)) {
+            let field = match list {
+                List::Pools => "backendIPConfigurations",
+                List::NatRules => "backendIPConfiguration",
+            };
+            let message =
+                format!("there is no {}: write that first, or point elsewhere", home.pointer(absent, ""));
+            let owner = home.pointer(owner, "");
+            self.findings.push(Finding::at(&owner, field, "InvalidResourceReference", message));
+        }
+        for (configuration, (id, at)) in &self.places {
+            let interface = self.changed.get(id).or_else(|| self.all.get(id));
+            let Some(found) = interface.and_then(|interface| list.of(interface, *at)) else { continue };
+            let is_in = found.iter().any(|reference| reference.id.eq_ignore_ascii_case(owner));
+            if is_in == wanted.contains(configuration) {
+                continue;
+            }
+            let Some(mut interface) = interface.cloned() else { continue };
+            if let Some(found) = list.of_mut(&mut interface, *at) {
+                found.retain(|reference| !reference.id.eq_ignore_ascii_case(owner));
+                found.extend((!is_in).then(|| Reference::to(owner)));
+            }
+            self.changed.insert(id.clone(), interface);
+        }
+    }
+}
+
+impl List {
+    fn of(self, interface: &NetworkInterface, at: usize) -> Option<&Vec<Reference>> {
+        let configuration = interface.ip_configurations.get(at)?;
+        Some(match self {
+            Self::Pools => &configuration.load_balancer_backend_address_pools,
+            Self::NatRules => &configuration.load_balancer_inbound_nat_rules,
+        })
+    }
+
+    fn of_mut(self, interface: &mut NetworkInterface, at: usize) -> Option<&mut Vec<Reference>> {
+        let configuration = interface.ip_configurations.get_mut(at)?;
+        Some(match self {
+            Self::Pools => &mut configuration.load_balancer_backend_address_pools,
+            Self::NatRules => &mut configuration.load_balancer_inbound_nat_rules,
+        })
+    }
+}
+
+/// The put of an interface, which also leaves what the load balancer has no longer.
+fn put(id: ResourceId, mut interface: NetworkInterface, (balancer, document): (&ResourceId, &Value)) -> Put {
+    let kept: BTreeSet<String> = tree::paths(Kind::LoadBalancer, document)
+        .iter()
+        .map(|path| format!("{}/{}", balancer.key(), tree::key(path)))
+        .collect();
+    let within = format!("{}/", balancer.key());
+    let stays = |reference: &Reference| {
+        let id = reference.id.to_lowercase();
+        !id.starts_with(&within) || kept.contains(&id)
+    };
+    for configuration in &mut interface.ip_configurations {
+        configuration.load_balancer_backend_address_pools.retain(stays);
+        configuration.load_balancer_inbound_nat_rules.retain(stays);
+    }
+    Put { id, document: Document::from(interface), touched: Touched::Whole }
+}
