@@ -119,6 +119,14 @@ pub struct Realised {
     pub since: Option<String>,
 }
 
+impl Realised {
+    /// Whether the data path has not begun, so that there is nothing to wait for.
+    #[must_use]
+    pub fn has_not_begun(&self) -> bool {
+        self.state == "Uninitialized"
+    }
+}
+
 impl Client {
     /// Gets ready to ask; nobody is asked yet.
     ///

@@ -102,6 +102,9 @@ async fn realised(client: &Client, revision: u64) -> Result<Option<String>, Unan
     let since = Instant::now();
     loop {
         let Some(realised) = client.status().await?.realised else { return Ok(None) };
+        if realised.has_not_begun() {
+            return Ok(Some(format!("accepted, but {}", realised.message)));
+        }
         let followed = realised.revision >= revision && realised.state != "InProgress";
         if followed && realised.state == "Success" {
             return Ok(None);

@@ -9,13 +9,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use model::ResourceId;
+use server::STORE_FILE;
 use server::store::{Contents, Embedded, Store, backup};
 
 use super::{Asked, Server, Unanswered, args};
 use crate::command::{count, print};
-
-/// The store within its folder.
-const FILE: &str = "store.redb";
 
 pub(super) async fn run(args: args::Backup) -> Asked {
     let bytes = match &args.store {
@@ -47,13 +46,13 @@ pub(super) fn restore(args: &args::Restore) -> Result<String, Box<dyn Error>> {
         .mode(0o700)
         .create(&args.store)
         .map_err(|cause| format!("could not make the folder {folder}: {cause}"))?;
-    let store = Embedded::open(&args.store.join(FILE))?;
+    let store = Embedded::open(&args.store.join(STORE_FILE))?;
     backup::restore(&store, &contents, args.force)?;
     Ok(format!("{} of revision {} in {folder}: start the server\n", resources(&contents), contents.revision))
 }
 
 fn copy(folder: &Path) -> Result<Vec<u8>, Unanswered> {
-    let file = folder.join(FILE);
+    let file = folder.join(STORE_FILE);
     if !file.exists() {
         // Opening would make one.
         let folder = folder.display();
@@ -85,8 +84,10 @@ fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
     written
 }
 
+/// What a store keeps beside resources is nobody's business.
 fn resources(contents: &Contents) -> String {
-    count(contents.records.len(), "resource")
+    let resources = contents.records.iter().filter(|record| ResourceId::parse(&record.key).is_some());
+    count(resources.count(), "resource")
 }
 
 fn boxed(error: impl Error + 'static) -> Unanswered {
@@ -103,12 +104,15 @@ mod tests {
     fn what_was_backed_up_can_be_restored() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("old");
-        fill(&store, &["a", "b"]);
+        fill(
+            &store,
+            &["/subscriptions/s/resourcegroups/g/providers/microsoft.network/loadbalancers/web", "resting"],
+        );
         let bytes = copy(&store).ok().unwrap();
         let file = folder.path().join("copy");
         replace(&file, &bytes).unwrap();
         let args = |force| args::Restore { file: file.clone(), store: folder.path().join("new"), force };
-        assert!(restore(&args(false)).unwrap().starts_with("2 resources of revision 1 in "));
+        assert!(restore(&args(false)).unwrap().starts_with("1 resource of revision 1 in "));
         let error = restore(&args(false)).unwrap_err().to_string();
         assert!(error.contains("2 records already") && error.contains("--force"), "{error}");
         assert!(restore(&args(true)).is_ok());
@@ -121,7 +125,7 @@ mod tests {
         fill(folder.path(), &["a"]);
         let file = folder.path().join("copy");
         replace(&file, &copy(folder.path()).ok().unwrap()).unwrap();
-        let _held = Embedded::open(&folder.path().join(FILE)).unwrap();
+        let _held = Embedded::open(&folder.path().join(STORE_FILE)).unwrap();
         let args = args::Restore { file, store: folder.path().to_owned(), force: true };
         let error = restore(&args).unwrap_err().to_string();
         assert!(error.contains("is open in another process: stop that one first"), "{error}");
@@ -143,7 +147,7 @@ mod tests {
     fn fill(folder: &Path, keys: &[&str]) {
         fs::create_dir_all(folder).unwrap();
         let records = keys.iter().map(|key| Stored { key: (*key).into(), value: "{}".into() });
-        let store = Embedded::open(&folder.join(FILE)).unwrap();
+        let store = Embedded::open(&folder.join(STORE_FILE)).unwrap();
         store.commit(0, &records.collect::<Vec<_>>(), &[]).unwrap();
     }
 }

@@ -22,6 +22,7 @@ fn has_failed(status: &Status) -> bool {
 fn text(server: &str, status: &Status) -> String {
     let realised = match &status.realised {
         None => "nothing is known of it".to_owned(),
+        Some(it) if it.has_not_begun() => it.message.clone(),
         Some(it) => {
             let since = it.since.as_ref().map(|since| format!(", since {since}")).unwrap_or_default();
             let why = if it.message.is_empty() { String::new() } else { format!(": {}", it.message) };

@@ -31,7 +31,7 @@ fn several_go_together_or_not_at_all() {
     assert_eq!(service.did("get lb -o name"), "lb/web\n");
     service.write_balancer("two", "203.0.113.30", 80);
     service.did("apply -f two.yaml");
-    let out = service.did("delete lb web two");
+    let out = service.did("delete lb two web");
     assert!(
         out.starts_with("deleted lb/two in forebay\ndeleted lb/web in forebay\n")
             && out.ends_with(": 2 deleted\n"),
