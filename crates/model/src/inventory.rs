@@ -91,7 +91,7 @@ impl Inventory {
 
     /// Takes a document out, and says whether it was there.
     pub fn remove(&mut self, id: &ResourceId) -> bool {
-        self.leave(id.kind(), id.key())
+        self.leave(id.kind(), key_of_id(id))
     }
 
     /// The documents, by kind, and within a kind by id.
@@ -107,14 +107,14 @@ impl Inventory {
     /// The document of this id.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Document>> {
-        self.kinds[id.kind() as usize].get(id.key()).map(|entry| &entry.document)
+        self.kinds[id.kind() as usize].get(key_of_id(id)).map(|entry| &entry.document)
     }
 
     /// Who refers to a resource or into it, beside itself; with a path, who refers to that child, or into it, also
     /// its siblings.
     #[must_use]
     pub fn users(&self, id: &ResourceId, child: &[(String, String)]) -> Vec<Use> {
-        let Some(entry) = self.kinds[id.kind() as usize].get(id.key()) else { return Vec::new() };
+        let Some(entry) = self.kinds[id.kind() as usize].get(key_of_id(id)) else { return Vec::new() };
         let wanted: String = child.iter().map(|(collection, name)| format!("/{collection}/{name}")).collect();
         let wanted = wanted.to_ascii_lowercase();
         let inside = |path: &str| {
@@ -250,6 +250,11 @@ impl Inventory {
         }
         true
     }
+}
+
+/// The key that a document of this id has.
+fn key_of_id(id: &ResourceId) -> &str {
+    id.key().trim_start_matches('/')
 }
 
 fn release<K: Eq + std::hash::Hash>(claims: &mut HashMap<K, u32>, key: &K) {

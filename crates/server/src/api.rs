@@ -61,7 +61,7 @@ impl State {
 /// Every path there is, behind the gate.
 pub fn router(state: State, gate: Gate) -> Router {
     let networking = networking::router(state.clone());
-    let places = Router::new().nest("/networking", networking).fallback(handle).with_state(state);
+    let places = Router::new().fallback(handle).with_state(state).nest("/networking", networking);
     let plainly = move |request: Request| {
         let places = places.clone();
         async move { places.oneshot(plain(request)).await }

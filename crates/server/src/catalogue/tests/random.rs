@@ -48,7 +48,8 @@ enum Name {
 struct Text {
     number: u16,
     address: u8,
-    probes: BTreeMap<u8, u16>,
+    /// With their ports, in the order in which they came.
+    probes: Vec<(u8, u16)>,
     has_pool: bool,
     serves: BTreeSet<u8>,
 }
@@ -180,13 +181,13 @@ impl Reference {
             }
             Step::PutProbe { balancer, probe, port, .. } => {
                 let name = Name::Balancer(*balancer);
-                self.texts.get_mut(&name).unwrap().probes.insert(*probe, *port);
+                self.texts.get_mut(&name).unwrap().put_probe(*probe, *port);
                 self.stamp(name, &format!("probes/p{probe}"));
                 changed.insert(name);
             }
             Step::RemoveProbe { balancer, probe } => {
                 let name = Name::Balancer(*balancer);
-                self.texts.get_mut(&name).unwrap().probes.remove(probe);
+                self.texts.get_mut(&name).unwrap().probes.retain(|(one, _)| one != probe);
                 self.stamp(name, "");
                 changed.insert(name);
             }
@@ -290,7 +291,7 @@ impl Reference {
             let record = snapshot.get(&name.id()).unwrap();
             let mut wanted = read(&text.value(*name));
             wanted.identify(&name.id());
-            assert_eq!(*record.document, wanted);
+            assert!(*record.document == wanted, "{} is not {}", record.value(), json!(wanted));
             for (name, part) in text.parts(*name) {
                 let stamp = self.stamps[&(name, part.clone())];
                 let etag = record.etag(&path(&part));
@@ -359,12 +360,19 @@ impl Text {
     fn of(&self, name: Name) -> Self {
         let mut text = self.clone();
         if !matches!(name, Name::Balancer(_)) {
-            (text.probes, text.has_pool, text.address) = (BTreeMap::new(), false, 0);
+            (text.probes, text.has_pool, text.address) = (Vec::new(), false, 0);
         }
         if !matches!(name, Name::Interface(_)) {
             text.serves = BTreeSet::new();
         }
         text
+    }
+
+    fn put_probe(&mut self, probe: u8, port: u16) {
+        match self.probes.iter_mut().find(|(one, _)| *one == probe) {
+            Some(known) => known.1 = port,
+            None => self.probes.push((probe, port)),
+        }
     }
 
     /// It and everything in it.
@@ -375,7 +383,7 @@ impl Text {
             Name::Balancer(_) => {
                 parts.push("frontendipconfigurations/f".to_owned());
                 parts.extend(self.has_pool.then(|| "backendaddresspools/p".to_owned()));
-                parts.extend(self.probes.keys().map(|probe| format!("probes/p{probe}")));
+                parts.extend(self.probes.iter().map(|(probe, _)| format!("probes/p{probe}")));
             }
             Name::Interface(_) => parts.push("ipconfigurations/c".to_owned()),
         }
@@ -453,7 +461,8 @@ fn name() -> impl Strategy<Value = Name> {
 }
 
 fn text() -> impl Strategy<Value = Text> {
-    let probes = prop::collection::btree_map(0..3_u8, 1..4_u16, 0..3);
+    let probes =
+        prop::collection::btree_map(0..3_u8, 1..4_u16, 0..3).prop_map(|probes| probes.into_iter().collect());
     (0..3_u16, 0..3_u8, probes, prop::bool::weighted(0.8), prop::collection::btree_set(0..3_u8, 0..2))
         .prop_map(|(number, address, probes, has_pool, serves)| Text {
             number,
