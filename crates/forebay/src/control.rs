@@ -36,7 +36,8 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     }
     if settings.interfaces.is_empty() {
         say("ready: no interfaces are named, so there is no data path; resources are checked and stored");
-        return Ok(runtime.block_on(async { server.serve(told_to_stop()).await })?);
+        runtime.block_on(server.serve(told_to_stop()));
+        return Ok(());
     }
 
     let (wanted, wants) = watch::channel(wanted(&server.catalogue().snapshot()));
@@ -54,7 +55,7 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     // The data path hears the signals, and ends for good reasons of its own; the interfaces end with it.
     runtime.block_on(server.serve(async {
         let _ = end.await;
-    }))?;
+    }));
     match host.join() {
         Ok(result) => Ok(result?),
         Err(_) => Err("the data path's thread failed; what was in force still is".into()),

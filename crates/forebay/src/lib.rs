@@ -5,5 +5,6 @@ pub mod command;
 pub mod demo;
 pub mod lab;
 pub mod remote;
+mod control;
 mod serve;
 mod show;
