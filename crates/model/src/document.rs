@@ -128,10 +128,13 @@ macro_rules! documents {
                 }
             }
 
-            /// Gives it this id, and each of its children the id that follows.
+            /// Gives it this id and its name, and each of its children the id that follows.
             pub fn identify(&mut self, id: &ResourceId) {
                 match self {
-                    $(Self::$kind(it) => (**it).identify(id.to_string()),)*
+                    $(Self::$kind(it) => {
+                        id.name().clone_into(&mut it.name);
+                        (**it).identify(id.to_string());
+                    })*
                 }
             }
 
@@ -233,6 +236,14 @@ pub fn parse(source: &Source) -> Result<Vec<Document>, Vec<Problem>> {
         true => Ok(documents.into_iter().map(|(_, document)| document).collect()),
         false => Err(problems),
     }
+}
+
+/// Reads a text of JSON in which no field is given twice.
+///
+/// # Errors
+/// What is wrong with it, with line and column.
+pub fn json_of(text: &str) -> Result<Value, String> {
+    json::parse(text)
 }
 
 /// What could be read, each document with the name its problems go by, and what could not.
