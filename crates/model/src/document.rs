@@ -12,6 +12,7 @@ use crate::kind::Kind;
 use crate::problem::{Code, Path, Problem, Report};
 use crate::resource_id::ResourceId;
 use shape::Shape;
+use trail::Trail;
 
 pub use address::{PublicIpAddress, PublicIpSku};
 pub use balancer::{LoadBalancer, Sku};
@@ -60,6 +61,7 @@ mod rule;
 mod security;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trail;
 mod virtual_server;
 pub mod words;
 
@@ -113,9 +115,10 @@ macro_rules! documents {
                 }
             }
 
-            fn shape_references(&self, found: &mut Vec<(String, String)>) {
+            /// Shows every reference it makes, with its place; not those that the server gives.
+            pub(crate) fn each_reference<'a>(&'a self, mut found: impl FnMut(&Trail<'_>, &'a str)) {
                 match self {
-                    $(Self::$kind(it) => (**it).references(&Path::default(), found),)*
+                    $(Self::$kind(it) => (**it).references(&Trail::Root, &mut found),)*
                 }
             }
 
@@ -125,10 +128,13 @@ macro_rules! documents {
                 }
             }
 
-            /// Gives it this id, and each of its children the id that follows.
+            /// Gives it this id and its name, and each of its children the id that follows.
             pub fn identify(&mut self, id: &ResourceId) {
                 match self {
-                    $(Self::$kind(it) => (**it).identify(id.to_string()),)*
+                    $(Self::$kind(it) => {
+                        id.name().clone_into(&mut it.name);
+                        (**it).identify(id.to_string());
+                    })*
                 }
             }
 
@@ -198,7 +204,7 @@ impl Document {
     #[must_use]
     pub fn references(&self) -> Vec<(String, String)> {
         let mut found = Vec::new();
-        self.shape_references(&mut found);
+        self.each_reference(|at, id| found.push((at.to_string(), id.to_owned())));
         found
     }
 

@@ -6,15 +6,18 @@
 //!
 //! A [`document`] has the shape of the Azure resource and may say anything. [`Desired`] says only what is
 //! valid: names are resolved, defaults filled in, numbers within their ranges. It comes from [`check()`] and
-//! from nowhere else, so whoever holds one need not check again.
+//! [`judge`] and from nowhere else, so whoever holds one need not check again. [`check()`] is for files, which say
+//! themselves which addresses there are; [`judge`] is for an [`Inventory`] of everything there is.
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod allocate;
 mod check;
 mod desired;
 pub mod document;
 mod id;
+mod inventory;
 mod kind;
 pub mod limits;
 mod net;
@@ -22,11 +25,14 @@ mod problem;
 mod resource_id;
 mod units;
 
-pub use check::{check, check_documents};
+pub use allocate::allocate;
+pub use check::{Judgement, check, check_documents, judge};
 pub use desired::{Desired, Frontend, Member, Pool, PoolIndex, Protocol, Rule};
 pub use document::words::{Distribution, ReturnPath};
 pub use document::{Document, Source, parse};
+pub use inventory::{Inventory, Use};
 pub use kind::{Collection, Kind, PROVIDER};
+pub use limits::Limits;
 pub use net::{MacAddress, Prefix};
 pub use problem::{Code, Problem};
 pub use resource_id::{BadResourceId, ChildPath, ResourceId};

@@ -53,15 +53,23 @@ macro_rules! codes {
 }
 
 codes! {
-    // Azure's.
+    // Azure's, and the Network Controller's.
     /// Inbound NAT rules and inbound NAT pools on one load balancer.
     AddingOrUpdatingNatRulesWhenNatPoolIsPresentOnLoadbalancerIsNotSupported,
+    /// Members of one load balancer in different virtual networks.
+    BackendIPConfigurationsDontUseSameVnet,
     /// The SKU of a public address is not the load balancer's.
     DifferentSkuLoadBalancersAndPublicIPAddressNotAllowed,
     /// One address twice in a pool.
     DuplicateIpConfigurationReferenceOnBackendAddressPool,
+    /// A frontend in a logical network that no pool of frontend addresses has.
+    FrontEndIpNotInVipPool,
     /// A frontend that is neither internal nor public.
     FrontendIPConfigHasNoSubnetOrPublicIP,
+    /// A load balancer's frontend and members in different virtual networks.
+    FrontendIPConfigAndBackendIPConfigsAreInDifferentVnets,
+    /// An inbound NAT rule that leads to two members.
+    InboundNatRuleInUse,
     /// Not JSON, or values that contradict each other.
     InvalidRequestFormat,
     /// A name against the rule for names.
@@ -78,18 +86,36 @@ codes! {
     MoreThanOneOutboundRuleUsingSameFrontendIPConfigurationAndProtocolIsNotSupported,
     /// One address for two frontends.
     MultipleIpConfigsRequestSamePrivateIpAddress,
+    /// A subnet that is not within its network.
+    NetcfgInvalidSubnet,
+    /// Two subnets of one network have an address in common.
+    NetcfgSubnetRangesOverlap,
+    /// An address that its subnet keeps for itself.
+    PrivateIPAddressInReservedRange,
+    /// An address of a network given twice.
+    PrivateIPAddressInUse,
+    /// An address outside its subnet.
+    PrivateIPAddressNotInSubnet,
+    /// A public address given twice, or used twice.
+    PublicIPAddressInUse,
     /// Two rules of two load balancers of one kind lead to the same port of one member.
     RulesOfSameLoadBalancerTypeUseSameBackendPortProtocolAndIPConfig,
     /// Two rules lead to the same port of one member through different pools.
     RulesUseSameBackendPortProtocolAndIPConfig,
     /// Two rules lead to the same port of one pool.
     RulesUseSameBackendPortProtocolAndPool,
+    /// Two security rules of one direction and priority.
+    SecurityRuleConflict,
     /// More outbound ports than a rule may hand to each member.
     SpecifiedAllocatedOutboundPortsForOutboundRuleExceedsTotalNumberOfAllowedPortsPerRule,
     /// More outbound ports than the frontends supply.
     SpecifiedAllocatedOutboundPortsForOutboundRuleExceedsTotalNumberOfAvailablePorts,
     /// Outbound ports come in blocks of eight.
     SpecifiedAllocatedOutboundPortsForOutboundRuleIsNotAMultipleOfEight,
+    /// No address of a subnet is free.
+    SubnetIsFull,
+    /// A pool of frontend addresses of more addresses than one may have.
+    VipRangeTooLarge,
 
     // Ours.
     /// An address of the other IP version.
@@ -106,6 +132,8 @@ codes! {
     HaPortsNeedInternalFrontend,
     /// More than a limit allows (LIM-1).
     LimitReached,
+    /// A link-layer address given twice.
+    MacAddressInUse,
     /// A member with the address of a frontend.
     MemberUsesFrontendAddress,
     /// A required field is not there.
@@ -114,6 +142,8 @@ codes! {
     MixedFrontends,
     /// The SKU does not have this.
     NotInThisSku,
+    /// No public address is free.
+    NoPublicAddressIsFree,
     /// Valid, but this version does not do it.
     NotThereYet,
     /// A number outside its range.
@@ -156,6 +186,11 @@ impl fmt::Display for Code {
 pub(crate) struct Path(String);
 
 impl Path {
+    /// A place that is written out already.
+    pub(crate) fn written(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+
     /// The place of a field of what is here, or of an element by its name.
     pub(crate) fn field(&self, name: &str) -> Self {
         match self.0.is_empty() {
@@ -179,28 +214,41 @@ impl fmt::Display for Path {
     }
 }
 
-/// The problems of one document, as they are found.
+/// What is found out about one document.
 #[derive(Debug)]
 pub(crate) struct Report {
     document: String,
     problems: Vec<Problem>,
+    shortfalls: Vec<Problem>,
 }
 
 impl Report {
     pub(crate) fn new(document: &str) -> Self {
-        Self { document: document.to_owned(), problems: Vec::new() }
+        Self { document: document.to_owned(), problems: Vec::new(), shortfalls: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, at: &Path, code: Code, message: impl Into<String>) {
-        self.problems.push(Problem {
-            document: self.document.clone(),
-            path: at.0.clone(),
-            code,
-            message: message.into(),
-        });
+        let problem = self.problem(at, code, message.into());
+        self.problems.push(problem);
+    }
+
+    /// Reports what is valid and cannot be done yet.
+    pub(crate) fn fall_short(&mut self, at: &Path, message: impl Into<String>) {
+        let problem = self.problem(at, Code::NotThereYet, message.into());
+        self.shortfalls.push(problem);
+    }
+
+    fn problem(&self, at: &Path, code: Code, message: String) -> Problem {
+        Problem { document: self.document.clone(), path: at.0.clone(), code, message }
     }
 
     pub(crate) fn into_problems(self) -> Vec<Problem> {
         self.problems
+    }
+
+    /// Puts it to what was found out about others.
+    pub(crate) fn pour(self, problems: &mut Vec<Problem>, shortfalls: &mut Vec<Problem>) {
+        problems.extend(self.problems);
+        shortfalls.extend(self.shortfalls);
     }
 }

@@ -17,9 +17,10 @@ use crate::store::{Changes, Contents, Revision, Store, StoreError, Stored};
 use draft::Draft;
 use resting::Resting;
 
+pub use model::{Limits, Use};
+
 pub use condition::Condition;
 pub use edit::{Action, Edit, Put, Touched, Written};
-pub use judge::{Limits, Use};
 pub use record::Record;
 pub use refused::{Fault, Refused};
 pub use snapshot::Snapshot;
@@ -28,7 +29,7 @@ mod condition;
 mod draft;
 mod edit;
 mod etag;
-mod judge;
+mod gone;
 mod record;
 mod refused;
 mod resting;

@@ -6,7 +6,10 @@ pub mod api;
 pub mod auth;
 pub mod catalogue;
 mod hex;
+mod listen;
+pub mod openapi;
 pub mod realised;
+mod server;
 pub mod settings;
 pub mod stamp;
 pub mod store;
@@ -14,4 +17,5 @@ pub mod tls;
 
 pub use catalogue::{Catalogue, Snapshot};
 pub use realised::Realised;
+pub use server::{STORE_FILE, Server, StartError};
 pub use settings::Settings;

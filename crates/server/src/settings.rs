@@ -1,8 +1,10 @@
 //! `[server]` of `forebay.toml`.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use model::limits::UnknownLimit;
 use serde::Deserialize;
 
 use crate::hex;
@@ -91,12 +93,32 @@ pub struct ClientCertificate {
     pub role: Role,
 }
 
-/// Which table of limits holds.
+/// How much there may be of everything: a table of Azure's, and single limits on top of it by their names.
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub struct Limits {
     /// `2026`, unless it says `2023`.
     pub table: Option<String>,
+    /// `rules = 3000`
+    #[serde(flatten)]
+    pub single: BTreeMap<String, usize>,
+}
+
+impl Limits {
+    /// As the catalogue needs them.
+    ///
+    /// # Errors
+    /// There is no such table or limit.
+    pub fn resolve(&self) -> Result<model::Limits, UnknownLimit> {
+        let mut limits = match &self.table {
+            Some(name) => model::Limits::table(name)?,
+            None => model::Limits::default(),
+        };
+        for (name, value) in &self.single {
+            limits.set(name, *value)?;
+        }
+        Ok(limits)
+    }
 }
 
 /// Bytes that a request body can have, whatever the settings say.
@@ -185,6 +207,9 @@ pub enum SettingsError {
         /// The most it can be.
         high: usize,
     },
+    /// A limit that is none.
+    #[error("`server.limits`: {0}")]
+    Limit(UnknownLimit),
     /// A word that is none of those that are known.
     #[error("`server.{setting}` is `{value}`: {mend}")]
     Word {
@@ -223,13 +248,8 @@ impl Settings {
                 return Err(SettingsError::Word { setting, value: value.clone(), mend });
             }
         }
-        match self.limits.table.as_deref() {
-            None | Some("2026" | "2023") => Ok(()),
-            Some(value) => {
-                let mend = "write \"2026\" or \"2023\"";
-                Err(SettingsError::Word { setting: "limits.table", value: value.to_owned(), mend })
-            }
-        }
+        self.limits.resolve().map_err(SettingsError::Limit)?;
+        Ok(())
     }
 
     /// AUTH-1: loopback, or TLS and a credential.
@@ -347,7 +367,18 @@ mod tests {
         check("requests_per_second = 0", "it can be 1 to 1000000");
         check("subscription = \"a/b\"", "`server.subscription` is `a/b`");
         check("resource_group = \"a~b\"", "`server.resource_group` is `a~b`");
-        check("[limits]\ntable = \"1999\"", "write \"2026\" or \"2023\"");
+        check("[limits]\ntable = \"1999\"", "write `2026` or `2023`");
+        check("[limits]\npools = 1", "there is no limit `pools`: write one of load_balancers, ");
+    }
+
+    // LIM-1
+    #[test]
+    fn limits_are_a_table_and_single_ones_on_top() {
+        let settings: Settings = toml::from_str("[limits]\ntable = \"2023\"\nrules = 3000").unwrap();
+        let limits = settings.limits.resolve().unwrap();
+        assert_eq!((limits.rules.value, limits.members.value), (3_000, 1_000));
+        assert_eq!(Settings::default().limits.resolve(), Ok(model::Limits::default()));
+        assert!(toml::from_str::<Settings>("[limits]\nrules = -1").is_err());
     }
 
     #[test]

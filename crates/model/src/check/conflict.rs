@@ -8,17 +8,17 @@ use super::address::version_of;
 use super::balancer::Balancer;
 use super::rule::{Route, Target};
 use crate::document::words::{IpVersion, TransportProtocol};
-use crate::limits::RULES_OF_MEMBER;
+use crate::limits::{Limit, Limits};
 use crate::problem::{Code, Path};
 
-pub(super) fn find(balancers: &mut [Balancer<'_>]) {
+pub(super) fn find(balancers: &mut [Balancer<'_>], limits: &Limits) {
     let mut conflicts = Vec::new();
     for number in 0..balancers.len() {
         at_frontends(balancers, number, &mut conflicts);
         ha_ports(balancers, number, &mut conflicts);
     }
     at_members(balancers, &mut conflicts);
-    too_many_for_a_member(balancers, &mut conflicts);
+    too_many_for_a_member(balancers, limits.rules_of_member, &mut conflicts);
     for Conflict { balancer, at, code, message } in conflicts {
         if let Some(balancer) = balancers.get_mut(balancer) {
             balancer.report.add(&at, code, message);
@@ -195,7 +195,7 @@ fn facing(balancers: &[Balancer<'_>], number: usize) -> bool {
 }
 
 /// LIM-1: said once for each pool.
-fn too_many_for_a_member(balancers: &[Balancer<'_>], conflicts: &mut Vec<Conflict>) {
+fn too_many_for_a_member(balancers: &[Balancer<'_>], limit: Limit, conflicts: &mut Vec<Conflict>) {
     let mut of_pool: BTreeMap<(usize, usize), usize> = BTreeMap::new();
     for (number, balancer) in balancers.iter().enumerate() {
         for target in balancer.routes.iter().filter_map(|route| route.target) {
@@ -209,14 +209,13 @@ fn too_many_for_a_member(balancers: &[Balancer<'_>], conflicts: &mut Vec<Conflic
             *of_member.entry(member.address).or_default() += rules;
         }
     }
-    let too_many =
-        |address: &IpAddr| of_member.get(address).copied().filter(|rules| *rules > RULES_OF_MEMBER.value);
+    let too_many = |address: &IpAddr| of_member.get(address).copied().filter(|rules| *rules > limit.value);
     for (key, pool) in of_pool.keys().filter_map(|key| Some((key, pool(key)?))) {
         let over = pool.members.iter().find_map(|member| Some((member, too_many(&member.address)?)));
         if let Some((member, rules)) = over {
             let message = format!(
                 "{rules} rules lead to member {}; the limit of {} is {}: spread them over more members",
-                member.address, RULES_OF_MEMBER.name, RULES_OF_MEMBER.value
+                member.address, limit.name, limit.value
             );
             let code = Code::LoadBalancerRuleCountLimitReachedForNic;
             conflicts.push(Conflict { balancer: key.0, at: pool.at.clone(), code, message });

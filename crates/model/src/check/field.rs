@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use crate::id::{self, Id};
 use crate::kind::Kind;
 use crate::limits::Limit;
+use crate::net::Prefix;
 use crate::problem::{Code, Path, Report};
 
 /// A field that must be there.
@@ -44,9 +45,18 @@ pub(super) fn limit(report: &mut Report, at: &Path, count: usize, limit: Limit) 
     }
 }
 
-/// Valid, but not done yet: `what` comes later, and `mend` is what to do until then.
+/// Valid, but not done yet: `what` comes later, and `mend` is what is true and what to do until then.
 pub(super) fn not_there_yet(report: &mut Report, at: &Path, what: &str, mend: &str) {
-    report.add(at, Code::NotThereYet, format!("{what} in a later version: until then {mend}"));
+    report.fall_short(at, format!("{what} in a later version: until then {mend}"));
+}
+
+/// A prefix without bits behind the network.
+pub(super) fn canonical(report: &mut Report, at: &Path, prefix: Prefix) {
+    if !prefix.is_canonical() {
+        let message =
+            format!("{prefix} has bits behind the prefix: write {}/{}", prefix.first(), prefix.length());
+        report.add(at, Code::InvalidRequestFormat, message);
+    }
 }
 
 /// The name of a document.

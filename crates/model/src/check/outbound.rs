@@ -20,7 +20,7 @@ pub(super) fn examine(report: &mut Report, balancer: &LoadBalancer, pools: &[Poo
     let mut users = Users::new();
     for (index, rule) in balancer.outbound_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
-        field::not_there_yet(report, &at, "outbound rules come", "remove it");
+        field::not_there_yet(report, &at, "outbound rules come", "it does nothing: remove it");
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
         let protocol = field::required(report, &at, "protocol", rule.protocol);

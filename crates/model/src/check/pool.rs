@@ -1,21 +1,24 @@
 //! Pools and their members.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
-use super::balancer::limits_of;
-use super::{address, field};
+use super::balancer::LimitsOfSku;
+use super::membership::{Binding, Membership};
+use super::{Scope, address, field};
 use crate::ReturnPath;
 use crate::desired;
 use crate::document::words::AdminState;
 use crate::document::{BackendAddress, BackendAddressPool, LoadBalancer};
+use crate::inventory::Entry;
 use crate::limits;
 use crate::problem::{Code, Path, Report};
 
 /// A pool while it is checked.
 #[derive(Debug)]
 pub(super) struct Pool<'a> {
-    pub(super) name: &'a str,
+    pub(super) name: Cow<'a, str>,
     pub(super) at: Path,
     pub(super) members: Vec<Member<'a>>,
     pub(super) return_path: ReturnPath,
@@ -24,22 +27,55 @@ pub(super) struct Pool<'a> {
 /// A member whose address is usable.
 #[derive(Debug)]
 pub(super) struct Member<'a> {
-    pub(super) name: &'a str,
-    pub(super) at: Path,
+    pub(super) name: Cow<'a, str>,
     pub(super) address: IpAddr,
+    pub(super) origin: Origin<'a>,
 }
 
-impl Pool<'_> {
+/// Who says that somebody is a member.
+#[derive(Clone, Debug)]
+pub(super) enum Origin<'a> {
+    /// The pool, at this place.
+    Entry(Path),
+    /// An interface.
+    Interface(Binding<'a>),
+}
+
+impl<'a> Pool<'a> {
+    /// The pool of one that a NAT rule leads to.
+    pub(super) fn of_nat_rule(rule: &str, at: &Path, target: &Binding<'a>) -> Self {
+        Self {
+            name: Cow::Owned(format!("inboundNatRules/{rule}")),
+            at: at.clone(),
+            members: Member::of_interface(target).into_iter().collect(),
+            return_path: ReturnPath::Masquerade,
+        }
+    }
+
     pub(super) fn desired(&self, balancer: &str) -> desired::Pool {
-        let member = |it: &Member<'_>| desired::Member { name: it.name.to_owned(), address: it.address };
+        let member = |it: &Member<'_>| desired::Member { name: it.name.clone().into(), address: it.address };
         let mut members: Vec<_> = self.members.iter().map(member).collect();
         members.sort_by_key(desired::Member::address);
         desired::Pool { name: format!("{balancer}/{}", self.name), members, return_path: self.return_path }
     }
 }
 
-pub(super) fn open<'a>(report: &mut Report, balancer: &'a LoadBalancer) -> Vec<Pool<'a>> {
+impl<'a> Member<'a> {
+    fn of_interface(binding: &Binding<'a>) -> Option<Self> {
+        let address = binding.address()?;
+        Some(Self { name: Cow::Owned(binding.name()), address, origin: Origin::Interface(binding.clone()) })
+    }
+}
+
+pub(super) fn open<'a>(
+    report: &mut Report,
+    balancer: &'a LoadBalancer,
+    entry: &'a Entry,
+    scope: &Scope<'a>,
+    membership: &Membership<'a>,
+) -> Vec<Pool<'a>> {
     let array = Path::default().field("backendAddressPools");
+    let limit = LimitsOfSku::of(balancer.sku_name(), scope.limits).members;
     let mut pools = Vec::with_capacity(balancer.backend_address_pools.len());
     for (index, document) in balancer.backend_address_pools.iter().enumerate() {
         let at = array.element(&document.name, index);
@@ -54,15 +90,23 @@ pub(super) fn open<'a>(report: &mut Report, balancer: &'a LoadBalancer) -> Vec<P
         let addresses = at.field("loadBalancerBackendAddresses");
         let entries = &document.load_balancer_backend_addresses;
         field::names(report, &addresses, entries.iter().map(|it| it.name.as_str()));
-        field::limit(report, &addresses, entries.len(), limits_of(balancer.sku_name()).members);
+        let bindings = membership.of_pool(entry, index);
+        if !scope.complete {
+            mirrors(report, &at, document, bindings);
+        }
+        let mut members = members(report, &addresses, document, scope);
+        join(&mut members, bindings, membership);
+        field::limit(report, &addresses, members.len(), limit);
         let return_path = document.forebay.as_ref().and_then(|extension| extension.return_path);
         pools.push(Pool {
-            name: &document.name,
-            members: members(report, &addresses, document),
+            name: Cow::Borrowed(&document.name),
+            members,
             return_path: return_path.unwrap_or(ReturnPath::Masquerade),
             at,
         });
     }
+    let all = pools.iter().map(|pool| pool.members.len()).sum();
+    field::limit(report, &array, all, scope.limits.members_of_balancer);
     pools
 }
 
@@ -80,21 +124,65 @@ fn not_there_yet(report: &mut Report, at: &Path, document: &BackendAddressPool) 
         let at = at.field("tunnelInterfaces");
         field::not_there_yet(report, &at, "tunnels of Gateway load balancers come", "remove them");
     }
-    if !document.backend_ip_configurations.is_empty() && document.load_balancer_backend_addresses.is_empty() {
-        let at = at.field("backendIPConfigurations");
-        members_by_interface(report, &at);
+}
+
+/// What a file shows of members by interface: their own documents say which addresses they have.
+fn mirrors(report: &mut Report, at: &Path, pool: &BackendAddressPool, bindings: &[Binding<'_>]) {
+    let known = |id: &str| bindings.iter().any(|binding| binding.is(id));
+    let configurations = pool.backend_ip_configurations.iter().enumerate();
+    let configurations =
+        configurations.map(|(index, it)| (at.field("backendIPConfigurations").field(&index.to_string()), it));
+    let addresses = at.field("loadBalancerBackendAddresses");
+    let entries = pool.load_balancer_backend_addresses.iter().enumerate();
+    let entries = entries.filter(|(_, entry)| entry.ip_address.is_none()).filter_map(|(index, entry)| {
+        let mirrored = entry.network_interface_ip_configuration.as_ref()?;
+        Some((addresses.element(&entry.name, index), mirrored))
+    });
+    for (at, reference) in configurations.chain(entries).filter(|(_, it)| !known(&it.id)) {
+        let message = format!(
+            "nothing says which address `{}` has: give the document of that network interface beside this one, \
+             with this pool in its loadBalancerBackendAddressPools, or give the member's ipAddress",
+            super::balancer::short(&reference.id)
+        );
+        report.add(&at, Code::AddressUnknown, message);
     }
 }
 
-fn members_by_interface(report: &mut Report, at: &Path) {
-    let mend = "give each member's ipAddress in loadBalancerBackendAddresses";
-    field::not_there_yet(report, at, "members known by their network interface come", mend);
+/// Adds the members that say so themselves.
+fn join<'a>(members: &mut Vec<Member<'a>>, bindings: &[Binding<'a>], membership: &Membership<'a>) {
+    if bindings.is_empty() {
+        return;
+    }
+    let mut seen: HashMap<IpAddr, Cow<'a, str>> =
+        members.iter().map(|member| (member.address, member.name.clone())).collect();
+    for binding in bindings {
+        let Some(member) = Member::of_interface(binding) else { continue };
+        match seen.get(&member.address) {
+            Some(other) => {
+                let message = format!(
+                    "{} is in the pool already, as the address of `{other}`: keep one of them",
+                    member.address
+                );
+                let code = Code::DuplicateIpConfigurationReferenceOnBackendAddressPool;
+                membership.refuse(binding, code, message);
+            }
+            None => {
+                seen.insert(member.address, member.name.clone());
+                members.push(member);
+            }
+        }
+    }
 }
 
-fn members<'a>(report: &mut Report, array: &Path, pool: &'a BackendAddressPool) -> Vec<Member<'a>> {
-    let by_interface = !pool.backend_ip_configurations.is_empty();
+fn members<'a>(
+    report: &mut Report,
+    array: &Path,
+    pool: &'a BackendAddressPool,
+    scope: &Scope<'_>,
+) -> Vec<Member<'a>> {
     let mut members = Vec::with_capacity(pool.load_balancer_backend_addresses.len());
-    let mut seen: BTreeMap<IpAddr, &str> = BTreeMap::new();
+    let mut seen: HashMap<IpAddr, &str> = HashMap::new();
+    let by_interface = scope.complete || !pool.backend_ip_configurations.is_empty();
     for (index, document) in pool.load_balancer_backend_addresses.iter().enumerate() {
         let at = array.element(&document.name, index);
         member_not_there_yet(report, &at, document);
@@ -107,7 +195,11 @@ fn members<'a>(report: &mut Report, array: &Path, pool: &'a BackendAddressPool) 
             }
             None => {
                 seen.insert(address, &document.name);
-                members.push(Member { name: &document.name, at, address });
+                members.push(Member {
+                    name: Cow::Borrowed(&document.name),
+                    address,
+                    origin: Origin::Entry(at),
+                });
             }
         }
     }
@@ -118,31 +210,30 @@ fn member_not_there_yet(report: &mut Report, at: &Path, document: &BackendAddres
     match document.admin_state {
         Some(AdminState::None) | None => {}
         Some(AdminState::Up | AdminState::Down) => {
-            let mend = "set it to None, and add or remove the member";
+            let mend = "it has no effect: set it to None, and add or remove the member";
             field::not_there_yet(report, &at.field("adminState"), "health by order comes", mend);
         }
     }
     if document.load_balancer_frontend_ip_configuration.is_some() {
         let at = at.field("loadBalancerFrontendIPConfiguration");
-        let mend = "give the ipAddress of a machine";
+        let mend = "this is no member: give the ipAddress of a machine";
         field::not_there_yet(report, &at, "members that are load balancers come", mend);
     }
 }
 
+/// The address of an entry. One that says nothing but its health by order speaks of a member by interface.
 fn member_address(
     report: &mut Report,
     at: &Path,
     document: &BackendAddress,
     by_interface: bool,
 ) -> Option<IpAddr> {
+    let mirrored = document.network_interface_ip_configuration.is_some();
+    let elsewhere = by_interface && document.admin_state.is_some();
     let other_kind = document.load_balancer_frontend_ip_configuration.is_some();
     match document.ip_address {
         Some(address) => address::usable(report, &at.field("ipAddress"), address),
-        None if other_kind => None,
-        None if by_interface || document.network_interface_ip_configuration.is_some() => {
-            members_by_interface(report, at);
-            None
-        }
+        None if other_kind || mirrored || elsewhere => None,
         None => field::required(report, at, "ipAddress", None),
     }
 }

@@ -1,52 +1,53 @@
-//! Public IP addresses, which public frontends refer to.
+//! Public IP addresses, which public frontends refer to, and the prefixes they come from.
 
-use std::collections::BTreeMap;
+use super::{Scope, address, field};
+use crate::IdleTimeout;
+use crate::document::words::IpVersion;
+use crate::document::{Document, PublicIpAddress, PublicIpPrefix};
+use crate::net::Prefix;
+use crate::problem::{Code, Path, Report};
 
-use super::{address, field};
-use crate::document::PublicIpAddress;
-use crate::id::Id;
-use crate::problem::{Path, Problem, Report};
+pub(super) fn address(report: &mut Report, document: &PublicIpAddress, scope: &Scope<'_>) {
+    let root = Path::default();
+    let idle = document.idle_timeout_in_minutes;
+    field::within(report, &root, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
+    let Some(ip) = document.ip_address else { return };
+    let at = root.field("ipAddress");
+    address::usable(report, &at, ip);
+    address::of_version(report, &at, ip, document.public_ip_address_version);
+    if let Some(prefix) = prefix_of(document, scope)
+        && !prefix.contains(ip)
+    {
+        let message = format!("{ip} is not in its prefix {prefix}: use one of its addresses");
+        report.add(&at, Code::PrivateIPAddressNotInSubnet, message);
+    }
+}
 
-/// What is wrong with them, each by itself.
-pub(super) fn problems(addresses: &[(&str, &PublicIpAddress)]) -> Vec<Problem> {
-    let examine = |(label, document): &(&str, &PublicIpAddress)| {
-        let mut report = Report::new(label);
-        let root = Path::default();
-        field::name(&mut report, &root, &document.name);
-        if let Some(ip) = document.ip_address {
-            let at = root.field("ipAddress");
-            address::usable(&mut report, &at, ip);
-            address::of_version(&mut report, &at, ip, document.public_ip_address_version);
-        }
-        report.into_problems()
+/// The prefix that a public address is taken from.
+fn prefix_of(document: &PublicIpAddress, scope: &Scope<'_>) -> Option<Prefix> {
+    match scope.inventory.find(&document.public_ip_prefix.as_ref()?.id)?.document() {
+        Document::PublicIpPrefix(prefix) => prefix.ip_prefix,
+        _ => None,
+    }
+}
+
+pub(super) fn prefix(report: &mut Report, document: &PublicIpPrefix) {
+    let root = Path::default();
+    let longest = match document.public_ip_address_version {
+        Some(IpVersion::V6) => 128,
+        Some(IpVersion::V4) | None => 32,
     };
-    addresses.iter().flat_map(examine).collect()
-}
-
-/// The public IP addresses given beside the load balancers, to be found by id.
-#[derive(Debug)]
-pub(super) struct PublicAddresses<'a> {
-    by_id: BTreeMap<String, &'a PublicIpAddress>,
-    by_name: BTreeMap<String, &'a PublicIpAddress>,
-}
-
-impl<'a> PublicAddresses<'a> {
-    pub(super) fn of(documents: &[(&str, &'a PublicIpAddress)]) -> Self {
-        let documents = || documents.iter().map(|(_, document)| *document);
-        let by_id = documents().filter_map(|document| Some((canonical(document.id.as_deref()?), document)));
-        let by_name = documents().map(|document| (document.name.to_ascii_lowercase(), document));
-        Self { by_id: by_id.collect(), by_name: by_name.collect() }
+    field::within(report, &root, "prefixLength", document.prefix_length, 1..=longest);
+    let Some(prefix) = document.ip_prefix else {
+        field::required::<()>(report, &root, "ipPrefix", None);
+        return;
+    };
+    let at = root.field("ipPrefix");
+    field::canonical(report, &at, prefix);
+    address::usable(report, &at, prefix.first());
+    address::of_version(report, &at, prefix.address(), document.public_ip_address_version);
+    if let Some(length) = document.prefix_length.filter(|length| *length != u32::from(prefix.length())) {
+        let message = format!("the prefix is {prefix}, and prefixLength says {length}: make them agree");
+        report.add(&root.field("prefixLength"), Code::InvalidRequestFormat, message);
     }
-
-    pub(super) fn find(&self, id: &str) -> Option<&'a PublicIpAddress> {
-        self.by_id.get(&canonical(id)).copied().or_else(|| {
-            let id = Id::parse(id).filter(|id| id.is_in("publicIPAddresses"))?;
-            let named = self.by_name.get(&id.name.to_ascii_lowercase()).copied()?;
-            (id.parent.is_none() || named.id.is_none()).then_some(named)
-        })
-    }
-}
-
-fn canonical(id: &str) -> String {
-    id.trim_matches('/').to_ascii_lowercase()
 }

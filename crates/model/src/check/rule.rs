@@ -1,30 +1,33 @@
 //! Load balancing rules.
 
+use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::address::version_of;
+use super::balancer::Balancer;
 use super::field;
 use super::frontend::Frontend;
 use super::pool::Pool;
 use super::reference::{Sibling, resolve};
 use crate::desired::{self, PoolIndex, Protocol};
-use crate::document::words::TransportProtocol;
-use crate::document::{LoadBalancer, LoadBalancingRule, Reference};
+use crate::document::words::{IpVersion, TransportProtocol};
+use crate::document::{LoadBalancer, LoadBalancingRule, Reference, RuleExtension};
 use crate::problem::{Code, Path, Report};
 use crate::{Distribution, IdleTimeout, Port, ReturnPath};
 
 /// A rule the data path does.
 #[derive(Debug)]
 pub(super) struct Rule<'a> {
-    name: &'a str,
-    frontend: Option<std::net::IpAddr>,
+    pub(super) name: Cow<'a, str>,
+    pub(super) frontend: Option<IpAddr>,
     pub(super) pool: usize,
-    protocol: Protocol,
-    frontend_port: Port,
-    backend_port: Port,
-    distribution: Distribution,
-    floating: bool,
-    idle: IdleTimeout,
+    pub(super) protocol: Protocol,
+    pub(super) frontend_port: Port,
+    pub(super) backend_port: Port,
+    pub(super) distribution: Distribution,
+    pub(super) floating: bool,
+    pub(super) idle: IdleTimeout,
 }
 
 impl Rule<'_> {
@@ -65,113 +68,139 @@ pub(super) struct Target {
     pub(super) floating: bool,
 }
 
-pub(super) fn follow<'a>(
-    report: &mut Report,
-    balancer: &'a LoadBalancer,
-    frontends: &[Frontend<'_>],
-    pools: &[Pool<'_>],
-    routes: &mut Vec<Route<'a>>,
-    rules: &mut Vec<Rule<'a>>,
-) {
+pub(super) fn follow(balancer: &mut Balancer<'_>) {
+    let is_done = balancer.is_done();
+    let Balancer { document, report, frontends, pools, routes, rules, .. } = balancer;
+    let document: &LoadBalancer = document;
     let array = Path::default().field("loadBalancingRules");
-    for (index, rule) in balancer.load_balancing_rules.iter().enumerate() {
+    for (index, rule) in document.load_balancing_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         not_there_yet(report, &at, rule);
         if let Some(probe) = &rule.probe {
-            resolve(report, &at.field("probe"), balancer, probe, Sibling::Probe);
+            resolve(report, &at.field("probe"), document, probe, Sibling::Probe);
         }
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
 
-        let frontend = frontend(report, &at, balancer, rule.frontend_ip_configuration.as_ref());
-        let pool = pool(report, &at, balancer, rule);
+        let first = frontend(report, &at, document, rule.frontend_ip_configuration.as_ref());
+        let more = more_frontends(report, &at, document, rule.forebay.as_ref());
+        let pool = pool(report, &at, document, rule);
         let protocol = field::required(report, &at, "protocol", rule.protocol);
-        let ports = ports(report, &at, rule);
+        let ports = ports(report, &at, rule.protocol, rule.frontend_port, rule.backend_port);
         let floating = rule.enable_floating_ip == Some(true);
-        if let (Some(frontend), Some(pool)) = (frontend, pool) {
-            same_family(report, &at, frontends.get(frontend), pools.get(pool));
-        }
         if let (true, Some(ports), Some(pool)) = (floating, ports, pool.and_then(|pool| pools.get(pool))) {
             return_path(report, &at, ports, pool);
         }
-        let (Some(frontend), Some(protocol), Some((frontend_port, backend_port))) =
-            (frontend, protocol, ports)
-        else {
-            continue;
-        };
-        if protocol == TransportProtocol::All && frontends.get(frontend).is_some_and(|it| !it.internal) {
-            let message = "HA ports are for internal frontends: name the ports, or use an internal frontend";
-            report.add(&at.field("protocol"), Code::HaPortsNeedInternalFrontend, message);
+        let mut versions: Vec<IpVersion> = Vec::new();
+        for (frontend, place) in first.map(|frontend| (frontend, None)).into_iter().chain(more) {
+            let Some(Frontend { address, internal, done, .. }) = frontends.get(frontend) else { continue };
+            if let Some(pool) = pool.and_then(|pool| pools.get(pool)) {
+                same_family(report, &at, *address, pool);
+            }
+            let (Some(protocol), Some((frontend_port, backend_port))) = (protocol, ports) else { continue };
+            if protocol == TransportProtocol::All && !internal {
+                let message =
+                    "HA ports are for internal frontends: name the ports, or use an internal frontend";
+                report.add(&at.field("protocol"), Code::HaPortsNeedInternalFrontend, message);
+            }
+            // Answers of two frontends would look alike to the balancer.
+            let is_second =
+                address.is_some_and(|address| versions.contains(&version_of(address))) && !floating;
+            if let Some(place) = place.filter(|_| is_second) {
+                let what = "rules without floating IP on several frontends of one family come";
+                let mend =
+                    "the rule does nothing on this one: write a rule for each frontend, or use floating IP";
+                field::not_there_yet(report, &place, what, mend);
+            }
+            versions.extend(address.map(version_of));
+            let target = pool.map(|pool| Target { pool, port: backend_port, floating });
+            routes.push(Route {
+                name: &rule.name,
+                at: at.clone(),
+                port_field: "frontendPort",
+                frontend,
+                protocol,
+                ports: match protocol {
+                    TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
+                    TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => {
+                        frontend_port..=frontend_port
+                    }
+                },
+                target: target.filter(|_| !is_second),
+            });
+            if is_done && *done && !is_second {
+                rules.extend(build(rule, *address, pool, protocol));
+            }
         }
-        routes.push(Route {
-            name: &rule.name,
-            at,
-            port_field: "frontendPort",
-            frontend,
-            protocol,
-            ports: match protocol {
-                TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
-                TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => {
-                    frontend_port..=frontend_port
-                }
-            },
-            target: pool.map(|pool| Target { pool, port: backend_port, floating }),
-        });
-        let address = frontends.get(frontend).and_then(|frontend| frontend.address);
-        rules.extend(build(rule, address, pool, protocol));
     }
 }
 
 /// The rule as the data path does it; `None` if it does not do it yet.
 fn build(
     rule: &LoadBalancingRule,
-    frontend: Option<std::net::IpAddr>,
+    frontend: Option<IpAddr>,
     pool: Option<usize>,
     protocol: TransportProtocol,
 ) -> Option<Rule<'_>> {
-    let protocol = match protocol {
-        TransportProtocol::Tcp => Protocol::Tcp,
-        TransportProtocol::Udp => Protocol::Udp,
-        TransportProtocol::All
-        | TransportProtocol::Quic
-        | TransportProtocol::Gre
-        | TransportProtocol::Esp => return None,
-    };
-    let idle = rule.idle_timeout_in_minutes.map(IdleTimeout::minutes).transpose().ok()?;
     Some(Rule {
-        name: &rule.name,
+        name: Cow::Borrowed(&rule.name),
         frontend,
         pool: pool?,
-        protocol,
+        protocol: protocol_done(protocol)?,
         frontend_port: Port::new(rule.frontend_port?).ok()?,
         backend_port: Port::new(rule.backend_port?).ok()?,
         distribution: rule.load_distribution.unwrap_or(Distribution::Default),
         floating: rule.enable_floating_ip == Some(true),
-        idle: idle.unwrap_or_default(),
+        idle: idle(rule.idle_timeout_in_minutes)?,
     })
+}
+
+/// The protocol as the data path knows it, if it does.
+pub(super) const fn protocol_done(protocol: TransportProtocol) -> Option<Protocol> {
+    match protocol {
+        TransportProtocol::Tcp => Some(Protocol::Tcp),
+        TransportProtocol::Udp => Some(Protocol::Udp),
+        TransportProtocol::All
+        | TransportProtocol::Quic
+        | TransportProtocol::Gre
+        | TransportProtocol::Esp => None,
+    }
+}
+
+pub(super) fn idle(minutes: Option<u32>) -> Option<IdleTimeout> {
+    match minutes {
+        Some(minutes) => IdleTimeout::minutes(minutes).ok(),
+        None => Some(IdleTimeout::default()),
+    }
+}
+
+/// Says what of a protocol is not done.
+pub(super) fn protocol_not_there_yet(report: &mut Report, at: &Path, protocol: Option<TransportProtocol>) {
+    let at = at.field("protocol");
+    match protocol {
+        Some(TransportProtocol::Tcp | TransportProtocol::Udp) | None => {}
+        Some(TransportProtocol::All) => {
+            let mend = "this does nothing: write a rule for each port, Tcp or Udp";
+            field::not_there_yet(report, &at, "HA ports come", mend);
+        }
+        Some(other @ (TransportProtocol::Gre | TransportProtocol::Esp)) => {
+            let what = format!("rules for {other} come");
+            field::not_there_yet(report, &at, &what, "this does nothing: use Tcp or Udp");
+        }
+        Some(TransportProtocol::Quic) => {
+            field::not_there_yet(report, &at, "Quic comes", "this does nothing: use Udp");
+        }
+    }
 }
 
 fn not_there_yet(report: &mut Report, at: &Path, rule: &LoadBalancingRule) {
     if rule.probe.is_some() {
-        let mend = "remove the probe reference: members are then taken as up";
+        let mend = "every member is taken as up: remove the reference to the probe";
         field::not_there_yet(report, &at.field("probe"), "rules with a probe come", mend);
     }
-    match rule.protocol {
-        Some(TransportProtocol::Tcp | TransportProtocol::Udp) | None => {}
-        Some(TransportProtocol::All) => {
-            let mend = "write a rule for each port, Tcp or Udp";
-            field::not_there_yet(report, &at.field("protocol"), "HA ports come", mend);
-        }
-        Some(other @ (TransportProtocol::Gre | TransportProtocol::Esp)) => {
-            let what = format!("rules for {other} come");
-            field::not_there_yet(report, &at.field("protocol"), &what, "use Tcp or Udp");
-        }
-        Some(TransportProtocol::Quic) => {
-            field::not_there_yet(report, &at.field("protocol"), "Quic comes", "use Udp");
-        }
-    }
+    protocol_not_there_yet(report, at, rule.protocol);
     if rule.enable_tcp_reset == Some(true) {
-        let mend = "set it to false: idle flows are forgotten without a reset";
+        let mend = "idle flows are forgotten without a reset: set it to false";
         field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
     }
     let others = [
@@ -184,7 +213,7 @@ fn not_there_yet(report: &mut Report, at: &Path, rule: &LoadBalancingRule) {
         (rule.allow_backend_port_conflict, "allowBackendPortConflict", "shared backend ports come"),
     ];
     for (_, name, what) in others.into_iter().filter(|(flag, ..)| *flag == Some(true)) {
-        field::not_there_yet(report, &at.field(name), what, "set it to false");
+        field::not_there_yet(report, &at.field(name), what, "it has no effect: set it to false");
     }
 }
 
@@ -199,6 +228,22 @@ pub(super) fn frontend(
     resolve(report, &at.field("frontendIPConfiguration"), balancer, reference, Sibling::Frontend)
 }
 
+/// The frontends a rule lists beside that one, each with its place.
+pub(super) fn more_frontends(
+    report: &mut Report,
+    at: &Path,
+    balancer: &LoadBalancer,
+    extension: Option<&RuleExtension>,
+) -> Vec<(usize, Option<Path>)> {
+    let at = at.field("forebay").field("frontendIPConfigurations");
+    let references = extension.iter().flat_map(|it| &it.frontend_ip_configurations).enumerate();
+    let follow = |(index, reference): (usize, &Reference)| {
+        let at = at.field(&index.to_string());
+        Some((resolve(report, &at, balancer, reference, Sibling::Frontend)?, Some(at)))
+    };
+    references.filter_map(follow).collect()
+}
+
 fn pool(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBalancingRule) -> Option<usize> {
     if rule.backend_address_pools.len() > 1 {
         let message = "a rule leads to one pool; two are for Gateway load balancers: keep one";
@@ -211,15 +256,21 @@ fn pool(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBala
 }
 
 /// Frontend port and backend port. Zero stands for all of them, with protocol All only (HA-1).
-fn ports(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> Option<(u32, u32)> {
+pub(super) fn ports(
+    report: &mut Report,
+    at: &Path,
+    protocol: Option<TransportProtocol>,
+    frontend_port: Option<u32>,
+    backend_port: Option<u32>,
+) -> Option<(u32, u32)> {
     let (frontend, backend) = ("frontendPort", "backendPort");
-    if matches!(rule.protocol, Some(TransportProtocol::Gre | TransportProtocol::Esp)) {
+    if matches!(protocol, Some(TransportProtocol::Gre | TransportProtocol::Esp)) {
         // They have no ports.
         return Some((0, 0));
     }
-    let frontend_port = field::required(report, at, frontend, rule.frontend_port);
-    let backend_port = field::required(report, at, backend, rule.backend_port);
-    let (frontend_port, backend_port) = match rule.protocol {
+    let frontend_port = field::required(report, at, frontend, frontend_port);
+    let backend_port = field::required(report, at, backend, backend_port);
+    let (frontend_port, backend_port) = match protocol {
         Some(TransportProtocol::All) => {
             let mut zero = |name, port: Option<u32>| {
                 if port.is_some_and(|port| port != 0) {
@@ -244,8 +295,8 @@ fn ports(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> Option<(u3
 
 /// A pool may have members of both families, and a rule uses those of its frontend's; an empty pool is a pool
 /// whose members are still to come (RULE-3).
-fn same_family(report: &mut Report, at: &Path, frontend: Option<&Frontend<'_>>, pool: Option<&Pool<'_>>) {
-    let (Some(pool), Some(address)) = (pool, frontend.and_then(|frontend| frontend.address)) else { return };
+fn same_family(report: &mut Report, at: &Path, frontend: Option<IpAddr>, pool: &Pool<'_>) {
+    let Some(address) = frontend else { return };
     let version = version_of(address);
     if !pool.members.is_empty() && !pool.members.iter().any(|member| version_of(member.address) == version) {
         let message = format!(
@@ -259,7 +310,12 @@ fn same_family(report: &mut Report, at: &Path, frontend: Option<&Frontend<'_>>, 
 
 /// FIP-3: members of a floating rule answer the client themselves, so nobody puts the frontend's port back,
 /// unless the balancer is their gateway.
-fn return_path(report: &mut Report, at: &Path, (frontend_port, backend_port): (u32, u32), pool: &Pool<'_>) {
+pub(super) fn return_path(
+    report: &mut Report,
+    at: &Path,
+    (frontend_port, backend_port): (u32, u32),
+    pool: &Pool<'_>,
+) {
     match pool.return_path {
         ReturnPath::Gateway => {}
         ReturnPath::Masquerade if frontend_port == backend_port => {}

@@ -790,7 +790,7 @@ fn basic_load_balancers_have_less() {
 
 #[test]
 fn limits_are_met_and_named() {
-    let standard = limits::Limits::STANDARD;
+    let standard = Limits::default();
     let frontends = |count: usize| {
         let frontend = |i: usize| frontend(&format!("f{i}"), &format!("10.1.{}.{}", i / 250, i % 250 + 1));
         json!({ "name": "b", "frontendIPConfigurations": (0..count).map(frontend).collect::<Vec<_>>() })
@@ -813,7 +813,7 @@ fn limits_are_met_and_named() {
     };
     limited(&rules, standard.rules, "loadBalancingRules"); // LIM-1
     let balancers = |count: usize| (0..count).map(|i| json!({ "name": format!("b{i}") })).collect();
-    limited(&balancers, limits::LOAD_BALANCERS, ""); // LIM-1
+    limited(&balancers, standard.load_balancers, ""); // LIM-1
 
     let outbound_rules = |count: usize| {
         let rule = |i: usize| {

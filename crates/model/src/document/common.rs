@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::shape::{Object, Shape};
+use super::trail::Trail;
 use crate::problem::{Code, Path, Report};
 
 /// A reference to another resource: `{ "id": … }`.
@@ -38,8 +39,8 @@ impl Shape for Reference {
         Some(Map::from_iter([("id".to_owned(), self.id.as_str().into())]).into())
     }
 
-    fn references(&self, at: &Path, found: &mut Vec<(String, String)>) {
-        found.push((at.to_string(), self.id.clone()));
+    fn references<'a>(&'a self, at: &Trail<'_>, found: &mut dyn FnMut(&Trail<'_>, &'a str)) {
+        found(at, &self.id);
     }
 
     fn schema() -> Value {

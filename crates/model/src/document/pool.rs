@@ -33,8 +33,8 @@ resource! {
 }
 
 impl BackendAddressPool {
-    /// Members by network interface are said there and only mirrored here. What may be said of one here is its
-    /// health by order, and that stays.
+    /// Members by network interface are said there and only mirrored here, with or without the interface. What may
+    /// be said of one here is its health by order, and that stays.
     pub(super) fn strip_mirrors(&mut self) {
         self.load_balancer_backend_addresses.retain_mut(|member| {
             let ordered = matches!(member.admin_state, Some(AdminState::Up | AdminState::Down));
@@ -44,8 +44,19 @@ impl BackendAddressPool {
                 *member =
                     BackendAddress { name, admin_state: member.admin_state, ..BackendAddress::default() };
             }
-            ordered || !mirror
+            ordered || !(mirror || member.is_empty())
         });
+    }
+}
+
+impl BackendAddress {
+    /// Whether it says nothing but a name, and that its health is not by order.
+    fn is_empty(&self) -> bool {
+        self.admin_state == Some(AdminState::None)
+            && self.ip_address.is_none()
+            && self.virtual_network.is_none()
+            && self.subnet.is_none()
+            && self.load_balancer_frontend_ip_configuration.is_none()
     }
 }
 

@@ -23,6 +23,8 @@ resource! {
             flow_logs: Vec<Value> = "flowLogs",
             /// The interfaces it guards.
             network_interfaces: Vec<Reference> = "networkInterfaces",
+            /// The ip configurations it guards, each for itself.
+            ip_configurations: Vec<Reference> = "ipConfigurations",
             /// The subnets it guards.
             subnets: Vec<Reference> = "subnets",
         }

@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use super::trail::Trail;
 use crate::id;
 use crate::problem::{Code, Path, Report};
 
@@ -25,7 +26,7 @@ pub(crate) trait Shape: Sized {
     fn settle(&mut self) {}
 
     /// The references it makes, with their places; not those that the server gives.
-    fn references(&self, _at: &Path, _found: &mut Vec<(String, String)>) {}
+    fn references<'a>(&'a self, _at: &Trail<'_>, _found: &mut dyn FnMut(&Trail<'_>, &'a str)) {}
 
     /// Takes out what the server gives: clients send back what they were shown.
     fn strip(&mut self) {}
@@ -158,8 +159,8 @@ macro_rules! resource {
                 }
             }
 
-            fn references(&self, at: &$crate::problem::Path, found: &mut Vec<(String, String)>) {
-                let _ = (at, &found);
+            fn references<'a>(&'a self, at: &$crate::document::trail::Trail<'_>, found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str)) {
+                let _ = (at, &mut *found);
                 $(self.$beside.references(&at.field($beside_wire), found);)*
                 $(self.$property.references(&at.field($wire), found);)*
             }
@@ -269,7 +270,7 @@ macro_rules! object {
                 Some(object.into())
             }
 
-            fn references(&self, at: &$crate::problem::Path, found: &mut Vec<(String, String)>) {
+            fn references<'a>(&'a self, at: &$crate::document::trail::Trail<'_>, found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str)) {
                 $(self.$field.references(&at.field($wire), found);)*
             }
 

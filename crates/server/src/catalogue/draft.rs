@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Document, ResourceId};
+use model::{Document, Inventory, Judgement, Limits, ResourceId};
 
-use super::judge::{self, Judgement, Limits, Use};
+use super::gone::Gone;
 use super::resting::Resting;
-use super::{Action, Edit, Put, Record, Refused, Snapshot, Touched, etag, tree};
+use super::{Action, Edit, Put, Record, Refused, Snapshot, etag};
 use crate::store::Revision;
 
 /// What an edit makes of everything.
 pub(super) struct Draft {
     pub(super) dry_run: bool,
     records: BTreeMap<ResourceId, Arc<Record>>,
+    inventory: Inventory,
     judgement: Judgement,
     written: Vec<(Arc<Record>, Action)>,
     deleted: Vec<(ResourceId, Action)>,
@@ -38,10 +39,12 @@ impl Draft {
         }
         let deleted: Vec<_> = edit.deletes.iter().map(|id| (id.clone(), of_delete(present, id))).collect();
         let mut records = present.records.clone();
+        let mut inventory = present.inventory.clone();
         for id in &edit.deletes {
             records.remove(id);
+            inventory.remove(id);
         }
-        allocate(&records, &mut edit.puts, present, resting)?;
+        allocate(&mut inventory, present, &mut edit, resting)?;
         let mut written = Vec::new();
         for Put { id, document, touched } in edit.puts {
             let former = present.get(&id);
@@ -59,10 +62,9 @@ impl Draft {
             records.insert(id, Arc::clone(&record));
             written.push((record, action));
         }
-        gone.is_unused(&records)?;
-        let judgement = judge::judge(records.values().map(|record| &record.document), limits)
-            .map_err(Refused::Invalid)?;
-        Ok(Self { dry_run: edit.dry_run, records, judgement, written, deleted })
+        gone.is_unused(present, &records, &written)?;
+        let judgement = model::judge(&inventory, limits).map_err(Refused::Invalid)?;
+        Ok(Self { dry_run: edit.dry_run, records, inventory, judgement, written, deleted })
     }
 
     /// Whether nothing would change.
@@ -88,15 +90,16 @@ impl Draft {
 
     /// The addresses that somebody has now and nobody has after it.
     pub(super) fn released(&self, present: &Snapshot) -> BTreeSet<IpAddr> {
-        let before = self.outcomes().into_iter().filter_map(|(id, _)| present.get(&id).cloned());
-        let after = self.records().flat_map(|record| judge::addresses(&record.document));
+        let changed = self.records().map(|record| &record.id).chain(self.deletes());
+        let before = changed.filter_map(|id| present.get(id).cloned());
+        let after = self.records().flat_map(|record| record.document.addresses());
         let after: BTreeSet<IpAddr> = after.collect();
-        let before = before.flat_map(|record| judge::addresses(&record.document));
+        let before = before.flat_map(|record| record.document.addresses());
         before.filter(|address| !after.contains(address)).collect()
     }
 
     pub(super) fn finish(self, present: &Snapshot, revision: Revision) -> Snapshot {
-        Snapshot::judged(revision, self.records, self.judgement, Some(present))
+        Snapshot::judged(revision, self.records, self.inventory, self.judgement, Some(present))
     }
 }
 
@@ -133,101 +136,37 @@ fn of_delete(present: &Snapshot, id: &ResourceId) -> Action {
     if present.get(id).is_some() { Action::Deleted } else { Action::Unchanged }
 }
 
-/// Fills in addresses, one document after the other, so that each sees what those before it got.
+/// Fills in the addresses that are left open, one document after the other, so that each sees what those before it got.
+/// What rests, and what somebody had until now, is only for who had it.
 fn allocate(
-    records: &BTreeMap<ResourceId, Arc<Record>>,
-    puts: &mut [Put],
+    inventory: &mut Inventory,
     present: &Snapshot,
+    edit: &mut Edit,
     resting: &Resting,
 ) -> Result<(), Refused> {
-    let resting = resting.addresses();
-    let written: BTreeSet<ResourceId> = puts.iter().map(|put| put.id.clone()).collect();
-    let others = records.iter().filter(|(id, _)| !written.contains(id));
-    let mut documents: Vec<Arc<Document>> = others.map(|(_, record)| Arc::clone(&record.document)).collect();
+    let mut held = resting.addresses();
+    let ids = edit.puts.iter().map(|put| &put.id).chain(&edit.deletes);
+    held.extend(ids.filter_map(|id| present.get(id)).flat_map(|record| record.document.addresses()));
+    let mut given = Vec::new();
+    for put in &edit.puts {
+        let document = Arc::new(put.document.clone());
+        inventory.put(Arc::clone(&document));
+        given.push(document);
+    }
     let mut problems = Vec::new();
-    for Put { id, document, .. } in puts {
+    for (Put { id, document, .. }, given) in edit.puts.iter_mut().zip(given) {
         let former = present.get(id).map(|record| &*record.document);
-        if let Err(mut wrong) = judge::allocate(&documents, document, former, &resting) {
+        let own = former.map(Document::addresses).unwrap_or_default();
+        for address in &own {
+            held.remove(address);
+        }
+        if let Err(mut wrong) = model::allocate(inventory, document, former, &held) {
             problems.append(&mut wrong);
         }
-        documents.push(Arc::new(document.clone()));
+        held.extend(own);
+        if *document != *given {
+            inventory.put(Arc::new(document.clone()));
+        }
     }
     if problems.is_empty() { Ok(()) } else { Err(Refused::Invalid(problems)) }
-}
-
-/// What an edit removes: resources, and children of resources that stay.
-struct Gone {
-    /// Keys of ids, each with whether its own resource may not refer to it either.
-    ids: BTreeMap<String, bool>,
-}
-
-impl Gone {
-    fn of(present: &Snapshot, edit: &Edit) -> Self {
-        let mut ids = BTreeMap::new();
-        for record in edit.deletes.iter().filter_map(|id| present.get(id)) {
-            ids.insert(record.id.key().to_owned(), false);
-            let children =
-                record.children.keys().map(|child| (format!("{}/{child}", record.id.key()), false));
-            ids.extend(children);
-        }
-        for Put { id, document, touched } in &edit.puts {
-            let Some(former) = present.get(id) else { continue };
-            let value = serde_json::to_value(document).unwrap_or_default();
-            let kept: BTreeSet<String> =
-                tree::paths(id.kind(), &value).iter().map(|path| tree::key(path)).collect();
-            // Who removes a child by its own name wants to hear who uses it, also next to it.
-            let is_named = matches!(touched, Touched::Child(_));
-            let children = former.children.keys().filter(|child| !kept.contains(*child));
-            ids.extend(children.map(|child| (format!("{}/{child}", id.key()), is_named)));
-        }
-        Self { ids }
-    }
-
-    /// Network interfaces that leave what is gone.
-    fn detached(&self, present: &Snapshot, edit: &Edit) -> Vec<Put> {
-        let written =
-            |id: &ResourceId| edit.puts.iter().any(|put| put.id == *id) || edit.deletes.contains(id);
-        let interfaces = present.of_kind(model::Kind::NetworkInterface).filter(|record| !written(&record.id));
-        interfaces.filter_map(|record| self.detach(record)).collect()
-    }
-
-    fn detach(&self, record: &Record) -> Option<Put> {
-        let Document::NetworkInterface(interface) = &*record.document else { return None };
-        let mut interface = interface.clone();
-        let before = interface.clone();
-        let stays = |reference: &model::document::Reference| {
-            !self.ids.contains_key(&reference.id.to_ascii_lowercase())
-        };
-        for configuration in &mut interface.ip_configurations {
-            configuration.load_balancer_backend_address_pools.retain(stays);
-            configuration.load_balancer_inbound_nat_rules.retain(stays);
-        }
-        (interface != before).then(|| Put {
-            id: record.id.clone(),
-            document: Document::NetworkInterface(interface),
-            touched: Touched::Whole,
-        })
-    }
-
-    /// Whether nobody refers to what is gone.
-    fn is_unused(&self, records: &BTreeMap<ResourceId, Arc<Record>>) -> Result<(), Refused> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        let mut users: BTreeMap<String, Vec<Use>> = BTreeMap::new();
-        for record in records.values() {
-            for (path, target) in record.document.references() {
-                let target = target.to_ascii_lowercase();
-                let Some(&also_own) = self.ids.get(&target) else { continue };
-                let is_own = target.strip_prefix(record.id.key()).is_some_and(|rest| rest.starts_with('/'));
-                if also_own || !is_own {
-                    users.entry(target).or_default().push(Use { by: record.id.to_string(), path });
-                }
-            }
-        }
-        match users.into_iter().next() {
-            Some((id, users)) => Err(Refused::InUse { id, users }),
-            None => Ok(()),
-        }
-    }
 }

@@ -1,8 +1,7 @@
 //! Why a write is refused. What each dialect and HTTP make of it is decided elsewhere.
 
-use model::Problem;
+use model::{Problem, Use};
 
-use super::judge::Use;
 use crate::store::{Revision, StoreError};
 
 /// Why nothing was written.

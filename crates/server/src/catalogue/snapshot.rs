@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Desired, Document, Kind, Pool, Problem, ResourceId};
+use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId};
 use serde_json::{Map, Value};
 
-use super::judge::{self, Judgement, Limits};
 use super::wanted::Wanted;
 use super::{Record, tree};
 use crate::store::Revision;
@@ -23,6 +22,7 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// What of it is valid, but cannot be done yet, by resource.
     pub shortfalls: Arc<Vec<Problem>>,
+    pub(super) inventory: Inventory,
     wanted: Wanted,
 }
 
@@ -34,14 +34,16 @@ impl Snapshot {
     ) -> Result<Self, Vec<Problem>> {
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
-        let judgement = judge::judge(records.values().map(|record| &record.document), limits)?;
-        Ok(Self::judged(revision, records, judgement, None))
+        let inventory = Inventory::of(records.values().map(|record| Arc::clone(&record.document)));
+        let judgement = model::judge(&inventory, limits)?;
+        Ok(Self::judged(revision, records, inventory, judgement, None))
     }
 
     /// What is not changed since `former` is known to be wanted longer.
     pub(super) fn judged(
         revision: Revision,
         records: BTreeMap<ResourceId, Arc<Record>>,
+        inventory: Inventory,
         judgement: Judgement,
         former: Option<&Self>,
     ) -> Self {
@@ -56,13 +58,19 @@ impl Snapshot {
             None => Wanted::since(&desired, revision),
         };
         shortfalls.sort();
-        Self { revision, records, desired, shortfalls: Arc::new(shortfalls), wanted }
+        Self { revision, records, desired, shortfalls: Arc::new(shortfalls), inventory, wanted }
     }
 
     /// One resource.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Record>> {
         self.records.get(id)
+    }
+
+    /// All documents, to be found by what refers to them.
+    #[must_use]
+    pub const fn inventory(&self) -> &Inventory {
+        &self.inventory
     }
 
     /// What of a resource is valid, but cannot be done yet.
@@ -102,7 +110,7 @@ impl Snapshot {
     /// A resource as everybody may see it: with who refers to it, and what follows from others.
     #[must_use]
     pub fn view(&self, record: &Record) -> Document {
-        Document::clone(&record.document)
+        self.inventory.view(&record.document)
     }
 
     /// The same as canonical JSON, with etags and states of it and everything in it.
@@ -115,7 +123,7 @@ impl Snapshot {
             let properties = object.entry("properties").or_insert_with(|| Map::new().into());
             if let Some(properties) = properties.as_object_mut() {
                 properties.insert("provisioningState".to_owned(), "Succeeded".into());
-                if path.is_empty() {
+                if path.is_empty() && is_azures(record.id.kind()) {
                     properties.insert("resourceGuid".to_owned(), record.instance(path).to_string().into());
                 }
             }
@@ -128,4 +136,19 @@ impl Snapshot {
 fn names(balancer: &ResourceId, part: &str) -> [String; 2] {
     let id = balancer.to_string();
     [format!("{}/{part}", balancer.name()), format!("{}/{part}", id.trim_start_matches('/'))]
+}
+
+/// Whether it is a kind of Azure's, where a resource shows its instance.
+const fn is_azures(kind: Kind) -> bool {
+    match kind {
+        Kind::LoadBalancer
+        | Kind::PublicIpAddress
+        | Kind::PublicIpPrefix
+        | Kind::VirtualNetwork
+        | Kind::NetworkInterface
+        | Kind::NetworkSecurityGroup => true,
+        Kind::LogicalNetwork | Kind::LoadBalancerManager | Kind::LoadBalancerMux | Kind::VirtualServer => {
+            false
+        }
+    }
 }

@@ -169,10 +169,7 @@ impl<'a> Seen<'a> {
         let mut endpoints: Vec<VipEndpointState> =
             rules.iter().map(|rule| self.endpoint(rule, progress.status)).collect();
         endpoints.extend(absent);
-        let status = match progress.status {
-            Status::Success => Status::together(endpoints.iter().map(|endpoint| endpoint.status)),
-            other => other,
-        };
+        let status = after(progress.status, endpoints.iter().map(|endpoint| endpoint.status));
         let members = endpoints.iter().flat_map(|endpoint| &endpoint.dip_endpoint_states);
         let members = members.flat_map(|member| member.detailed_info.clone());
         state.join(status, progress.detailed_info.into_iter().chain(members).take(MAX_INFO));
@@ -184,10 +181,7 @@ impl<'a> Seen<'a> {
         let members = self.wanted.desired.pool(rule.pool()).members().iter();
         let members = members.filter(|member| member.address().is_ipv4() == family);
         let members: Vec<DipEndpointState> = members.map(|member| self.dip(rule, member)).collect();
-        let status = match progress {
-            Status::Success => Status::together(members.iter().map(|member| member.status)),
-            other => other,
-        };
+        let status = after(progress, members.iter().map(|member| member.status));
         VipEndpointState {
             status,
             last_updated_time: self.realised.since,
@@ -328,16 +322,19 @@ fn name_of(id: &str) -> &str {
     id.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
 }
 
+/// Parts count once what they are parts of is in force.
+fn after(progress: Status, parts: impl Iterator<Item = Status>) -> Status {
+    if progress == Status::Success { Status::together(parts) } else { progress }
+}
+
 fn is_within(path: &str, place: &str) -> bool {
     path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 fn in_words(problem: &Problem) -> Info {
     let place = if problem.path.is_empty() { String::new() } else { format!("{}: ", problem.path) };
-    let source = match problem.code {
-        Code::NotThereYet => Source::SoftwareLoadBalancerManager,
-        _ => Source::ResourceGlobal,
-    };
+    let is_ours = problem.code == Code::NotThereYet;
+    let source = if is_ours { Source::SoftwareLoadBalancerManager } else { Source::ResourceGlobal };
     Info { source, message: format!("{place}{}", problem.message), code: problem.code.to_string() }
 }
 

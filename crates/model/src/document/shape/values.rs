@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 
 use super::{Shape, expected, label_of};
+use crate::document::trail::Trail;
 use crate::net::{MacAddress, Prefix};
 use crate::problem::{Code, Path, Report};
 
@@ -18,7 +19,7 @@ impl<T: Shape> Shape for Option<T> {
         self.as_ref().and_then(T::write)
     }
 
-    fn references(&self, at: &Path, found: &mut Vec<(String, String)>) {
+    fn references<'a>(&'a self, at: &Trail<'_>, found: &mut dyn FnMut(&Trail<'_>, &'a str)) {
         if let Some(value) = self {
             value.references(at, found);
         }
@@ -50,8 +51,10 @@ impl<T: Shape> Shape for Box<T> {
         T::write(self)
     }
 
-    fn references(&self, at: &Path, found: &mut Vec<(String, String)>) {
-        found.extend(self.own_id().map(|id| (at.to_string(), id.to_owned())));
+    fn references<'a>(&'a self, at: &Trail<'_>, found: &mut dyn FnMut(&Trail<'_>, &'a str)) {
+        if let Some(id) = self.own_id() {
+            found(at, id);
+        }
     }
 
     fn strip(&mut self) {
@@ -97,7 +100,7 @@ impl<T: Shape> Shape for Vec<T> {
         (T::NAMED || !self.is_empty()).then(|| self.iter().filter_map(T::write).collect())
     }
 
-    fn references(&self, at: &Path, found: &mut Vec<(String, String)>) {
+    fn references<'a>(&'a self, at: &Trail<'_>, found: &mut dyn FnMut(&Trail<'_>, &'a str)) {
         for (index, element) in self.iter().enumerate() {
             element.references(&at.element(element.own_name(), index), found);
         }

@@ -1,0 +1,52 @@
+//! Puts together what is wanted.
+
+use std::collections::BTreeMap;
+
+use super::balancer::Balancer;
+use crate::desired::{self, Desired, PoolIndex};
+use crate::document::LoadBalancer;
+
+/// What all load balancers ask for. Where there are problems this is incomplete, and nobody gets it.
+pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
+    let names = display_names(balancers);
+    let mut frontends = Vec::new();
+    let mut pools = Vec::new();
+    for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
+        frontends.extend(balancer.frontends.iter().filter_map(|frontend| {
+            Some(desired::Frontend { name: format!("{name}/{}", frontend.name), address: frontend.address? })
+        }));
+        for (index, pool) in balancer.pools.iter().enumerate() {
+            pools.push(((number, index), pool.desired(name)));
+        }
+    }
+    frontends.sort_by_key(desired::Frontend::address);
+    pools.sort_by(|(_, one), (_, other)| one.name().cmp(other.name()));
+
+    let positions = pools.iter().enumerate().map(|(position, (key, _))| (*key, PoolIndex(position)));
+    let positions: BTreeMap<(usize, usize), PoolIndex> = positions.collect();
+    let mut rules = Vec::new();
+    for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
+        rules.extend(
+            balancer
+                .rules
+                .iter()
+                .filter_map(|rule| rule.desired(name, *positions.get(&(number, rule.pool))?)),
+        );
+    }
+    rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
+    Desired { frontends, pools: pools.into_iter().map(|(_, pool)| pool).collect(), rules }
+}
+
+/// What each load balancer is called: its name, or its id where two have one name.
+fn display_names<'a>(balancers: &[Balancer<'a>]) -> Vec<&'a str> {
+    let mut named: BTreeMap<String, usize> = BTreeMap::new();
+    for balancer in balancers {
+        *named.entry(balancer.document.name.to_ascii_lowercase()).or_default() += 1;
+    }
+    let is_unique = |name: &str| named.get(&name.to_ascii_lowercase()).is_none_or(|count| *count == 1);
+    let display = |it: &'a LoadBalancer| match &it.id {
+        Some(id) if !is_unique(&it.name) => id.trim_matches('/'),
+        Some(_) | None => it.name.as_str(),
+    };
+    balancers.iter().map(|balancer| display(balancer.document)).collect()
+}

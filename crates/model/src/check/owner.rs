@@ -1,0 +1,173 @@
+//! Each address has one owner: a frontend, an interface or a member, over all documents.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use super::balancer::Balancer;
+use super::pool::Origin;
+use super::{Case, Scope};
+use crate::document::{Document, NetworkInterface};
+use crate::problem::{Code, Path, Problem, Report};
+
+pub(super) fn examine(
+    cases: &[Case<'_>],
+    scope: &Scope<'_>,
+    balancers: &mut [Balancer<'_>],
+    problems: &mut Vec<Problem>,
+) {
+    public_addresses(cases, problems);
+    one_frontend_for_each_address(balancers);
+    let owners = owners(balancers);
+    no_member_is_a_frontend(balancers, &owners, problems);
+    interfaces(cases, scope, balancers, problems);
+    link_layer_addresses(cases, problems);
+}
+
+/// Two documents of public addresses must not speak of one address.
+fn public_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
+    let mut owners: HashMap<IpAddr, &str> = HashMap::new();
+    for case in cases {
+        let Document::PublicIpAddress(it) = case.document else { continue };
+        let Some(address) = it.ip_address else { continue };
+        if let Some(owner) = owners.insert(address, case.label).filter(|owner| *owner != case.label) {
+            let message = format!("{address} is the address of `{owner}` as well: use another one");
+            let at = Path::default().field("ipAddress");
+            refuse(problems, case.label, &at, Code::PublicIPAddressInUse, message);
+        }
+    }
+}
+
+/// An address belongs to one frontend, over all load balancers. The second one loses it here, so that its rules
+/// are not reported as well.
+fn one_frontend_for_each_address(balancers: &mut [Balancer<'_>]) {
+    let mut owners: HashMap<IpAddr, String> = HashMap::new();
+    for balancer in balancers {
+        for frontend in &mut balancer.frontends {
+            let Some(address) = frontend.address else { continue };
+            let name = format!("{}/{}", balancer.label, frontend.name);
+            if let Some(owner) = owners.get(&address) {
+                let message = format!("{address} is already the address of `{owner}`: use another one");
+                balancer.report.add(
+                    &frontend.address_at,
+                    Code::MultipleIpConfigsRequestSamePrivateIpAddress,
+                    message,
+                );
+                frontend.address = None;
+            } else {
+                owners.insert(address, name);
+            }
+        }
+    }
+}
+
+fn owners(balancers: &[Balancer<'_>]) -> HashMap<IpAddr, String> {
+    let mut owners = HashMap::new();
+    for balancer in balancers {
+        for frontend in &balancer.frontends {
+            owners.extend(frontend.address.map(|at| (at, format!("{}/{}", balancer.label, frontend.name))));
+        }
+    }
+    owners
+}
+
+fn no_member_is_a_frontend(
+    balancers: &mut [Balancer<'_>],
+    owners: &HashMap<IpAddr, String>,
+    problems: &mut Vec<Problem>,
+) {
+    for Balancer { pools, report, .. } in balancers {
+        for member in pools.iter().flat_map(|pool| &pool.members) {
+            let Some(owner) = owners.get(&member.address) else { continue };
+            let message = format!(
+                "{} is the address of frontend `{owner}`: a member needs an address of its own",
+                member.address
+            );
+            match &member.origin {
+                Origin::Entry(at) => {
+                    report.add(&at.field("ipAddress"), Code::MemberUsesFrontendAddress, message);
+                }
+                Origin::Interface(binding) => {
+                    let code = Code::MemberUsesFrontendAddress;
+                    refuse(problems, binding.label(), &binding.at(), code, message);
+                }
+            }
+        }
+    }
+}
+
+/// Within a network an address is of one interface or frontend. Public addresses of interfaces are nobody else's.
+fn interfaces(
+    cases: &[Case<'_>],
+    scope: &Scope<'_>,
+    balancers: &[Balancer<'_>],
+    problems: &mut Vec<Problem>,
+) {
+    let mut private: HashMap<(&str, IpAddr), (&str, &str)> = HashMap::new();
+    let mut public: HashMap<&str, (&str, &str)> = HashMap::new();
+    for balancer in balancers {
+        for frontend in &balancer.frontends {
+            let owner = (balancer.label, frontend.name);
+            if let (Some(segment), Some(address)) = (&frontend.segment, frontend.address) {
+                private.insert((&segment.network.key, address), owner);
+            }
+            if let Some(entry) = frontend.public {
+                public.insert(&entry.key, owner);
+            }
+        }
+    }
+    let configurations = cases.iter().filter_map(|case| match case.document {
+        Document::NetworkInterface(it) => Some((case.label, &**it)),
+        _ => None,
+    });
+    let configurations = configurations.flat_map(|(label, it): (_, &NetworkInterface)| {
+        it.ip_configurations
+            .iter()
+            .enumerate()
+            .map(move |(index, configuration)| (label, index, configuration))
+    });
+    for (label, index, configuration) in configurations {
+        let at = || Path::default().field("ipConfigurations").element(&configuration.name, index);
+        let owner = (label, configuration.name.as_str());
+        let segment = configuration.subnet.as_ref().and_then(|subnet| scope.inventory.segment(&subnet.id));
+        if let (Some(segment), Some(address)) = (segment, configuration.private_ip_address)
+            && let Some((owner, name)) =
+                private.insert((&segment.network.key, address), owner).filter(|other| *other != owner)
+        {
+            let message = format!("{address} is already the address of `{owner}/{name}`: use another one");
+            refuse(problems, label, &at().field("privateIPAddress"), Code::PrivateIPAddressInUse, message);
+        }
+        let reference = configuration.public_ip_address.as_ref().and_then(|it| it.id.as_deref());
+        if let Some(place) = reference.and_then(|id| scope.inventory.find(id))
+            && let Some((owner, name)) =
+                public.insert(&place.entry.key, owner).filter(|other| *other != owner)
+        {
+            let message = format!("`{owner}/{name}` has this public address: use another one");
+            refuse(problems, label, &at().field("publicIPAddress"), Code::PublicIPAddressInUse, message);
+        }
+    }
+}
+
+fn link_layer_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
+    let mut owners = HashMap::new();
+    for case in cases {
+        let Document::NetworkInterface(it) = case.document else { continue };
+        let Some(mac) = it.mac_address else { continue };
+        if let Some(owner) = owners.insert(mac, case.label).filter(|owner| *owner != case.label) {
+            let message =
+                format!("{mac} is the address of `{owner}` as well: use another one, or leave it out");
+            refuse(
+                problems,
+                case.label,
+                &Path::default().field("macAddress"),
+                Code::MacAddressInUse,
+                message,
+            );
+        }
+    }
+}
+
+fn refuse(problems: &mut Vec<Problem>, label: &str, at: &Path, code: Code, message: String) {
+    let mut report = Report::new(label);
+    report.add(at, code, message);
+    problems.append(&mut report.into_problems());
+}

@@ -1,0 +1,96 @@
+//! The ARM face: each resource, child and list at its id.
+
+use axum::extract::{Request, State};
+use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
+use axum::http::{HeaderMap, HeaderName, Method};
+use axum::response::Response;
+use model::{ChildPath, ResourceId};
+
+use super::{Dialect, Refusal};
+use crate::catalogue::{Condition, Fault, Refused};
+use place::Place;
+
+mod list;
+mod place;
+mod read;
+mod version;
+mod write;
+
+/// Answers whatever is asked below `/subscriptions`.
+pub async fn handle(State(state): State<super::State>, request: Request) -> Response {
+    match answer(&state, request).await {
+        Ok(response) => response,
+        Err(refusal) => refusal.answer(Dialect::Arm),
+    }
+}
+
+async fn answer(state: &super::State, request: Request) -> Result<Response, Refusal> {
+    let path = request.uri().path();
+    let nowhere = || Refusal::NoSuchPlace { path: path.to_owned() };
+    let place = Place::of_path(path).ok_or_else(nowhere)?;
+    let deed = Deed::of(request.method(), &place)?;
+    version::check(request.uri().query().unwrap_or_default())?;
+    match deed {
+        Deed::Show => show(state, place, request.uri().query().unwrap_or_default()),
+        Deed::Put(id, path) if path.is_empty() => write::put(state, id, request).await,
+        Deed::Put(id, path) => write::put_child(state, id, path, request).await,
+        Deed::Tag(id) => write::tag(state, id, request).await,
+        Deed::Delete(id, path) if path.is_empty() => {
+            write::delete(state, id, condition(request.headers())?).await
+        }
+        Deed::Delete(id, path) => write::delete_child(state, id, path, condition(request.headers())?).await,
+    }
+}
+
+/// What is to be done.
+enum Deed {
+    Show,
+    Put(ResourceId, ChildPath),
+    Tag(ResourceId),
+    Delete(ResourceId, ChildPath),
+}
+
+impl Deed {
+    fn of(method: &Method, place: &Place) -> Result<Self, Refusal> {
+        let refuse = |allowed| Err(Refusal::Method { method: method.to_string(), allowed });
+        let is_show = matches!(*method, Method::GET | Method::HEAD);
+        match place {
+            _ if is_show => Ok(Self::Show),
+            Place::Resource(id, path) => match *method {
+                Method::PUT => Ok(Self::Put(id.clone(), path.clone())),
+                Method::DELETE => Ok(Self::Delete(id.clone(), path.clone())),
+                Method::PATCH if path.is_empty() => Ok(Self::Tag(id.clone())),
+                _ if path.is_empty() => refuse("GET, HEAD, PUT, PATCH, DELETE"),
+                _ => refuse("GET, HEAD, PUT, DELETE"),
+            },
+            Place::All(_) | Place::Kind(..) | Place::Collection(..) => refuse("GET, HEAD"),
+        }
+    }
+}
+
+fn show(state: &super::State, place: Place, query: &str) -> Result<Response, Refusal> {
+    let (snapshot, realised) = (state.catalogue.snapshot(), state.realised.borrow());
+    match place {
+        Place::All(scope) => list::all(&snapshot, &scope, query),
+        Place::Kind(scope, kind) => Ok(list::of_kind(&snapshot, &realised, &scope, kind)),
+        Place::Collection(id, path, collection) => {
+            list::children(&snapshot, &realised, &id, &path, collection)
+        }
+        Place::Resource(id, path) => read::one(&snapshot, &realised, &id, &path),
+    }
+}
+
+/// The preconditions of a request.
+fn condition(headers: &HeaderMap) -> Result<Condition, Refusal> {
+    let header = |name: HeaderName| match headers.get(&name) {
+        None => Ok(None),
+        Some(value) => match value.to_str() {
+            Ok(text) => Ok(Some(text.to_owned())),
+            Err(_) => {
+                let message = format!("{name} is not ASCII: send the etag as it was received");
+                Err(Refused::Wrong(Fault::new("InvalidRequestContent", message)))
+            }
+        },
+    };
+    Ok(Condition { if_match: header(IF_MATCH)?, if_none_match: header(IF_NONE_MATCH)? })
+}

@@ -1,0 +1,166 @@
+//! What the interfaces answer, asked without a connection.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::{Gate, State, router};
+use crate::auth::Guard;
+use crate::catalogue::{Catalogue, Limits};
+use crate::settings::Settings;
+use crate::store::Memory;
+
+mod arm;
+mod gate;
+mod own;
+
+const GROUP: &str = "/subscriptions/S/resourceGroups/G";
+
+/// Where a resource is: `at("loadBalancers/web")`.
+pub(super) fn at(place: &str) -> String {
+    format!("{GROUP}/providers/Microsoft.Network/{place}")
+}
+
+/// A whole server, without doors.
+pub(super) struct Rig {
+    pub(super) state: State,
+    router: Router,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Value,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The code of an error.
+    pub(super) fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    /// The codes of its details.
+    pub(super) fn details(&self) -> Vec<&str> {
+        let details = self.body["error"]["details"].as_array().map_or(&[][..], Vec::as_slice);
+        details.iter().filter_map(|detail| detail["code"].as_str()).collect()
+    }
+}
+
+impl Rig {
+    pub(super) async fn new() -> Self {
+        Self::with(Settings::default()).await
+    }
+
+    pub(super) async fn with(settings: Settings) -> Self {
+        let catalogue = Catalogue::open(Arc::new(Memory::new()), Limits::default()).await.unwrap();
+        let gate = Gate::new(&settings, Guard::of(&settings).unwrap());
+        let state = State::quiet(catalogue, settings);
+        Self { router: router(state.clone(), gate), state }
+    }
+
+    /// Asks with a method, a path, headers as `name: value` and a body.
+    pub(super) async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[&str],
+        body: impl Into<Body>,
+    ) -> Answer {
+        let mut request = Request::builder().method(method).uri(path);
+        for header in headers {
+            let (name, value) = header.split_once(": ").unwrap();
+            request = request.header(name, value);
+        }
+        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    pub(super) async fn get(&self, place: &str) -> Answer {
+        self.ask("GET", &versioned(place), &[], Body::empty()).await
+    }
+
+    pub(super) async fn put(&self, place: &str, body: &Value) -> Answer {
+        self.ask("PUT", &versioned(place), &[], body.to_string()).await
+    }
+
+    pub(super) async fn delete(&self, place: &str) -> Answer {
+        self.ask("DELETE", &versioned(place), &[], Body::empty()).await
+    }
+
+    /// The same with a precondition.
+    pub(super) async fn put_if(&self, place: &str, header: &str, body: &Value) -> Answer {
+        self.ask("PUT", &versioned(place), &[header], body.to_string()).await
+    }
+}
+
+pub(super) fn versioned(place: &str) -> String {
+    let path = if place.starts_with('/') { place.to_owned() } else { at(place) };
+    match path.contains('?') {
+        true => path,
+        false => format!("{path}?api-version=2025-05-01"),
+    }
+}
+
+/// A balancer with a frontend at an address, a pool, a probe and a rule.
+pub(super) fn balancer(address: &str) -> Value {
+    let id = |child: &str| json!({ "id": at(&format!("loadBalancers/web/{child}")) });
+    json!({
+        "location": "here",
+        "properties": {
+            "frontendIPConfigurations": [{
+                "name": "front",
+                "properties": {
+                    "privateIPAddress": address,
+                    "privateIPAllocationMethod": "Static",
+                    "subnet": { "id": at("virtualNetworks/net/subnets/a") },
+                },
+            }],
+            "backendAddressPools": [{ "name": "pool" }],
+            "loadBalancingRules": [{
+                "name": "http",
+                "properties": {
+                    "frontendIPConfiguration": id("frontendIPConfigurations/front"),
+                    "backendAddressPool": id("backendAddressPools/pool"),
+                    "protocol": "Tcp",
+                    "frontendPort": 80,
+                    "backendPort": 8080,
+                },
+            }],
+        },
+    })
+}
+
+/// The network that such balancers are in.
+pub(super) fn network() -> Value {
+    json!({
+        "location": "here",
+        "properties": {
+            "addressSpace": { "addressPrefixes": ["10.0.0.0/16"] },
+            "subnets": [{ "name": "a", "properties": { "addressPrefix": "10.0.0.0/24" } }],
+        },
+    })
+}
+
+/// A server with a network and a balancer.
+pub(super) async fn furnished() -> Rig {
+    let rig = Rig::new().await;
+    for (place, body) in [("virtualNetworks/net", network()), ("loadBalancers/web", balancer("10.0.0.10"))] {
+        let answer = rig.put(place, &body).await;
+        assert_eq!(answer.status, StatusCode::CREATED, "{place}: {:#}", answer.body);
+    }
+    rig
+}
