@@ -61,7 +61,8 @@ fn what_the_dialect_has_no_word_for_stays() {
 #[test]
 fn clients_write_members_and_values_in_their_own_ways() {
     let entry = Entry::of("loadBalancers").unwrap();
-    let sloppy = json!({ "RESOURCEID": "it", "Properties": { "FrontendIpConfigurations": { "resourceID": "fe" },
+    let sloppy = json!({ "RESOURCEID": "it", "Properties": { "FrontendIpConfigurations": { "resourceID": "fe",
+            "properties": { "publicIpAddress": { "resourceRef": "/publicipaddresses/pip" } } },
         "loadbalancingrules": [{ "resourceId": "r", "properties": { "frontEndPort": "80", "backendport": 80.0, "protocol": "TCP",
             "frontendipconfigurations": { "resourceRef": "/LoadBalancers/it/frontendipconfigurations/fe", "properties": {} },
             "backendAddressPool": [{ "resourceref": "loadbalancers/it/backendaddresspools/p" }],
@@ -235,6 +236,11 @@ impl Sample {
                 json!([object])
             }
             Shape::Children(entry) => json!([self.resource(entry, "one"), self.resource(entry, "two")]),
+            Shape::Kept
+                if ["connections", "routes"].contains(&field.name) || field.name.ends_with("Tags") =>
+            {
+                json!([{ "kept": self.roll(100) }])
+            }
             Shape::Kept => json!({ "kept": self.roll(100) }),
         }
     }
@@ -266,16 +272,8 @@ impl Sample {
             "frontendIPConfigurations" => {
                 properties.shift_remove("publicIPAddress");
             }
-            "loadBalancerMuxes" => {
-                properties.insert("connections".to_owned(), json!([{ "kept": 1 }]));
-            }
-            "virtualServers" => {
-                properties.insert("connections".to_owned(), json!([{ "kept": 2 }]));
-            }
-            "subnets" => {
-                if properties.contains_key("routes") {
-                    properties.insert("routes".to_owned(), json!([{ "kept": 3 }]));
-                }
+            "publicIPAddresses" if properties.contains_key("publicIPAddressVersion") => {
+                properties.insert("publicIPAddressVersion".to_owned(), "IPv4".into());
             }
             _ => {}
         }
