@@ -188,7 +188,7 @@ async fn http_2_is_spoken_to_who_asks_for_it() {
 #[tokio::test]
 async fn what_is_no_request_is_refused_and_the_next_client_is_served() {
     let rig = Rig::open(Settings { plain: true, ..Settings::default() }).await;
-    let long = "x".repeat(100 << 10);
+    let long = "x".repeat(400 << 10);
     for (bytes, wanted) in [
         ("nonsense\r\n\r\n".to_owned(), 400),
         ("GET / HTTP/9.9\r\n\r\n".to_owned(), 400),
