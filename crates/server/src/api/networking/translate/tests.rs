@@ -59,6 +59,21 @@ fn what_the_dialect_has_no_word_for_stays() {
 }
 
 #[test]
+fn a_rule_goes_to_another_pool_when_told_to() {
+    let entry = Entry::of("loadBalancers").unwrap();
+    let given = |pool: &str| {
+        json!({ "properties": { "loadBalancingRules": [{ "resourceId": "r", "properties": { "backendAddressPool":
+            { "resourceRef": format!("/loadBalancers/it/backendAddressPools/{pool}") } } }] } })
+    };
+    let before = stored(entry, &given("one"), Version::V1, None);
+    let after = shown(entry, &stored(entry, &given("two"), Version::V1, Some(&before)), Version::V1);
+    assert_eq!(
+        after.pointer("/properties/loadBalancingRules/0/properties/backendAddressPool"),
+        given("two").pointer("/properties/loadBalancingRules/0/properties/backendAddressPool")
+    );
+}
+
+#[test]
 fn clients_write_members_and_values_in_their_own_ways() {
     let entry = Entry::of("loadBalancers").unwrap();
     let sloppy = json!({ "RESOURCEID": "it", "Properties": { "FrontendIpConfigurations": { "resourceID": "fe",
