@@ -16,6 +16,9 @@ use crate::kind::Kind;
 use crate::net::{MacAddress, Prefix};
 use crate::problem::{Code, Path, Problem, Report};
 
+#[cfg(test)]
+mod tests;
+
 /// Fills in the addresses that a document leaves open: of frontends, of ip configurations, of interfaces and of
 /// public IP addresses. `former` is what was in its place; it may still be in the inventory. Addresses that rest are
 /// not given to anybody.

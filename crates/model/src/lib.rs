@@ -23,6 +23,8 @@ pub mod limits;
 mod net;
 mod problem;
 mod resource_id;
+#[cfg(test)]
+mod testing;
 mod units;
 
 pub use allocate::allocate;

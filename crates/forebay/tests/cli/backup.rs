@@ -23,7 +23,7 @@ fn a_running_server_is_backed_up_and_a_stopped_one_restored() {
     service.stop();
     assert!(
         service
-            .did("restore copy --store store")
+            .did("restore copy --store store --force")
             .contains("2 resources of revision 2 in store: start the server\n")
     );
     let said = service.run("restore copy --store store");

@@ -1,0 +1,738 @@
+//! What is judged of everything there is: references, addresses, members by interface, and what cannot be done yet.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::Code::{self, *};
+use crate::testing::{balancer, changed, document, fabric, interface, named, short, to, with};
+use crate::*;
+
+const WEB: &str = "loadBalancers/b/backendAddressPools/web";
+const SSH: &str = "loadBalancers/b/inboundNatRules/ssh";
+
+#[test]
+fn members_known_by_their_interfaces_serve() {
+    let desired = desired([
+        balancer("b", Some("10.1.1.10")),
+        interface("vm1", Some("10.1.2.10"), &[WEB], &[]),
+        interface("vm2", Some("10.1.2.11"), &[WEB], &[]),
+    ]);
+    let [pool] = desired.pools() else { panic!("{desired:?}") };
+    let members: Vec<_> = pool.members().iter().map(|it| (it.name(), it.address().to_string())).collect();
+    assert_eq!(members, [("vm1/ip", "10.1.2.10".to_owned()), ("vm2/ip", "10.1.2.11".to_owned())]);
+}
+
+#[test]
+fn an_inbound_nat_rule_leads_to_the_member_that_says_so() {
+    // NAT-1
+    let desired = desired([
+        balancer("b", Some("10.1.1.10")),
+        interface("vm1", Some("10.1.2.10"), &[WEB], &[SSH]),
+        interface("vm2", Some("10.1.2.11"), &[WEB], &[]),
+    ]);
+    let rules: Vec<_> = desired.rules().iter().map(|it| (it.name(), it.frontend_port().get())).collect();
+    assert_eq!(rules, [("b/http", 80), ("b/inboundNatRules/ssh", 50_022)]);
+    let [_, nat] = desired.rules() else { panic!("{desired:?}") };
+    let pool = desired.pool(nat.pool());
+    assert_eq!((pool.name(), nat.backend_port().get()), ("b/inboundNatRules/ssh", 22));
+    assert_eq!(pool.members().iter().map(Member::name).collect::<Vec<_>>(), ["vm1/ip"]);
+}
+
+#[test]
+fn every_rule_that_leads_to_a_member_is_done() {
+    // NAT-1: not only the last one.
+    let rules = |count: u32| {
+        let rule = |i: u32| {
+            let frontend = to("loadBalancers/b/frontendIPConfigurations/f");
+            json!({ "name": format!("n{i}"), "properties": { "frontendIPConfiguration": frontend,
+                    "protocol": "Tcp", "frontendPort": 50_000 + i, "backendPort": 22 + i } })
+        };
+        changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules", (0..count).map(rule).collect())
+    };
+    let names: Vec<_> = (0..5).map(|i| format!("loadBalancers/b/inboundNatRules/n{i}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let desired = desired([rules(5), interface("vm1", Some("10.1.2.10"), &[], &names)]);
+    assert_eq!(desired.rules().len(), 6);
+}
+
+#[test]
+fn an_inbound_nat_rule_without_target_leads_nowhere_and_is_fine() {
+    let desired = desired([balancer("b", Some("10.1.1.10"))]);
+    assert_eq!(desired.rules().iter().map(Rule::name).collect::<Vec<_>>(), ["b/http"]);
+}
+
+#[test]
+fn an_inbound_nat_rule_has_one_target() {
+    refused(
+        [
+            balancer("b", Some("10.1.1.10")),
+            interface("vm1", Some("10.1.2.10"), &[], &[SSH]),
+            interface("vm2", Some("10.1.2.11"), &[], &[SSH]),
+        ],
+        &[(
+            "networkInterfaces/vm2",
+            "ipConfigurations/ip/loadBalancerInboundNatRules/0",
+            InboundNatRuleInUse,
+        )],
+    );
+}
+
+#[test]
+fn a_nat_rule_and_a_rule_do_not_lead_to_one_port_of_a_member() {
+    // RULE-4
+    let both =
+        changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules/0/properties/backendPort", json!(8080));
+    refused(
+        [both, interface("vm1", Some("10.1.2.10"), &[WEB], &[SSH])],
+        &[("loadBalancers/b", "inboundNatRules/ssh/backendPort", RulesUseSameBackendPortProtocolAndIPConfig)],
+    );
+}
+
+#[test]
+fn references_lead_to_what_is_there() {
+    let nic = |field: &str, value: Value| {
+        changed(
+            &interface("vm", Some("10.1.2.10"), &[], &[]),
+            &format!("ipConfigurations/0/properties/{field}"),
+            value,
+        )
+    };
+    let check = |field: &str, value: Value, path: &str| {
+        let at = format!("ipConfigurations/ip/{path}");
+        refused([nic(field, value)], &[("networkInterfaces/vm", &at, InvalidResourceReference)]);
+    };
+    let pools = "loadBalancerBackendAddressPools";
+    let at = "loadBalancerBackendAddressPools/0";
+    check(pools, json!([to("loadBalancers/b/backendAddressPools/web")]), at); // absent
+    check(pools, json!([to("virtualNetworks/vn/subnets/front")]), at); // another kind
+    check(pools, json!([{ "id": "nonsense" }]), at); // no id
+    check(pools, json!([to("natGateways/n")]), at); // a kind that is not known here
+    check("loadBalancerInboundNatRules", json!([to("loadBalancers/b")]), "loadBalancerInboundNatRules/0");
+    check("publicIPAddress", to("publicIPAddresses/p"), "publicIPAddress");
+    check("subnet", to("virtualNetworks/vn/subnets/none"), "subnet"); // the child is absent
+    check("subnet", to("virtualNetworks/vn"), "subnet"); // no child
+    check("subnet", to("virtualNetworks/other/subnets/front"), "subnet");
+    fine([nic("applicationSecurityGroups", json!([to("applicationSecurityGroups/a")]))]);
+    fine([nic(
+        "subnet",
+        json!({ "id": crate::testing::id("virtualNetworks/VN/Subnets/BACK").to_uppercase() }),
+    )]);
+
+    let pool = changed(
+        &balancer("b", Some("10.1.1.10")),
+        "backendAddressPools/0/properties/virtualNetwork",
+        to("virtualNetworks/none"),
+    );
+    refused(
+        [pool],
+        &[("loadBalancers/b", "backendAddressPools/web/virtualNetwork", InvalidResourceReference)],
+    );
+    let front = changed(
+        &balancer("b", None),
+        "frontendIPConfigurations/0/properties/subnet",
+        to("virtualNetworks/vn/subnets/none"),
+    );
+    refused([front], &[("loadBalancers/b", "frontendIPConfigurations/f/subnet", InvalidResourceReference)]);
+    let manager = document(
+        "loadBalancerManagers/config",
+        json!({ "vipIpPools": [to("logicalNetworks/ln/subnets/back")] }),
+    );
+    judged_as(
+        &fabric()[..3].iter().cloned().chain([manager]).collect::<Vec<_>>(),
+        &[("loadBalancerManagers/config", "vipIpPools/0", InvalidResourceReference)],
+    );
+    refused(
+        [document("loadBalancerMuxes/m", json!({ "virtualServer": to("virtualServers/v") }))],
+        &[("loadBalancerMuxes/m", "virtualServer", InvalidResourceReference)],
+    );
+    refused(
+        [document(
+            "virtualNetworks/two",
+            json!({ "forebay": { "logicalNetwork": to("logicalNetworks/none") } }),
+        )],
+        &[("virtualNetworks/two", "forebay/logicalNetwork", InvalidResourceReference)],
+    );
+}
+
+#[test]
+fn a_private_address_is_one_of_its_subnet_and_nobody_elses() {
+    let nic = "ipConfigurations/ip/privateIPAddress";
+    let at = |address: &str, wanted: &[(&str, &str, Code)]| {
+        refused([interface("vm", Some(address), &[], &[])], wanted);
+    };
+    at("10.1.3.4", &[("networkInterfaces/vm", nic, PrivateIPAddressNotInSubnet)]);
+    for address in ["10.1.2.0", "10.1.2.3", "10.1.2.255"] {
+        at(address, &[("networkInterfaces/vm", nic, PrivateIPAddressInReservedRange)]);
+    }
+    at("10.1.2.4", &[]);
+    let front = "frontendIPConfigurations/f/privateIPAddress";
+    let frontend =
+        |address: &str, wanted: &[(&str, &str, Code)]| refused([balancer("b", Some(address))], wanted);
+    frontend("10.1.2.9", &[("loadBalancers/b", front, PrivateIPAddressNotInSubnet)]);
+    frontend("10.1.1.1", &[("loadBalancers/b", front, PrivateIPAddressInReservedRange)]);
+    refused(
+        [interface("a", Some("10.1.2.9"), &[], &[]), interface("b", Some("10.1.2.9"), &[], &[])],
+        &[("networkInterfaces/b", nic, PrivateIPAddressInUse)],
+    );
+    let in_front = changed(
+        &interface("a", Some("10.1.1.9"), &[], &[]),
+        "ipConfigurations/0/properties/subnet",
+        to("virtualNetworks/vn/subnets/front"),
+    );
+    refused(
+        [balancer("b", Some("10.1.1.9")), in_front],
+        &[("networkInterfaces/a", nic, PrivateIPAddressInUse)],
+    );
+}
+
+#[test]
+fn two_networks_may_have_the_same_addresses() {
+    let other = document(
+        "virtualNetworks/other",
+        json!({ "subnets": named([("back", json!({ "addressPrefix": "10.1.2.0/24" }))]) }),
+    );
+    let there = changed(
+        &interface("b", Some("10.1.2.9"), &[], &[]),
+        "ipConfigurations/0/properties/subnet",
+        to("virtualNetworks/other/subnets/back"),
+    );
+    fine([interface("a", Some("10.1.2.9"), &[], &[]), other, there]);
+}
+
+#[test]
+fn members_and_frontends_of_a_balancer_are_in_one_virtual_network() {
+    let other = document(
+        "virtualNetworks/other",
+        json!({ "subnets": named([("back", json!({ "addressPrefix": "10.2.2.0/24" }))]) }),
+    );
+    let there = changed(
+        &interface("vm2", Some("10.2.2.9"), &[WEB], &[]),
+        "ipConfigurations/0/properties/subnet",
+        to("virtualNetworks/other/subnets/back"),
+    );
+    let at = "ipConfigurations/ip/loadBalancerBackendAddressPools/0";
+    refused(
+        [
+            balancer("b", Some("10.1.1.10")),
+            interface("vm1", Some("10.1.2.9"), &[WEB], &[]),
+            other.clone(),
+            there.clone(),
+        ],
+        &[("networkInterfaces/vm2", at, BackendIPConfigurationsDontUseSameVnet)],
+    );
+    let code = FrontendIPConfigAndBackendIPConfigsAreInDifferentVnets;
+    refused(
+        [balancer("b", Some("10.1.1.10")), other, there],
+        &[("loadBalancers/b", "frontendIPConfigurations/f/subnet", code)],
+    );
+}
+
+#[test]
+fn a_member_is_in_a_pool_once() {
+    let at = |index: u32| format!("ipConfigurations/ip/loadBalancerBackendAddressPools/{index}");
+    let code = DuplicateIpConfigurationReferenceOnBackendAddressPool;
+    refused(
+        [balancer("b", Some("10.1.1.10")), interface("vm", Some("10.1.2.10"), &[WEB, WEB], &[])],
+        &[("networkInterfaces/vm", &at(1), code)],
+    );
+    let by_address = changed(
+        &balancer("b", Some("10.1.1.10")),
+        "backendAddressPools/0/properties/loadBalancerBackendAddresses",
+        named([("m", json!({ "ipAddress": "10.1.2.10" }))]),
+    );
+    refused(
+        [by_address, interface("vm", Some("10.1.2.10"), &[WEB], &[])],
+        &[("networkInterfaces/vm", &at(0), code)],
+    );
+    let mut outside = balancer("c", Some("10.1.1.11"));
+    outside = changed(&outside, "loadBalancingRules", json!([]));
+    let member = changed(
+        &interface("vm", Some("10.1.2.10"), &["loadBalancers/c/backendAddressPools/web"], &[]),
+        "ipConfigurations/0/properties/subnet",
+        Value::Null,
+    );
+    let frontend = changed(&member, "ipConfigurations/0/properties/privateIPAddress", json!("10.1.1.10"));
+    refused(
+        [balancer("b", Some("10.1.1.10")), outside, frontend],
+        &[("networkInterfaces/vm", &at(0), MemberUsesFrontendAddress)],
+    );
+}
+
+#[test]
+fn frontends_of_logical_networks_come_from_the_pools_that_are_for_them() {
+    let logical = |subnet: &str, address: &str| {
+        let subnet = to(&format!("logicalNetworks/ln/subnets/{subnet}"));
+        let moved =
+            changed(&balancer("b", Some(address)), "frontendIPConfigurations/0/properties/subnet", subnet);
+        changed(&moved, "loadBalancingRules", json!([]))
+    };
+    fine([logical("back", "10.9.0.11")]);
+    fine([logical("out", "203.0.113.9")]);
+    let at = "frontendIPConfigurations/f/privateIPAddress";
+    refused([logical("back", "10.9.0.100")], &[("loadBalancers/b", at, FrontEndIpNotInVipPool)]);
+    refused(
+        [logical("back", "10.9.0.1")],
+        &[
+            ("loadBalancers/b", at, FrontEndIpNotInVipPool),
+            ("loadBalancers/b", at, PrivateIPAddressInReservedRange),
+        ],
+    );
+    let public = |address: &str| {
+        let frontends = named([("f", json!({ "publicIPAddress": to("publicIPAddresses/p") }))]);
+        [
+            changed(&balancer("b", None), "frontendIPConfigurations", frontends),
+            document("publicIPAddresses/p", json!({ "ipAddress": address })),
+        ]
+    };
+    fine(public("203.0.113.9"));
+    let at = "frontendIPConfigurations/f/publicIPAddress";
+    refused(public("198.51.100.9"), &[("loadBalancers/b", at, FrontEndIpNotInVipPool)]);
+    let mixed = changed(
+        &balancer("b", None),
+        "frontendIPConfigurations",
+        named([
+            (
+                "f",
+                json!({ "privateIPAddress": "10.1.1.9", "subnet": to("virtualNetworks/vn/subnets/front") }),
+            ),
+            (
+                "l",
+                json!({ "privateIPAddress": "10.9.0.11", "subnet": to("logicalNetworks/ln/subnets/back") }),
+            ),
+        ]),
+    );
+    refused([mixed], &[("loadBalancers/b", "frontendIPConfigurations/l", MixedFrontends)]);
+}
+
+#[test]
+fn a_public_address_is_of_one_document_and_has_one_user() {
+    let pip = |name: &str, address: &str| {
+        document(&format!("publicIPAddresses/{name}"), json!({ "ipAddress": address }))
+    };
+    refused(
+        [pip("a", "203.0.113.9"), pip("b", "203.0.113.9")],
+        &[("publicIPAddresses/b", "ipAddress", PublicIPAddressInUse)],
+    );
+    let nic = |name: &str, address: &str| {
+        let nic = interface(name, Some(address), &[], &[]);
+        changed(&nic, "ipConfigurations/0/properties/publicIPAddress", to("publicIPAddresses/a"))
+    };
+    refused(
+        [pip("a", "203.0.113.9"), nic("vm1", "10.1.2.10"), nic("vm2", "10.1.2.11")],
+        &[("networkInterfaces/vm2", "ipConfigurations/ip/publicIPAddress", PublicIPAddressInUse)],
+    );
+    refused(
+        [document("publicIPAddresses/a", json!({ "idleTimeoutInMinutes": 3 }))],
+        &[("publicIPAddresses/a", "idleTimeoutInMinutes", OutOfRange)],
+    );
+}
+
+#[test]
+fn prefixes_hold_their_addresses() {
+    let prefix = |properties: Value| document("publicIPPrefixes/x", properties);
+    let pip = |address: &str| {
+        document(
+            "publicIPAddresses/p",
+            json!({ "ipAddress": address, "publicIPPrefix": to("publicIPPrefixes/x") }),
+        )
+    };
+    fine([prefix(json!({ "ipPrefix": "198.51.100.0/28", "prefixLength": 28 })), pip("198.51.100.3")]);
+    refused(
+        [prefix(json!({ "ipPrefix": "198.51.100.0/28" })), pip("198.51.100.16")],
+        &[("publicIPAddresses/p", "ipAddress", PrivateIPAddressNotInSubnet)],
+    );
+    refused([prefix(json!({}))], &[("publicIPPrefixes/x", "ipPrefix", MissingField)]);
+    refused(
+        [prefix(json!({ "ipPrefix": "198.51.100.1/28", "prefixLength": 27 }))],
+        &[
+            ("publicIPPrefixes/x", "ipPrefix", InvalidRequestFormat),
+            ("publicIPPrefixes/x", "prefixLength", InvalidRequestFormat),
+        ],
+    );
+    refused(
+        [prefix(json!({ "ipPrefix": "198.51.100.0/28", "publicIPAddressVersion": "IPv6" }))],
+        &[("publicIPPrefixes/x", "ipPrefix", AddressFamilyMismatch)],
+    );
+}
+
+#[test]
+fn link_layer_addresses_are_unique() {
+    let nic = |name: &str, address: &str| {
+        changed(&interface(name, Some(address), &[], &[]), "macAddress", json!("001DD8B70C00"))
+    };
+    refused(
+        [nic("a", "10.1.2.10"), nic("b", "10.1.2.11")],
+        &[("networkInterfaces/b", "macAddress", MacAddressInUse)],
+    );
+    let fixed = changed(
+        &interface("a", Some("10.1.2.10"), &[], &[]),
+        "forebay",
+        json!({ "macAllocationMethod": "Static" }),
+    );
+    refused([fixed], &[("networkInterfaces/a", "macAddress", MissingField)]);
+}
+
+#[test]
+fn an_interface_says_or_is_given_its_address() {
+    let nic = |field: &str, value: Value| {
+        changed(&interface("a", None, &[], &[]), &format!("ipConfigurations/0/properties/{field}"), value)
+    };
+    let at = "ipConfigurations/ip/privateIPAddress";
+    let method = "privateIPAllocationMethod";
+    refused([nic(method, json!("Static"))], &[("networkInterfaces/a", at, MissingField)]);
+    refused([nic(method, json!("Dynamic"))], &[("networkInterfaces/a", at, AddressUnknown)]);
+    refused(
+        [nic(method, json!("Unmanaged"))],
+        &[("networkInterfaces/a", "ipConfigurations/ip/privateIPAllocationMethod", UnknownValue)],
+    );
+    let unmanaged = changed(
+        &nic(method, json!("Unmanaged")),
+        "ipConfigurations/0/properties/subnet",
+        to("logicalNetworks/ln/subnets/back"),
+    );
+    fine([unmanaged]);
+    refused(
+        [nic("subnet", Value::Null)],
+        &[("networkInterfaces/a", "ipConfigurations/ip/subnet", MissingField)],
+    );
+}
+
+#[test]
+fn subnets_are_within_their_network_and_apart() {
+    let network = |subnets: Value| {
+        document(
+            "virtualNetworks/n",
+            json!({ "addressSpace": { "addressPrefixes": ["10.5.0.0/16"] }, "subnets": subnets }),
+        )
+    };
+    let at = |name: &str| format!("subnets/{name}/addressPrefix");
+    let prefix = |prefix: &str| json!({ "addressPrefix": prefix });
+    fine([network(named([("a", prefix("10.5.0.0/24")), ("b", prefix("10.5.1.0/24"))]))]);
+    refused(
+        [network(named([("a", prefix("10.6.0.0/24"))]))],
+        &[("virtualNetworks/n", &at("a"), NetcfgInvalidSubnet)],
+    );
+    refused(
+        [network(named([
+            ("a", prefix("10.5.0.0/24")),
+            ("b", prefix("10.5.0.128/25")),
+            ("c", prefix("10.5.0.192/26")),
+        ]))],
+        &[
+            ("virtualNetworks/n", &at("b"), NetcfgSubnetRangesOverlap),
+            ("virtualNetworks/n", &at("c"), NetcfgSubnetRangesOverlap),
+        ],
+    );
+    refused([network(named([("a", json!({}))]))], &[("virtualNetworks/n", &at("a"), MissingField)]);
+    refused(
+        [network(named([("a", prefix("10.5.0.1/24"))]))],
+        &[("virtualNetworks/n", &at("a"), InvalidRequestFormat)],
+    );
+    refused(
+        [network(named([("a", prefix("10.5.0.0/24")), ("A", prefix("10.5.1.0/24"))]))],
+        &[("virtualNetworks/n", "subnets/A", DuplicateName)],
+    );
+    let servers: Vec<_> = (1..=10).map(|i| format!("10.5.0.{i}")).collect();
+    refused(
+        [document("virtualNetworks/n", json!({ "dhcpOptions": { "dnsServers": servers } }))],
+        &[("virtualNetworks/n", "dhcpOptions/dnsServers", LimitReached)],
+    );
+}
+
+#[test]
+fn logical_subnets_hold_their_gateways_and_pools() {
+    let network = |subnet: Value| document("logicalNetworks/n", json!({ "subnets": named([("s", subnet)]) }));
+    let pools = |pools: Value| network(json!({ "addressPrefix": "10.6.0.0/16", "ipPools": pools }));
+    let range = |start: &str, end: &str| json!({ "startIpAddress": start, "endIpAddress": end });
+    fine([pools(named([("a", range("10.6.0.1", "10.6.0.9")), ("b", range("10.6.0.10", "10.6.0.10"))]))]);
+    let check = |document: Arc<Document>, path: &str, code: Code| {
+        refused([document], &[("logicalNetworks/n", path, code)])
+    };
+    check(network(json!({ "vlanId": 4_096 })), "subnets/s/vlanId", OutOfRange);
+    check(
+        network(json!({ "addressPrefix": "10.6.0.0/24", "defaultGateways": ["10.6.1.1"] })),
+        "subnets/s/defaultGateways/0",
+        PrivateIPAddressNotInSubnet,
+    );
+    check(
+        pools(named([("a", range("10.6.0.1", "10.7.0.1"))])),
+        "subnets/s/ipPools/a/endIpAddress",
+        PrivateIPAddressNotInSubnet,
+    );
+}
+
+#[test]
+fn pools_of_addresses_are_in_order_and_apart() {
+    let pools = |pools: Value| {
+        document("logicalNetworks/n", json!({ "subnets": named([("s", json!({ "ipPools": pools }))]) }))
+    };
+    let range = |start: &str, end: &str| json!({ "startIpAddress": start, "endIpAddress": end });
+    let at = |rest: &str| format!("subnets/s/ipPools/{rest}");
+    refused(
+        [pools(named([("a", range("10.6.0.9", "10.6.0.1")), ("b", range("10.6.0.1", "fd00::1"))]))],
+        &[
+            ("logicalNetworks/n", &at("a/endIpAddress"), OutOfRange),
+            ("logicalNetworks/n", &at("b/endIpAddress"), OutOfRange),
+        ],
+    );
+    refused(
+        [pools(named([("a", range("10.6.0.1", "10.6.0.9")), ("b", range("10.6.0.9", "10.6.0.12"))]))],
+        &[("logicalNetworks/n", &at("b"), NetcfgSubnetRangesOverlap)],
+    );
+    refused(
+        [pools(named([("a", json!({ "startIpAddress": "10.6.0.1" }))]))],
+        &[("logicalNetworks/n", &at("a/endIpAddress"), MissingField)],
+    );
+    let wide = pools(named([("a", range("10.0.0.0", "10.1.0.0"))]));
+    let manager = document(
+        "loadBalancerManagers/config",
+        json!({ "vipIpPools": [to("logicalNetworks/n/subnets/s/ipPools/a")] }),
+    );
+    judged_as(&[wide, manager], &[("loadBalancerManagers/config", "vipIpPools/0", VipRangeTooLarge)]);
+}
+
+#[test]
+fn the_load_balancer_manager_has_its_name_and_an_address_of_a_pool() {
+    let fabric = || fabric()[..3].to_vec();
+    let manager = |name: &str, address: &str| {
+        document(
+            &format!("loadBalancerManagers/{name}"),
+            json!({ "loadBalancerManagerIPAddress": address, "vipIpPools": [to("logicalNetworks/ln/subnets/back/ipPools/vips")] }),
+        )
+    };
+    let check = |name: &str, address: &str, wanted: &[(&str, &str, Code)]| {
+        judged_as(&[fabric(), vec![manager(name, address)]].concat(), wanted);
+    };
+    check("Config", "10.9.0.10", &[]);
+    check("other", "10.9.0.10", &[("loadBalancerManagers/other", "name", InvalidResourceName)]);
+    check(
+        "config",
+        "10.9.0.9",
+        &[("loadBalancerManagers/config", "loadBalancerManagerIPAddress", FrontEndIpNotInVipPool)],
+    );
+}
+
+#[test]
+fn security_rules_are_checked_although_they_come_later() {
+    let rule = |edits: Value| {
+        let mut rule =
+            json!({ "priority": 100, "direction": "Inbound", "access": "Allow", "protocol": "Tcp" });
+        rule.as_object_mut().unwrap().extend(edits.as_object().unwrap().clone());
+        rule
+    };
+    let group = |rules: Value| document("networkSecurityGroups/n", json!({ "securityRules": rules }));
+    let check = |edits: Value, wanted: &[(&str, Code)]| {
+        let paths: Vec<_> =
+            wanted.iter().map(|(field, code)| (format!("securityRules/a/{field}"), *code)).collect();
+        let wanted: Vec<_> =
+            paths.iter().map(|(path, code)| ("networkSecurityGroups/n", path.as_str(), *code)).collect();
+        refused([group(named([("a", rule(edits))]))], &wanted);
+    };
+    check(json!({}), &[]);
+    check(json!({ "priority": 99 }), &[("priority", OutOfRange)]);
+    check(json!({ "priority": 65_001 }), &[("priority", OutOfRange)]);
+    check(
+        json!({ "priority": null, "direction": null, "access": null, "protocol": null }),
+        &[
+            ("access", MissingField),
+            ("direction", MissingField),
+            ("priority", MissingField),
+            ("protocol", MissingField),
+        ],
+    );
+    check(json!({ "sourcePortRange": "*", "destinationPortRanges": ["80", "443-8443"] }), &[]);
+    check(json!({ "destinationPortRange": "80-70" }), &[("destinationPortRange", InvalidRequestFormat)]);
+    check(
+        json!({ "destinationPortRanges": ["65536"] }),
+        &[("destinationPortRanges/0", InvalidRequestFormat)],
+    );
+    check(
+        json!({ "sourceAddressPrefix": "AzureLoadBalancer", "destinationAddressPrefixes": ["10.0.0.0/8", "::1", "*"] }),
+        &[],
+    );
+    check(json!({ "sourceAddressPrefix": "10.0.0.0/33" }), &[("sourceAddressPrefix", InvalidRequestFormat)]);
+    let same = [("a", rule(json!({}))), ("b", rule(json!({})))];
+    refused(
+        [group(named(same))],
+        &[("networkSecurityGroups/n", "securityRules/b/priority", SecurityRuleConflict)],
+    );
+    fine([group(named([("a", rule(json!({}))), ("b", rule(json!({ "direction": "Outbound" })))]))]);
+    let guarding =
+        document("networkSecurityGroups/sg", json!({ "securityRules": named([("a", rule(json!({})))]) }));
+    let inventory = with([]).with([guarding], []);
+    let shortfalls = judge(&inventory, &Limits::default()).unwrap().shortfalls;
+    assert_eq!(short(&shortfalls), [("networkSecurityGroups/sg", "securityRules", NotThereYet)]);
+}
+
+#[test]
+fn what_comes_later_is_accepted_and_said() {
+    let base = || balancer("b", Some("10.1.1.10"));
+    let rule = |field: &str, value: Value| {
+        changed(&base(), &format!("loadBalancingRules/0/properties/{field}"), value)
+    };
+    let at = |field: &str| format!("loadBalancingRules/http/{field}");
+    falls_short(&rule("enableTcpReset", json!(true)), &at("enableTcpReset"), 1);
+    falls_short(&rule("probe", to("loadBalancers/b/probes/alive")), &at("probe"), 1);
+    falls_short(&rule("protocol", json!("Quic")), &at("protocol"), 0);
+    falls_short(&rule("protocol", json!("GRE")), &at("protocol"), 0);
+    let all =
+        changed(&rule("protocol", json!("All")), "loadBalancingRules/0/properties/frontendPort", json!(0));
+    let all = changed(&all, "loadBalancingRules/0/properties/backendPort", json!(0));
+    let all = changed(&all, "inboundNatRules", json!([]));
+    falls_short(&all, &at("protocol"), 0);
+    let pool = |field: &str, value: Value| {
+        changed(&base(), &format!("backendAddressPools/0/properties/{field}"), value)
+    };
+    falls_short(&pool("drainPeriodInSeconds", json!(5)), "backendAddressPools/web/drainPeriodInSeconds", 1);
+    let ordered = named([("m", json!({ "ipAddress": "10.1.2.4", "adminState": "Down" }))]);
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses/m/adminState";
+    falls_short(&pool("loadBalancerBackendAddresses", ordered), at, 1);
+    let frontend = |field: &str, value: Value| {
+        changed(&base(), &format!("frontendIPConfigurations/0/properties/{field}"), value)
+    };
+    let chained = frontend("gatewayLoadBalancer", to("loadBalancers/b/frontendIPConfigurations/f"));
+    // A packet must not get past an appliance that it should go through.
+    falls_short(&chained, "frontendIPConfigurations/f/gatewayLoadBalancer", 0);
+    let nat = |edits: &[(&str, Value)]| {
+        edits.iter().fold(base(), |it, (field, value)| {
+            changed(&it, &format!("inboundNatRules/0/properties/{field}"), value.clone())
+        })
+    };
+    let range = [
+        ("frontendPort", json!(0)),
+        ("frontendPortRangeStart", json!(500)),
+        ("frontendPortRangeEnd", json!(510)),
+        ("backendAddressPool", to(WEB)),
+    ];
+    falls_short(&nat(&range), "inboundNatRules/ssh", 1);
+    let outbound = json!({ "frontendIPConfigurations": [to("loadBalancers/b/frontendIPConfigurations/f")],
+        "backendAddressPool": to(WEB), "protocol": "All" });
+    let outbound =
+        changed(&rule("disableOutboundSnat", json!(true)), "outboundRules", named([("o", outbound)]));
+    falls_short(&outbound, "outboundRules/o", 1);
+    let mux = json!({ "routerConfiguration": { "localASN": 65_000, "peerRouterConfigurations": [
+        { "routerIPAddress": "10.9.0.1", "peerASN": 65_001 }] } });
+    falls_short(&document("loadBalancerMuxes/m", mux), "routerConfiguration/peerRouterConfigurations", 0);
+    refused(
+        [document(
+            "loadBalancerMuxes/m",
+            json!({ "routerConfiguration": { "peerRouterConfigurations": [{}] } }),
+        )],
+        &[
+            ("loadBalancerMuxes/m", "routerConfiguration/peerRouterConfigurations/0/peerASN", MissingField),
+            (
+                "loadBalancerMuxes/m",
+                "routerConfiguration/peerRouterConfigurations/0/routerIPAddress",
+                MissingField,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_rule_listens_on_all_its_frontends() {
+    let frontends = named([
+        ("f", json!({ "privateIPAddress": "10.1.1.10", "subnet": to("virtualNetworks/vn/subnets/front") })),
+        ("g", json!({ "privateIPAddress": "10.1.1.11", "subnet": to("virtualNetworks/vn/subnets/front") })),
+        (
+            "six",
+            json!({ "privateIPAddress": "fd00:1:0:1::10", "privateIPAddressVersion": "IPv6",
+                        "subnet": to("virtualNetworks/vn/subnets/front") }),
+        ),
+    ]);
+    let base = changed(&balancer("b", Some("10.1.1.10")), "frontendIPConfigurations", frontends);
+    let listening = |names: &[&str], floating: bool| {
+        let references: Vec<_> = names
+            .iter()
+            .map(|name| to(&format!("loadBalancers/b/frontendIPConfigurations/{name}")))
+            .collect();
+        let rule = "loadBalancingRules/0/properties";
+        let it =
+            changed(&base, &format!("{rule}/forebay"), json!({ "frontendIPConfigurations": references }));
+        let it = changed(&it, &format!("{rule}/backendPort"), json!(80));
+        changed(&it, &format!("{rule}/enableFloatingIP"), json!(floating))
+    };
+    let judged = |document| judge(&with([document]), &Limits::default()).unwrap();
+    let listens =
+        |it: &Judgement| it.desired.rules().iter().map(|it| it.frontend().to_string()).collect::<Vec<_>>();
+    assert_eq!(listens(&judged(listening(&["six"], false))), ["10.1.1.10", "fd00:1:0:1::10"]);
+    assert_eq!(
+        listens(&judged(listening(&["g", "six"], true))),
+        ["10.1.1.10", "10.1.1.11", "fd00:1:0:1::10"]
+    );
+    let partly = judged(listening(&["g"], false));
+    assert_eq!(listens(&partly), ["10.1.1.10"]);
+    let at = "loadBalancingRules/http/forebay/frontendIPConfigurations/0";
+    assert_eq!(short(&partly.shortfalls), [("loadBalancers/b", at, NotThereYet)]);
+    refused([listening(&["none"], true)], &[("loadBalancers/b", at, InvalidResourceReference)]);
+}
+
+#[test]
+fn limits_are_those_that_are_set() {
+    // LIM-1
+    let mut limits = Limits::default();
+    limits.set("members", 1).unwrap();
+    let inventory = with([
+        balancer("b", Some("10.1.1.10")),
+        interface("vm1", Some("10.1.2.10"), &[WEB], &[]),
+        interface("vm2", Some("10.1.2.11"), &[WEB], &[]),
+    ]);
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses";
+    assert_eq!(short(&judge(&inventory, &limits).unwrap_err()), [("loadBalancers/b", at, LimitReached)]);
+    assert!(judge(&inventory, &Limits::default()).is_ok());
+    for (name, document) in
+        [("load_balancers", "loadBalancers/b"), ("virtual_networks", "virtualNetworks/vn")]
+    {
+        let mut limits = Limits::default();
+        limits.set(name, 0).unwrap();
+        assert_eq!(short(&judge(&inventory, &limits).unwrap_err()), [(document, "", LimitReached)]);
+    }
+}
+
+#[test]
+fn two_balancers_do_not_lead_to_one_port_of_a_member() {
+    // RULE-4
+    refused(
+        [
+            balancer("b", Some("10.1.1.10")),
+            balancer("c", Some("10.1.1.11")),
+            interface("vm", Some("10.1.2.10"), &[WEB, "loadBalancers/c/backendAddressPools/web"], &[]),
+        ],
+        &[(
+            "loadBalancers/c",
+            "loadBalancingRules/http/backendPort",
+            RulesOfSameLoadBalancerTypeUseSameBackendPortProtocolAndIPConfig,
+        )],
+    );
+}
+
+fn desired<const N: usize>(documents: [Arc<Document>; N]) -> Desired {
+    let judged =
+        judge(&with(documents), &Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    assert_eq!(judged.shortfalls, []);
+    judged.desired
+}
+
+fn fine<const N: usize>(documents: [Arc<Document>; N]) {
+    refused(documents, &[]);
+}
+
+fn refused<const N: usize>(documents: [Arc<Document>; N], wanted: &[(&str, &str, Code)]) {
+    judged_as(&[fabric(), documents.to_vec()].concat(), wanted);
+}
+
+fn judged_as(documents: &[Arc<Document>], wanted: &[(&str, &str, Code)]) {
+    let problems =
+        judge(&Inventory::of(documents.iter().cloned()), &Limits::default()).err().unwrap_or_default();
+    assert_eq!(short(&problems), wanted, "{problems:#?}");
+}
+
+/// The document is accepted, this place of it is said to fall short, and so many rules are done.
+fn falls_short(document: &Arc<Document>, path: &str, rules: usize) {
+    let judged = judge(&with([Arc::clone(document)]), &Limits::default());
+    let judged = judged.unwrap_or_else(|problems| panic!("{problems:#?}"));
+    let places: Vec<_> = judged.shortfalls.iter().map(|it| (it.path.as_str(), it.code)).collect();
+    assert_eq!(places, [(path, NotThereYet)]);
+    assert_eq!(judged.desired.rules().len(), rules, "{path}");
+}
