@@ -98,10 +98,10 @@ impl Found {
 
     /// Each resource is a document of its own.
     fn yaml(&self) -> Result<String, String> {
-        let mut options = SerializerOptions::default();
-        // Ids are long, and one line each.
-        options.prefer_block_scalars = false;
         let write = |value: &Value| {
+            let mut options = SerializerOptions::default();
+            // Ids are long, and one line each.
+            options.prefer_block_scalars = false;
             serde_saphyr::to_string_with_options(value, options).map_err(|error| error.to_string())
         };
         match self.value() {

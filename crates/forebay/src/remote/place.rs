@@ -135,7 +135,8 @@ pub(super) fn shortened(text: &str) -> String {
     let (id, rest) = text.split_once(": ").map_or((text, ""), |(id, _)| (id, &text[id.len()..]));
     match ResourceId::parse(id) {
         Some((id, path)) => {
-            let within: String = path.iter().map(|(collection, child)| format!("/{collection}/{child}")).collect();
+            let within: String =
+                path.iter().map(|(collection, child)| format!("/{collection}/{child}")).collect();
             format!("{}{within}{rest}", name(&id))
         }
         None => text.to_owned(),
