@@ -157,6 +157,14 @@ macro_rules! documents {
             }
         }
 
+        $(impl $kind {
+            /// The resource, if the document is one of these.
+            #[must_use]
+            pub fn of(document: &Document) -> Option<&Self> {
+                if let Document::$kind(it) = document { Some(it) } else { None }
+            }
+        })*
+
         $(impl From<$kind> for Document {
             fn from(it: $kind) -> Self {
                 Self::$kind(Box::new(it))

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::document::{Document, IpPool};
+use crate::document::{Document, IpPool, LoadBalancerManager, LogicalNetwork};
 use crate::kind::Kind;
 use crate::net::MacAddress;
 use crate::resource_id::ResourceId;
@@ -22,6 +22,9 @@ mod segment;
 mod tests;
 mod view;
 
+/// Kind and key of each.
+type Referrers = BTreeSet<(Kind, Arc<str>)>;
+
 /// Many documents, indexed by id.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
@@ -30,7 +33,7 @@ pub struct Inventory {
     /// The key of a document by its short name `loadBalancers/web`; of one of them, where several have it.
     shorts: HashMap<Arc<str>, Arc<str>>,
     /// By the short name of a document: the kind and key of whoever refers to such a document, or into it.
-    referrers: HashMap<Arc<str>, Arc<BTreeSet<(Kind, Arc<str>)>>>,
+    referrers: HashMap<Arc<str>, Arc<Referrers>>,
     /// How many times each address is somebody's.
     claims: HashMap<IpAddr, u32>,
     macs: HashMap<MacAddress, u32>,
@@ -190,10 +193,8 @@ impl Inventory {
 
     /// The pools that frontends come from, each with its subnet.
     pub(crate) fn vip_pools(&self) -> Vec<(Segment<'_>, &IpPool)> {
-        let managers = self.of_kind(Kind::LoadBalancerManager).filter_map(|document| match &**document {
-            Document::LoadBalancerManager(manager) => Some(manager),
-            _ => None,
-        });
+        let managers = self.of_kind(Kind::LoadBalancerManager);
+        let managers = managers.filter_map(|document| LoadBalancerManager::of(document));
         let references = managers.flat_map(|manager| &manager.vip_ip_pools);
         references.filter_map(|reference| self.find(&reference.id)?.ip_pool()).collect()
     }
@@ -277,11 +278,8 @@ impl<'a> Place<'a> {
 
     /// The ipPool that is there, with its subnet.
     pub(crate) fn ip_pool(&self) -> Option<(Segment<'a>, &'a IpPool)> {
-        match (self.child, self.document()) {
-            (Child::IpPool(subnet, pool), Document::LogicalNetwork(network)) => {
-                Some((Segment::of(*self)?, network.subnets.get(subnet)?.ip_pools.get(pool)?))
-            }
-            _ => None,
-        }
+        let Child::IpPool(subnet, pool) = self.child else { return None };
+        let network = LogicalNetwork::of(self.document())?;
+        Some((Segment::of(*self)?, network.subnets.get(subnet)?.ip_pools.get(pool)?))
     }
 }

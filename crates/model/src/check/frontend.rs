@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::balancer::short;
 use super::{Scope, address, field};
 use crate::document::words::{AllocationMethod, PublicIpSkuName, SkuName};
-use crate::document::{Document, FrontendIpConfiguration, LoadBalancer, PublicIpAddress};
+use crate::document::{FrontendIpConfiguration, LoadBalancer, PublicIpAddress};
 use crate::inventory::{Entry, Segment};
 use crate::problem::{Code, Path, Report};
 
@@ -207,10 +207,7 @@ fn public_address(
     scope: &Scope<'_>,
 ) -> Option<IpAddr> {
     let place = reference.id.as_deref().and_then(|id| scope.inventory.find(id));
-    let document = place.and_then(|place| match place.document() {
-        Document::PublicIpAddress(document) => Some(document),
-        _ => None,
-    });
+    let document = place.and_then(|place| PublicIpAddress::of(place.document()));
     let sku = document.and_then(|it| it.sku.as_ref()).or(reference.sku.as_ref()).and_then(|sku| sku.name);
     let is_basic = balancer.sku_name() == SkuName::Basic;
     if sku.is_some_and(|sku| (sku == PublicIpSkuName::Basic) != is_basic) {

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::balancer::Balancer;
 use super::pool::Origin;
 use super::{Case, Scope};
-use crate::document::{Document, NetworkInterface};
+use crate::document::{NetworkInterface, PublicIpAddress};
 use crate::problem::{Code, Path, Problem, Report};
 
 pub(super) fn examine(
@@ -27,8 +27,7 @@ pub(super) fn examine(
 fn public_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
     let mut owners: HashMap<IpAddr, &str> = HashMap::new();
     for case in cases {
-        let Document::PublicIpAddress(it) = case.document else { continue };
-        let Some(address) = it.ip_address else { continue };
+        let Some(address) = PublicIpAddress::of(case.document).and_then(|it| it.ip_address) else { continue };
         if let Some(owner) = owners.insert(address, case.label).filter(|owner| *owner != case.label) {
             let message = format!("{address} is the address of `{owner}` as well: use another one");
             let at = Path::default().field("ipAddress");
@@ -115,11 +114,8 @@ fn interfaces(
             }
         }
     }
-    let configurations = cases.iter().filter_map(|case| match case.document {
-        Document::NetworkInterface(it) => Some((case.label, &**it)),
-        _ => None,
-    });
-    let configurations = configurations.flat_map(|(label, it): (_, &NetworkInterface)| {
+    let interfaces = cases.iter().filter_map(|case| Some((case.label, NetworkInterface::of(case.document)?)));
+    let configurations = interfaces.flat_map(|(label, it)| {
         it.ip_configurations
             .iter()
             .enumerate()
@@ -150,8 +146,7 @@ fn interfaces(
 fn link_layer_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
     let mut owners = HashMap::new();
     for case in cases {
-        let Document::NetworkInterface(it) = case.document else { continue };
-        let Some(mac) = it.mac_address else { continue };
+        let Some(mac) = NetworkInterface::of(case.document).and_then(|it| it.mac_address) else { continue };
         if let Some(owner) = owners.insert(mac, case.label).filter(|owner| *owner != case.label) {
             let message =
                 format!("{mac} is the address of `{owner}` as well: use another one, or leave it out");
