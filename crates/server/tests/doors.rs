@@ -4,6 +4,8 @@ mod doors {
     pub mod rig;
 }
 
+use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use doors::rig::{Credentials, Rig, certificate, head};
@@ -12,6 +14,7 @@ use forebay_server::{Server, StartError};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
+use tracing_subscriber::fmt::MakeWriter;
 
 const STATUS: &str = "GET /forebay/v1/status HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 const HEALTH: &str = "GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
@@ -123,13 +126,62 @@ async fn a_certificate_or_a_token_is_a_credential() {
     }
 }
 
+// AUTH-1
+#[tokio::test]
+async fn nothing_secret_is_written_down() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(log.clone());
+    tracing::subscriber::set_global_default(subscriber.with_ansi(false).finish()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "s3cret of ops").unwrap();
+    let token = Token { name: "ops".into(), role: Role::Write, sha256: None, file: Some(token) };
+    let rig = Rig::open(Settings { tokens: vec![token], ..Settings::default() }).await;
+    let nobody = Credentials::default();
+    for (token, wanted) in [("s3cret of ops", 400), ("a wrong s3cret", 401)] {
+        let headers = format!("authorization: Bearer {token}\r\nconnection: close\r\ncontent-length: 12\r\n");
+        let answer = rig.ask(&nobody, &(head("PUT", NET, &headers) + "\"s3cret body\"")).await.unwrap();
+        assert_eq!(answer.status, wanted);
+        assert_eq!(
+            rig.ask_http2("/forebay/v1/status", Some(token)).await.0,
+            if wanted == 400 { 200 } else { 401 }
+        );
+    }
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    assert!(text.contains("ops") && text.contains("virtualNetworks/net") && text.contains("401"), "{text}");
+    let line = text.lines().find(|line| line.contains("s3cret"));
+    assert_eq!(line, None);
+}
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
 #[tokio::test]
 async fn http_2_is_spoken_to_who_asks_for_it() {
     let rig = Rig::open(Settings::default()).await;
-    let (status, body) = rig.ask_http2("/forebay/v1/status").await;
+    let (status, body) = rig.ask_http2("/forebay/v1/status", None).await;
     assert_eq!((status, &body["name"]), (200, &json!("test")));
     // The name of the host is in the path there, and counts alike.
-    assert_eq!(rig.ask_http2("/Networking/v1/loadBalancers").await.0, 200);
+    assert_eq!(rig.ask_http2("/Networking/v1/loadBalancers", None).await.0, 200);
 }
 
 // API-5

@@ -1,6 +1,7 @@
 //! The only file with HTTP status codes: which one says what, in each dialect.
 
 use axum::http::StatusCode;
+pub use axum::http::StatusCode as Status;
 
 use super::Dialect;
 use super::refusal::Refusal;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -160,7 +160,7 @@ pub(super) async fn furnished() -> Rig {
     let rig = Rig::new().await;
     for (place, body) in [("virtualNetworks/net", network()), ("loadBalancers/web", balancer("10.0.0.10"))] {
         let answer = rig.put(place, &body).await;
-        assert_eq!(answer.status, StatusCode::CREATED, "{place}: {:#}", answer.body);
+        assert_eq!(answer.status, 201, "{place}: {:#}", answer.body);
     }
     rig
 }
