@@ -123,6 +123,10 @@ macro_rules! resource {
                 };
                 // It follows from where the resource stands, so nothing is lost.
                 let _kind: Option<String> = object.take("type", report);
+                // What a server shows with everything, and clients send back: it is worked out anew whenever it is shown.
+                for shown in ["configurationState", "counters", "resourceGuid"] {
+                    let _shown: Option<serde_json::Value> = object.take_if_readable(shown, report);
+                }
                 object.close(report);
                 Some(resource)
             }
