@@ -148,7 +148,7 @@ fn refused(refusal: &Refusal) -> String {
     let mut text = String::new();
     for detail in &refusal.details {
         let target = detail.target.as_deref().filter(|target| !target.is_empty());
-        let target = target.map(|target| format!("{target}: ")).unwrap_or_default();
+        let target = target.map(|target| format!("{}: ", place::shortened(target))).unwrap_or_default();
         text += &format!("{target}{} ({})\n", detail.message, detail.code);
     }
     match refusal.details.len() {

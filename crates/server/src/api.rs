@@ -28,10 +28,11 @@ pub mod gate;
 pub mod networking;
 pub mod own;
 pub mod query;
+mod reference;
 pub mod refusal;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What handlers know. Clones are cheap, and are of one thing.
 #[derive(Clone, Debug)]

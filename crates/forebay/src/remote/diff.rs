@@ -44,15 +44,29 @@ pub(super) fn all(document: &Document) -> Vec<(String, String)> {
     leaves(&meaning(document), &Names::of(document))
 }
 
+/// What the server adds to everything that it shows.
+const ADDED: [&str; 5] = ["id", "type", "etag", "provisioningState", "configurationState"];
+
 /// Everything a child of the resource `own` says, as the server shows it.
 pub(super) fn fields_of(child: &Value, own: &str) -> Vec<(String, String)> {
     let mut value = plain(child.clone(), own);
+    strip_added(&mut value);
     if let Value::Object(fields) = &mut value {
-        for field in ["id", "name", "type", "etag", "provisioningState", "configurationState"] {
-            fields.shift_remove(field);
-        }
+        fields.shift_remove("name");
     }
     leaves(&value, &Names::within(own))
+}
+
+fn strip_added(value: &mut Value) {
+    match value {
+        // A reference is nothing but its id.
+        Value::Object(fields) if fields.len() > 1 || !fields.contains_key("id") => {
+            fields.retain(|field, _| !ADDED.contains(&field.as_str()));
+            fields.values_mut().for_each(strip_added);
+        }
+        Value::Array(values) => values.iter_mut().for_each(strip_added),
+        Value::Object(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// The document without what only the server writes, and without what is said by where it stands.

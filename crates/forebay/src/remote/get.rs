@@ -3,6 +3,7 @@
 use client::Scope;
 use model::{Kind, ResourceId};
 use serde_json::Value;
+use serde_saphyr::SerializerOptions;
 
 use super::args::Output;
 use super::place::{self, Place};
@@ -21,7 +22,10 @@ pub(super) async fn run(args: args::Get) -> Asked {
         None => None,
     };
     let found = match &place {
-        None => Found::Several(everything(&server, &scope).await?),
+        None => Found::Several(match args.output {
+            Output::Table | Output::Wide => every_kind(&server, &scope).await?,
+            Output::Json | Output::Yaml | Output::Name => everything(&server, &scope).await?,
+        }),
         Some(Place::Kind(kind)) => Found::Several(of_kind(&server, *kind, &scope).await?),
         Some(Place::Resource(id)) => {
             let resource = server.client.get(id).await?.ok_or_else(|| absent(&place::name(id)))?;
@@ -94,7 +98,12 @@ impl Found {
 
     /// Each resource is a document of its own.
     fn yaml(&self) -> Result<String, String> {
-        let write = |value: &Value| serde_saphyr::to_string(value).map_err(|error| error.to_string());
+        let write = |value: &Value| {
+            let mut options = SerializerOptions::default();
+            // Ids are long, and one line each.
+            options.prefer_block_scalars = false;
+            serde_saphyr::to_string_with_options(value, options).map_err(|error| error.to_string())
+        };
         match self.value() {
             Value::Array(values) => {
                 let documents: Result<Vec<String>, String> = values.iter().map(write).collect();
@@ -123,6 +132,16 @@ impl Found {
     }
 }
 
+/// With what the data path says of each, which may change while it is asked for.
+async fn every_kind(server: &Server, scope: &Scope) -> Result<Vec<(ResourceId, Value)>, Unanswered> {
+    let mut found = Vec::new();
+    for kind in Kind::ALL {
+        found.append(&mut of_kind(server, kind, scope).await?);
+    }
+    Ok(found)
+}
+
+/// All at one revision.
 async fn everything(server: &Server, scope: &Scope) -> Result<Vec<(ResourceId, Value)>, Unanswered> {
     let there = server.client.everything().await?.resources.into_iter();
     let within = |id: &ResourceId| match scope {

@@ -130,6 +130,19 @@ pub(super) fn flat(id: &ResourceId, home: (&str, &str)) -> String {
     }
 }
 
+/// What begins with the id of a resource, with its short name instead.
+pub(super) fn shortened(text: &str) -> String {
+    let (id, rest) = text.split_once(": ").map_or((text, ""), |(id, _)| (id, &text[id.len()..]));
+    match ResourceId::parse(id) {
+        Some((id, path)) => {
+            let within: String =
+                path.iter().map(|(collection, child)| format!("/{collection}/{child}")).collect();
+            format!("{}{within}{rest}", name(&id))
+        }
+        None => text.to_owned(),
+    }
+}
+
 /// `lb/web`
 pub(super) fn name(id: &ResourceId) -> String {
     format!("{}/{}", short(id.kind()), id.name())
@@ -184,6 +197,13 @@ mod tests {
         let pool = WEB.replace("loadBalancers/web", "logicalNetworks/n/subnets/a/ipPools");
         assert_eq!(read("lnet/n/subnets/a/ippools", None), Ok(Place::Children(pool)));
         assert!(read("lb/web/prob", None).unwrap_err().contains("backendAddressPools"));
+    }
+
+    #[test]
+    fn a_place_is_told_by_its_short_name() {
+        assert_eq!(shortened(&format!("{WEB}: probes/a/port")), "lb/web: probes/a/port");
+        assert_eq!(shortened(&format!("{WEB}/probes/a")), "lb/web/probes/a");
+        assert_eq!(shortened("web: probes/a: no"), "web: probes/a: no");
     }
 
     #[test]

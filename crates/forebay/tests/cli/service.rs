@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
-use node::Outcome;
+use node::{MemberSeen, Outcome};
 use ring::digest::{SHA256, digest};
 use serde_json::Value;
 use server::settings::{Role, Settings, Token};
@@ -165,19 +165,29 @@ impl Service {
     }
 }
 
-/// The data path that these tests need: one that at once does what is wanted.
+/// The data path that these tests need: one that at once does what is wanted, and reaches every member.
 async fn follow(mut wanted: watch::Receiver<Arc<Snapshot>>, realised: watch::Sender<Realised>) {
     loop {
-        let revision = wanted.borrow_and_update().revision;
-        realised.send_modify(|realised| {
-            *realised = Realised {
-                revision,
-                done: revision,
-                outcome: Outcome::Done,
-                since: SystemTime::now(),
-                ..Realised::default()
-            };
-        });
+        let snapshot = Arc::clone(&wanted.borrow_and_update());
+        let reached = |address| {
+            let seen = MemberSeen { ready: true, words: "adjacent".into(), since: SystemTime::now() };
+            (address, seen)
+        };
+        let members = snapshot
+            .desired
+            .pools()
+            .iter()
+            .flat_map(|pool| pool.members())
+            .map(|member| reached(member.address()));
+        let now = Realised {
+            revision: snapshot.revision,
+            done: snapshot.revision,
+            outcome: Outcome::Done,
+            since: SystemTime::now(),
+            members: members.collect(),
+            counted: None,
+        };
+        realised.send_replace(now);
         if wanted.changed().await.is_err() {
             return;
         }

@@ -227,7 +227,7 @@ fn references_are_found_wherever_they_stand() {
 #[test]
 fn what_the_server_gives_is_never_a_mistake_and_never_kept() {
     let sent = json!({ "name": "b", "etag": "e", "id": balancer(), "properties": {
-        "provisioningState": "Updating", "resourceGuid": 5,
+        "provisioningState": "Updating", "resourceGuid": 5, "configurationState": { "status": "Success" }, "counters": [],
         "backendAddressPools": [{ "name": "p", "id": child("backendAddressPools/p"), "etag": "e", "properties": {
             "backendIPConfigurations": "strange", "loadBalancingRules": [{ "id": "/r", "more": 1 }],
             "loadBalancerBackendAddresses": [
