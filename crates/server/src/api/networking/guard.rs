@@ -91,18 +91,18 @@ impl Guard<'_> {
         if of(former) == of(now) {
             return Vec::new();
         }
-        let mut kinds = self.snapshot.records.values().filter_map(|record| match &*record.document {
-            Document::LoadBalancerMux(_) => Some("LoadBalancerMuxes"),
-            Document::LoadBalancer(_) => Some("LoadBalancers"),
-            Document::NetworkInterface(interface) => {
-                let public = interface.ip_configurations.iter().any(|it| it.public_ip_address.is_some());
-                public.then_some("NetworkInterfaceWithPublicIP")
-            }
-            _ => None,
-        });
-        let order = ["LoadBalancerMuxes", "LoadBalancers", "NetworkInterfaceWithPublicIP"];
-        let found: Vec<&str> = kinds.by_ref().collect();
-        let Some(kind) = order.into_iter().find(|kind| found.contains(kind)) else { return Vec::new() };
+        let is_there = |kind| self.snapshot.of_kind(kind).next().is_some();
+        let is_public = |document: &Document| {
+            matches!(document, Document::NetworkInterface(interface)
+                if interface.ip_configurations.iter().any(|it| it.public_ip_address.is_some()))
+        };
+        let mut interfaces = self.snapshot.of_kind(Kind::NetworkInterface);
+        let kinds = [
+            ("LoadBalancerMuxes", is_there(Kind::LoadBalancerMux)),
+            ("LoadBalancers", is_there(Kind::LoadBalancer)),
+            ("NetworkInterfaceWithPublicIP", interfaces.any(|record| is_public(&record.document))),
+        ];
+        let Some((kind, _)) = kinds.into_iter().find(|(_, is_there)| *is_there) else { return Vec::new() };
         let message =
             format!("the mode is fixed while there are resources made for it ({kind}): remove those first");
         self.refuse("loadBalancerMuxMode", &format!("CannotUpdateMuxModeAfterCreating{kind}"), message)
@@ -162,17 +162,17 @@ impl Guard<'_> {
 
     /// Public addresses, and those of frontends in logical networks.
     fn public_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.snapshot.records.values().flat_map(|record| match &*record.document {
-            Document::PublicIpAddress(address) => address.ip_address.into_iter().collect(),
-            Document::LoadBalancer(balancer) => {
-                let frontends = balancer.frontend_ip_configurations.iter();
-                let logical =
-                    |reference: &Reference| reference.id.to_lowercase().contains("/logicalnetworks/");
-                let frontends = frontends.filter(|it| it.subnet.as_ref().is_some_and(logical));
-                frontends.filter_map(|it| it.private_ip_address).collect::<Vec<_>>()
-            }
-            _ => Vec::new(),
-        })
+        let addresses = self.snapshot.of_kind(Kind::PublicIpAddress).filter_map(|record| {
+            let Document::PublicIpAddress(address) = &*record.document else { return None };
+            address.ip_address
+        });
+        let frontends = self.snapshot.of_kind(Kind::LoadBalancer).filter_map(|record| {
+            let Document::LoadBalancer(balancer) = &*record.document else { return None };
+            Some(&balancer.frontend_ip_configurations)
+        });
+        let logical = |reference: &Reference| reference.id.to_lowercase().contains("/logicalnetworks/");
+        let frontends = frontends.flatten().filter(move |it| it.subnet.as_ref().is_some_and(logical));
+        addresses.chain(frontends.filter_map(|it| it.private_ip_address))
     }
 
     /// A public address that somebody has stays what it is.

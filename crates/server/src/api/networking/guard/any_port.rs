@@ -10,10 +10,7 @@ use crate::api::networking::translate::finding::Finding;
 impl Guard<'_> {
     /// The members of a load balancer's pools, when the load balancer is written.
     pub(super) fn members_of(&self, id: &ResourceId, balancer: &LoadBalancer) -> Vec<Finding> {
-        let is_one = |record: &model::Document| match record {
-            Document::LoadBalancer(it) => it.load_balancing_rules.iter().any(is_for_all_ports),
-            _ => false,
-        };
+        let is_one = |document: &Document| matches!(document, Document::LoadBalancer(it) if it.load_balancing_rules.iter().any(is_for_all_ports));
         let others = self.snapshot.of_kind(Kind::LoadBalancer).filter(|record| record.id != *id);
         if !balancer.load_balancing_rules.iter().any(is_for_all_ports)
             && !others.into_iter().any(|record| is_one(&record.document))
