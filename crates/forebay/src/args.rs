@@ -4,6 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::remote::args as remote;
 
 /// Azure Load Balancer for machines you own.
 #[derive(Debug, Parser)]
@@ -66,6 +69,31 @@ pub enum Command {
     Detach {
         #[command(flatten)]
         which: Which,
+    },
+    /// Show resources of a server: all of them, those of a kind, or one.
+    Get(remote::Get),
+    /// Create and change resources, so that they are as documents say. Says field by field what that changes; all or nothing.
+    Apply(remote::Apply),
+    /// Say field by field what `apply` would change. Exit code 1 if anything.
+    Diff(remote::Diff),
+    /// Delete resources of a server.
+    Delete(remote::Delete),
+    /// Follow what changes on a server, field by field.
+    Watch(remote::Watch),
+    /// Say how a server is, and whether its data path has followed.
+    Status(remote::Status),
+    /// Copy everything a server holds into a file, also while it serves.
+    Backup(remote::Backup),
+    /// Make the store of a server that is stopped hold what a backup holds, and nothing else.
+    Restore(remote::Restore),
+    /// Make credentials.
+    #[command(subcommand)]
+    Token(remote::Token),
+    /// Print what makes a shell complete this command's arguments: `source <(forebay completion bash)`.
+    Completion {
+        /// Which shell.
+        #[arg(value_enum)]
+        shell: Shell,
     },
     /// Watch it work: a client, a balancer and three members on this machine, real traffic, and what that proves.
     Demo {

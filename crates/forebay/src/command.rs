@@ -10,12 +10,13 @@ use model::{Problem, Source};
 use node::{Place, inspect};
 
 use crate::args::{Args, Command, Proto, What, Which};
+use crate::remote::{self, Question};
 use crate::{demo, serve, show};
 
 /// What was asked for was done, and the answer is no.
 pub(crate) const NO: u8 = 1;
 /// What was asked for could not be done.
-const FAILED: u8 = 2;
+pub(crate) const FAILED: u8 = 2;
 
 /// Does what was asked for.
 pub fn run(args: Args) -> ExitCode {
@@ -38,6 +39,16 @@ pub fn run(args: Args) -> ExitCode {
             node::detach(&place)?;
             print(&format!("the data path `{}` is gone\n", place.name()))
         }),
+        Command::Get(asked) => return remote::ask(Question::Get(asked)),
+        Command::Apply(asked) => return remote::ask(Question::Apply(asked)),
+        Command::Diff(asked) => return remote::ask(Question::Diff(asked)),
+        Command::Delete(asked) => return remote::ask(Question::Delete(asked)),
+        Command::Watch(asked) => return remote::ask(Question::Watch(asked)),
+        Command::Status(asked) => return remote::ask(Question::Status(asked)),
+        Command::Backup(asked) => return remote::ask(Question::Backup(asked)),
+        Command::Restore(asked) => remote::restore(&asked),
+        Command::Token(asked) => remote::token(&asked),
+        Command::Completion { shell } => remote::completion(shell),
         Command::Demo { simulate, keep, clean } => return demo::run(demo::Options { simulate, keep, clean }),
     };
     match done {
@@ -52,7 +63,7 @@ pub fn run(args: Args) -> ExitCode {
 pub(crate) type Done<T> = Result<T, Box<dyn Error>>;
 
 /// An error with its causes, each on its own line.
-fn complain(error: &dyn Error) {
+pub(crate) fn complain(error: &dyn Error) {
     eprintln!("forebay: {error}");
     let mut next = error.source();
     while let Some(cause) = next {
@@ -118,11 +129,11 @@ fn shown(place: &Place, what: What, json: bool) -> Done<String> {
     })
 }
 
-fn to_json(value: &impl serde::Serialize) -> Done<String> {
+pub(crate) fn to_json(value: &impl serde::Serialize) -> Done<String> {
     Ok(serde_json::to_string_pretty(value)? + "\n")
 }
 
-fn print(text: &str) -> Done<ExitCode> {
+pub(crate) fn print(text: &str) -> Done<ExitCode> {
     match io::stdout().write_all(text.as_bytes()) {
         // `forebay show … | head` has seen enough.
         Err(cause) if cause.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),

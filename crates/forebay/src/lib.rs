@@ -4,5 +4,6 @@ pub mod args;
 pub mod command;
 pub mod demo;
 pub mod lab;
+pub mod remote;
 mod serve;
 mod show;

@@ -147,20 +147,32 @@ fn bytes(number: u64) -> String {
 }
 
 /// Columns as wide as what is in them. An empty table is not written.
-struct Table<const N: usize> {
-    rows: Vec<[String; N]>,
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
 }
 
-impl<const N: usize> Table<N> {
-    fn new(head: [&str; N]) -> Self {
-        Self { rows: vec![head.map(String::from)] }
+impl Table {
+    fn new<const N: usize>(head: [&str; N]) -> Self {
+        Self::of(head)
     }
 
-    fn row(&mut self, row: [String; N]) {
-        self.rows.push(row);
+    pub(crate) fn of<'a>(head: impl IntoIterator<Item = &'a str>) -> Self {
+        Self { rows: vec![head.into_iter().map(String::from).collect()] }
     }
 
-    fn write(&self, text: &mut String) {
+    fn row<const N: usize>(&mut self, row: [String; N]) {
+        self.rows.push(row.into());
+    }
+
+    /// One row in which cells have several lines: they stand under each other. There are as many cells as heads.
+    pub(crate) fn tall_row(&mut self, cells: Vec<Vec<String>>) {
+        let height = cells.iter().map(Vec::len).max().unwrap_or(0);
+        for line in 0..height {
+            self.rows.push(cells.iter().map(|cell| cell.get(line).cloned().unwrap_or_default()).collect());
+        }
+    }
+
+    pub(crate) fn write(&self, text: &mut String) {
         if self.rows.len() < 2 {
             return;
         }

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 
 use crate::document::words::{AllocationMethod, IpVersion};
 use crate::document::{
-    Document, FrontendIpConfiguration, IpConfiguration, IpPool, LoadBalancer, NetworkInterface,
-    PublicIpAddress,
+    Document, FrontendIpConfiguration, IpConfiguration, IpPool, LoadBalancer, LogicalNetwork,
+    NetworkInterface, PublicIpAddress, PublicIpPrefix,
 };
 use crate::inventory::{Inventory, Segment, SegmentKind, next};
 use crate::kind::Kind;
@@ -37,25 +37,13 @@ pub fn allocate(
     let mut free = Free::of(inventory, document, former, resting);
     match document {
         Document::LoadBalancer(it) => {
-            let former = former.and_then(|former| match former {
-                Document::LoadBalancer(former) => Some(&**former),
-                _ => None,
-            });
-            frontends(&mut report, it, former, &mut free);
+            frontends(&mut report, it, former.and_then(LoadBalancer::of), &mut free);
         }
         Document::NetworkInterface(it) => {
-            let former = former.and_then(|former| match former {
-                Document::NetworkInterface(former) => Some(&**former),
-                _ => None,
-            });
-            interface(&mut report, it, former, &mut free);
+            interface(&mut report, it, former.and_then(NetworkInterface::of), &mut free);
         }
         Document::PublicIpAddress(it) => {
-            let former = former.and_then(|former| match former {
-                Document::PublicIpAddress(former) => Some(&**former),
-                _ => None,
-            });
-            public_address(&mut report, it, former, &mut free);
+            public_address(&mut report, it, former.and_then(PublicIpAddress::of), &mut free);
         }
         Document::PublicIpPrefix(_)
         | Document::VirtualNetwork(_)
@@ -211,19 +199,14 @@ fn public_address(
 }
 
 fn prefix_of(inventory: &Inventory, id: &str) -> Option<Prefix> {
-    match inventory.find(id)?.document() {
-        Document::PublicIpPrefix(prefix) => prefix.ip_prefix,
-        _ => None,
-    }
+    PublicIpPrefix::of(inventory.find(id)?.document())?.ip_prefix
 }
 
 /// Addresses of a prefix are for those that ask for it.
 fn prefixes_of_others(inventory: &Inventory, it: &PublicIpAddress) -> Vec<Prefix> {
     let own = it.public_ip_prefix.as_ref().and_then(|reference| prefix_of(inventory, &reference.id));
-    let prefixes = inventory.of_kind(Kind::PublicIpPrefix).filter_map(|document| match &**document {
-        Document::PublicIpPrefix(prefix) => prefix.ip_prefix,
-        _ => None,
-    });
+    let prefixes = inventory.of_kind(Kind::PublicIpPrefix);
+    let prefixes = prefixes.filter_map(|document| PublicIpPrefix::of(document)?.ip_prefix);
     prefixes.filter(|prefix| Some(*prefix) != own).collect()
 }
 
@@ -235,10 +218,8 @@ fn public_ranges(inventory: &Inventory) -> Vec<(IpAddr, IpAddr)> {
         let public = vip_pools.iter().filter(|(segment, _)| segment.is_public());
         return public.filter_map(|(_, pool)| pool.range()).collect();
     }
-    let networks = inventory.of_kind(Kind::LogicalNetwork).filter_map(|document| match &**document {
-        Document::LogicalNetwork(network) => Some(network),
-        _ => None,
-    });
+    let networks = inventory.of_kind(Kind::LogicalNetwork);
+    let networks = networks.filter_map(|document| LogicalNetwork::of(document));
     let subnets = networks.flat_map(|network| &network.subnets);
     let subnets = subnets.filter(|subnet| subnet.is_public == Some(true));
     subnets.flat_map(|subnet| &subnet.ip_pools).filter_map(IpPool::range).collect()

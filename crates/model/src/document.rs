@@ -157,6 +157,14 @@ macro_rules! documents {
             }
         }
 
+        $(impl $kind {
+            /// The resource, if the document is one of these.
+            #[must_use]
+            pub fn of(document: &Document) -> Option<&Self> {
+                if let Document::$kind(it) = document { Some(it) } else { None }
+            }
+        })*
+
         $(impl From<$kind> for Document {
             fn from(it: $kind) -> Self {
                 Self::$kind(Box::new(it))
@@ -228,6 +236,14 @@ pub fn parse(source: &Source) -> Result<Vec<Document>, Vec<Problem>> {
         true => Ok(documents.into_iter().map(|(_, document)| document).collect()),
         false => Err(problems),
     }
+}
+
+/// Reads a text of JSON in which no field is given twice.
+///
+/// # Errors
+/// What is wrong with it, with line and column.
+pub fn json_of(text: &str) -> Result<Value, String> {
+    json::parse(text)
 }
 
 /// What could be read, each document with the name its problems go by, and what could not.

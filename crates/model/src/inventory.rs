@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::document::{Document, IpPool};
+use crate::document::{Document, IpPool, LoadBalancerManager, LogicalNetwork};
 use crate::kind::Kind;
 use crate::net::MacAddress;
 use crate::resource_id::ResourceId;
@@ -22,6 +22,9 @@ mod segment;
 mod tests;
 mod view;
 
+/// Kind and key of each.
+type Referrers = BTreeSet<(Kind, Arc<str>)>;
+
 /// Many documents, indexed by id.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
@@ -30,7 +33,7 @@ pub struct Inventory {
     /// The key of a document by its short name `loadBalancers/web`; of one of them, where several have it.
     shorts: HashMap<Arc<str>, Arc<str>>,
     /// By the short name of a document: the kind and key of whoever refers to such a document, or into it.
-    referrers: HashMap<Arc<str>, Arc<BTreeSet<(Kind, Arc<str>)>>>,
+    referrers: HashMap<Arc<str>, Arc<Referrers>>,
     /// How many times each address is somebody's.
     claims: HashMap<IpAddr, u32>,
     macs: HashMap<MacAddress, u32>,
@@ -91,7 +94,7 @@ impl Inventory {
 
     /// Takes a document out, and says whether it was there.
     pub fn remove(&mut self, id: &ResourceId) -> bool {
-        self.leave(id.kind(), trimmed(id))
+        self.leave(id.kind(), key_of_id(id))
     }
 
     /// The documents, by kind, and within a kind by id.
@@ -107,14 +110,14 @@ impl Inventory {
     /// The document of this id.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Document>> {
-        self.entry(id).map(|entry| &entry.document)
+        self.kinds[id.kind() as usize].get(key_of_id(id)).map(|entry| &entry.document)
     }
 
     /// Who refers to a resource or into it, beside itself; with a path, who refers to that child, or into it, also
     /// its siblings.
     #[must_use]
     pub fn users(&self, id: &ResourceId, child: &[(String, String)]) -> Vec<Use> {
-        let Some(entry) = self.entry(id) else { return Vec::new() };
+        let Some(entry) = self.kinds[id.kind() as usize].get(key_of_id(id)) else { return Vec::new() };
         let wanted: String = child.iter().map(|(collection, name)| format!("/{collection}/{name}")).collect();
         let wanted = wanted.to_ascii_lowercase();
         let inside = |path: &str| {
@@ -122,7 +125,7 @@ impl Inventory {
         };
         let mut users = Vec::new();
         for (user, link) in self.links_to(entry) {
-            if inside(link.child()) && (!std::ptr::eq(user, entry) || !child.is_empty()) {
+            if inside(link.child()) && (!std::ptr::eq(user, &**entry) || !child.is_empty()) {
                 users.push(Use { by: user.label().to_owned(), path: link.path.clone() });
             }
         }
@@ -132,10 +135,6 @@ impl Inventory {
         users.sort();
         users.dedup();
         users
-    }
-
-    fn entry(&self, id: &ResourceId) -> Option<&Entry> {
-        self.kinds[id.kind() as usize].get(trimmed(id)).map(|entry| &**entry)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -190,10 +189,8 @@ impl Inventory {
 
     /// The pools that frontends come from, each with its subnet.
     pub(crate) fn vip_pools(&self) -> Vec<(Segment<'_>, &IpPool)> {
-        let managers = self.of_kind(Kind::LoadBalancerManager).filter_map(|document| match &**document {
-            Document::LoadBalancerManager(manager) => Some(manager),
-            _ => None,
-        });
+        let managers = self.of_kind(Kind::LoadBalancerManager);
+        let managers = managers.filter_map(|document| LoadBalancerManager::of(document));
         let references = managers.flat_map(|manager| &manager.vip_ip_pools);
         references.filter_map(|reference| self.find(&reference.id)?.ip_pool()).collect()
     }
@@ -256,8 +253,8 @@ impl Inventory {
     }
 }
 
-/// The key of a document of this id.
-fn trimmed(id: &ResourceId) -> &str {
+/// The key that a document of this id has.
+fn key_of_id(id: &ResourceId) -> &str {
     id.key().trim_start_matches('/')
 }
 
@@ -277,11 +274,8 @@ impl<'a> Place<'a> {
 
     /// The ipPool that is there, with its subnet.
     pub(crate) fn ip_pool(&self) -> Option<(Segment<'a>, &'a IpPool)> {
-        match (self.child, self.document()) {
-            (Child::IpPool(subnet, pool), Document::LogicalNetwork(network)) => {
-                Some((Segment::of(*self)?, network.subnets.get(subnet)?.ip_pools.get(pool)?))
-            }
-            _ => None,
-        }
+        let Child::IpPool(subnet, pool) = self.child else { return None };
+        let network = LogicalNetwork::of(self.document())?;
+        Some((Segment::of(*self)?, network.subnets.get(subnet)?.ip_pools.get(pool)?))
     }
 }

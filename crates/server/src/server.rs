@@ -15,7 +15,7 @@ use tokio::time::interval;
 
 use crate::api::{self, Gate, State};
 use crate::auth::{AuthError, Guard};
-use crate::catalogue::{Catalogue, Limits, OpenError};
+use crate::catalogue::{Catalogue, OpenError};
 use crate::listen::Door;
 use crate::realised::Realised;
 use crate::settings::{Settings, SettingsError};
@@ -87,6 +87,7 @@ impl Server {
     /// Whatever keeps it from serving as the settings say.
     pub async fn open(name: &str, settings: Settings) -> Result<Self, StartError> {
         settings.check()?;
+        let limits = settings.limits.resolve().map_err(SettingsError::Limit)?;
         let folder = settings.folder(name);
         make_folder(&folder)?;
         let guard = Guard::of(&settings)?;
@@ -95,7 +96,7 @@ impl Server {
             false => Some(Tls::open(&settings, &folder, SystemTime::now())?),
         };
         let store = Embedded::open(&folder.join(STORE_FILE))?;
-        let catalogue = Catalogue::open(Arc::new(store), Limits::default()).await?;
+        let catalogue = Catalogue::open(Arc::new(store), limits).await?;
         let room = Arc::new(Semaphore::new(settings.max_connections));
         let mut doors = Vec::new();
         for address in settings.listen.iter().copied() {

@@ -6,7 +6,7 @@
 //! 4.1 What the case checks, in a sentence.
 //! > PUT v1/publicIPAddresses/a          a path without `/` in front is below `/networking/`
 //! > If-Match: *                         headers, if any
-//! > {"properties": {}}                  the body, if any; it may take several lines
+//! > {"properties": {}}                  the body, if any; it may take several lines; `@fill N` is one of about N bytes
 //! < 201                                 the status
 //! < ETag: W/"*"                         headers; `*` stands for anything, `-` alone for absence
 //! < {"resourceId": "a"}                 what the body must have at least
@@ -60,7 +60,9 @@ impl File {
             match line.split_once(' ').unwrap_or((line, "")) {
                 ("" | "#", _) => {}
                 (":", setting) => file.settings.push(setting.to_owned()),
-                (">", rest) => file.cases.last_mut().unwrap_or_else(|| panic!("{}", place())).ask(number, rest),
+                (">", rest) => {
+                    file.cases.last_mut().unwrap_or_else(|| panic!("{}", place())).ask(number, rest)
+                }
                 ("<", rest) => file.exchange(&place()).expect_also(rest, &place()),
                 ("keep", rest) => {
                     let (name, pointer) = rest.split_once(" = ").unwrap_or_else(|| panic!("{}", place()));
@@ -87,14 +89,16 @@ impl File {
 
 impl Case {
     fn ask(&mut self, line: usize, text: &str) {
-        let begins = ["GET ", "PUT ", "DELETE ", "POST ", "PATCH ", "HEAD "].iter().any(|it| text.starts_with(it));
+        let begins =
+            ["GET ", "PUT ", "DELETE ", "POST ", "PATCH ", "HEAD "].iter().any(|it| text.starts_with(it));
         if begins {
             let (method, path) = text.split_once(' ').unwrap();
             let (method, path) = (method.to_owned(), path.trim().to_owned());
             self.exchanges.push(Exchange { line, method, path, ..Exchange::default() });
             return;
         }
-        let exchange = self.exchanges.last_mut().unwrap_or_else(|| panic!("{line}: a body without a request"));
+        let exchange =
+            self.exchanges.last_mut().unwrap_or_else(|| panic!("{line}: a body without a request"));
         match header(text).filter(|_| exchange.body.is_empty()) {
             Some(header) => exchange.headers.push(header),
             None => exchange.body += &format!("{text}\n"),

@@ -47,7 +47,10 @@ fn every_error_code_is_provoked_or_said_to_be_out_of_reach() {
             None if !text.contains(&format!("\"{line}\"")) => missing.push(line),
             None => {}
             Some((code, _)) => {
-                assert!(!text.contains(&format!("\"{code}\"")), "{code} is provoked, so it is not out of reach");
+                assert!(
+                    !text.contains(&format!("\"{code}\"")),
+                    "{code} is provoked, so it is not out of reach"
+                );
             }
         }
     }

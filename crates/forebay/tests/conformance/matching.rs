@@ -15,9 +15,9 @@ fn differing(wanted: &Value, found: Option<&Value>, at: &str) -> Option<String> 
     };
     match (wanted, found) {
         (Value::Null, None | Some(Value::Null)) => None,
-        (Value::Object(wanted), Some(Value::Object(found))) => {
-            wanted.iter().find_map(|(field, value)| differing(value, found.get(field), &format!("{at}/{field}")))
-        }
+        (Value::Object(wanted), Some(Value::Object(found))) => wanted
+            .iter()
+            .find_map(|(field, value)| differing(value, found.get(field), &format!("{at}/{field}"))),
         (Value::Array(wanted), Some(Value::Array(found))) if wanted.len() == found.len() => (0..)
             .zip(wanted.iter().zip(found))
             .find_map(|(index, (wanted, found))| differing(wanted, Some(found), &format!("{at}/{index}"))),

@@ -82,7 +82,9 @@ impl Server {
         kept: &mut BTreeMap<String, String>,
     ) -> Result<(), String> {
         for exchange in &case.exchanges {
-            self.play_exchange(client, exchange, kept).await.map_err(|it| format!("line {}: {it}", exchange.line))?;
+            self.play_exchange(client, exchange, kept)
+                .await
+                .map_err(|it| format!("line {}: {it}", exchange.line))?;
         }
         Ok(())
     }
@@ -107,7 +109,7 @@ impl Server {
             if !exchange.headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
                 request = request.header("Content-Type", "application/json; charset=UTF-8");
             }
-            request = request.body(fill(&exchange.body));
+            request = request.body(body(&fill(&exchange.body)));
         }
         let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = answer.status().as_u16();
@@ -130,8 +132,8 @@ impl Server {
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
         if !exchange.answer.is_empty() {
             let wanted = fill(&exchange.answer);
-            let wanted: Value =
-                serde_json::from_str(&wanted).map_err(|error| format!("the case itself: {error}: {wanted}"))?;
+            let wanted: Value = serde_json::from_str(&wanted)
+                .map_err(|error| format!("the case itself: {error}: {wanted}"))?;
             if let Some(difference) = missing(&wanted, &body) {
                 return Err(format!("{difference}\n  in {text}"));
             }
@@ -141,6 +143,14 @@ impl Server {
             kept.insert(name.clone(), found.as_str().map_or_else(|| found.to_string(), str::to_owned));
         }
         Ok(())
+    }
+}
+
+/// The body that is written as `@fill N` is a good one of about N bytes.
+fn body(text: &str) -> String {
+    match text.trim().strip_prefix("@fill ").map(|size| size.parse::<usize>().unwrap()) {
+        Some(size) => format!("{{\"tags\": {{\"filling\": \"{}\"}}}}", "x".repeat(size)),
+        None => text.to_owned(),
     }
 }
 

@@ -276,11 +276,8 @@ fn address(document: &Document) -> Option<IpAddr> {
     document.addresses().first().copied()
 }
 
-fn mac(document: &Document) -> Option<String> {
-    match document {
-        Document::NetworkInterface(it) => it.mac_address.map(|mac| mac.to_string()),
-        _ => None,
-    }
+fn mac(it: &Document) -> Option<String> {
+    crate::document::NetworkInterface::of(it)?.mac_address.map(|mac| mac.to_string())
 }
 
 fn changed_value(document: &Document, pointer: &str) -> Value {

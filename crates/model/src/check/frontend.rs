@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use super::balancer::short;
 use super::{Scope, address, field};
 use crate::document::words::{AllocationMethod, PublicIpSkuName, SkuName};
-use crate::document::{Document, FrontendIpConfiguration, LoadBalancer, PublicIpAddress};
+use crate::document::{FrontendIpConfiguration, LoadBalancer, PublicIpAddress};
 use crate::inventory::{Entry, Segment};
 use crate::problem::{Code, Path, Report};
 
@@ -151,7 +151,10 @@ fn internal_address(
         (Some(address), _) => {
             address::of_version(report, at, address, document.private_ip_address_version);
             let address = address::usable(report, at, address)?;
-            if let Some(segment) = segment {
+            if let Some(segment) = segment.filter(|segment| segment.prefixes().is_empty()) {
+                let message = format!("subnet `{}` has no prefix: give it one, or use another", segment.name);
+                report.add(at, Code::FrontendIpConfigSubnetNoAddrPrefix, message);
+            } else if let Some(segment) = segment {
                 address::in_segment(report, at, address, segment);
                 in_vip_pool(report, at, address, segment, scope);
             }
@@ -207,10 +210,7 @@ fn public_address(
     scope: &Scope<'_>,
 ) -> Option<IpAddr> {
     let place = reference.id.as_deref().and_then(|id| scope.inventory.find(id));
-    let document = place.and_then(|place| match place.document() {
-        Document::PublicIpAddress(document) => Some(document),
-        _ => None,
-    });
+    let document = place.and_then(|place| PublicIpAddress::of(place.document()));
     let sku = document.and_then(|it| it.sku.as_ref()).or(reference.sku.as_ref()).and_then(|sku| sku.name);
     let is_basic = balancer.sku_name() == SkuName::Basic;
     if sku.is_some_and(|sku| (sku == PublicIpSkuName::Basic) != is_basic) {

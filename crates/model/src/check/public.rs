@@ -3,7 +3,7 @@
 use super::{Scope, address, field};
 use crate::IdleTimeout;
 use crate::document::words::IpVersion;
-use crate::document::{Document, PublicIpAddress, PublicIpPrefix};
+use crate::document::{PublicIpAddress, PublicIpPrefix};
 use crate::net::Prefix;
 use crate::problem::{Code, Path, Report};
 
@@ -25,10 +25,8 @@ pub(super) fn address(report: &mut Report, document: &PublicIpAddress, scope: &S
 
 /// The prefix that a public address is taken from.
 fn prefix_of(document: &PublicIpAddress, scope: &Scope<'_>) -> Option<Prefix> {
-    match scope.inventory.find(&document.public_ip_prefix.as_ref()?.id)?.document() {
-        Document::PublicIpPrefix(prefix) => prefix.ip_prefix,
-        _ => None,
-    }
+    let place = scope.inventory.find(&document.public_ip_prefix.as_ref()?.id)?;
+    PublicIpPrefix::of(place.document())?.ip_prefix
 }
 
 pub(super) fn prefix(report: &mut Report, document: &PublicIpPrefix) {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::document::Document;
+use crate::document::{Document, NetworkInterface};
 use crate::net::MacAddress;
 
 impl Document {
@@ -59,8 +59,5 @@ pub(super) fn addresses(document: &Document) -> Vec<IpAddr> {
 
 /// The link-layer address of an interface.
 pub(super) fn mac(document: &Document) -> Option<MacAddress> {
-    match document {
-        Document::NetworkInterface(it) => it.mac_address,
-        _ => None,
-    }
+    NetworkInterface::of(document)?.mac_address
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Child, Entry, Place};
-use crate::document::{Document, IpPool, LogicalSubnet};
+use crate::document::{IpPool, LogicalNetwork, LogicalSubnet, VirtualNetwork};
 use crate::net::{Prefix, number_of, of_number};
 
 /// A subnet somebody refers to.
@@ -27,18 +27,19 @@ impl<'a> Segment<'a> {
     /// The subnet that a reference leads to, or into.
     pub(crate) fn of(place: Place<'a>) -> Option<Self> {
         let (Child::Subnet(at) | Child::IpPool(at, _)) = place.child else { return None };
-        let (name, kind, prefixes) = match place.document() {
-            Document::VirtualNetwork(network) => {
-                let subnet = network.subnets.get(at)?;
-                (&subnet.name, SegmentKind::Virtual, subnet.prefixes().collect())
-            }
-            Document::LogicalNetwork(network) => {
-                let subnet = network.subnets.get(at)?;
-                (&subnet.name, SegmentKind::Logical(subnet), subnet.address_prefix.into_iter().collect())
-            }
-            _ => return None,
-        };
-        Some(Self { network: place.entry, name, kind, prefixes })
+        if let Some(network) = VirtualNetwork::of(place.document()) {
+            let subnet = network.subnets.get(at)?;
+            let prefixes = subnet.prefixes().collect();
+            return Some(Self {
+                network: place.entry,
+                name: &subnet.name,
+                kind: SegmentKind::Virtual,
+                prefixes,
+            });
+        }
+        let subnet = LogicalNetwork::of(place.document())?.subnets.get(at)?;
+        let (kind, prefixes) = (SegmentKind::Logical(subnet), subnet.address_prefix.into_iter().collect());
+        Some(Self { network: place.entry, name: &subnet.name, kind, prefixes })
     }
 
     pub(crate) const fn is_virtual(&self) -> bool {

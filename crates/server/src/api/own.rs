@@ -9,6 +9,7 @@ use super::{Refusal, answer, status};
 use crate::auth::Caller;
 use crate::openapi::openapi;
 
+mod backup;
 mod condition;
 mod transaction;
 mod watch;
@@ -23,6 +24,8 @@ pub const STATUS: &str = "/forebay/v1/status";
 pub const TRANSACTION: &str = "/forebay/v1/transaction";
 /// Every change.
 pub const WATCH: &str = "/forebay/v1/watch";
+/// A copy of everything.
+pub const BACKUP: &str = "/forebay/v1/backup";
 
 /// Answers what is asked at none of the dialects' paths.
 pub async fn handle(State(state): State<super::State>, request: Request) -> Response {
@@ -32,6 +35,7 @@ pub async fn handle(State(state): State<super::State>, request: Request) -> Resp
         Ok(Deed::Describe) => Ok(value(&openapi())),
         Ok(Deed::Status) => Ok(value(&condition::of(&state, request.extensions().get::<Caller>()))),
         Ok(Deed::Watch) => watch::answer(state, request.uri().query().unwrap_or_default()),
+        Ok(Deed::Backup) => backup::answer(&state).await,
         Ok(Deed::Transaction) => transaction::answer(&state, request).await,
     };
     answered.unwrap_or_else(|refusal| refusal.answer(super::Dialect::Arm))
@@ -43,6 +47,7 @@ enum Deed {
     Describe,
     Status,
     Watch,
+    Backup,
     Transaction,
 }
 
@@ -53,6 +58,7 @@ impl Deed {
             OPENAPI => (Self::Describe, "GET, HEAD"),
             STATUS => (Self::Status, "GET, HEAD"),
             WATCH => (Self::Watch, "GET"),
+            BACKUP => (Self::Backup, "GET"),
             TRANSACTION => (Self::Transaction, "POST"),
             path => return Err(Refusal::NoSuchPlace { path: path.to_owned() }),
         };

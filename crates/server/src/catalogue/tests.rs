@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::Memory;
 
+mod addresses;
 mod failing;
 mod random;
 mod together;

@@ -88,13 +88,16 @@ impl Rig {
         Ok(Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) })
     }
 
-    pub async fn ask_http2(&self, path: &str) -> (u16, Value) {
+    pub async fn ask_http2(&self, path: &str, token: Option<&str>) -> (u16, Value) {
         let stream = self.secure(&Credentials::default(), b"h2").await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
         let (mut sender, connection) =
             hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
-        let request = hyper::Request::get(format!("https://localhost:{}{path}", self.address.port()));
+        let mut request = hyper::Request::get(format!("https://localhost:{}{path}", self.address.port()));
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
         let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
