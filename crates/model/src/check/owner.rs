@@ -118,7 +118,7 @@ fn interfaces(
     for (label, index, configuration) in configurations {
         let at = || Path::default().field("ipConfigurations").element(&configuration.name, index);
         let owner = (label, configuration.name.as_str());
-        let segment = configuration.subnet.as_ref().and_then(|subnet| scope.inventory.segment(&subnet.id));
+        let segment = scope.segment(configuration.subnet.as_ref());
         if let (Some(segment), Some(address)) = (segment, configuration.private_ip_address)
             && let Some((owner, name)) =
                 private.insert((&segment.network.key, address), owner).filter(|other| *other != owner)
