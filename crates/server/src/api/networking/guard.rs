@@ -4,17 +4,12 @@
 use std::net::IpAddr;
 
 use model::document::words::MuxMode;
-use model::document::{IpPool, LoadBalancer, LoadBalancerManager, PublicIpAddress, Reference};
+use model::document::{IpPool, LoadBalancerManager, PublicIpAddress, Reference};
 use model::{Document, Kind, ResourceId};
 
 use super::translate::finding::Finding;
 use super::translate::reference::Home;
 use crate::catalogue::Snapshot;
-
-mod any_port;
-
-/// The most addresses that a pool of frontend addresses may have.
-const MAX_VIP_RANGE: u128 = 1 << 20;
 
 /// What is wrong with a resource as it shall be.
 pub fn check(
@@ -29,17 +24,12 @@ pub fn check(
     let guard = Guard { snapshot, home, at: &at };
     match (now, former) {
         (Document::LoadBalancerManager(now), Some(Document::LoadBalancerManager(former))) => {
-            [guard.mode(former, now), guard.removed_pools(former, now), guard.pools(now)].concat()
+            [guard.mode(former, now), guard.removed_pools(former, now)].concat()
         }
-        (Document::LoadBalancerManager(now), _) => guard.pools(now),
         (Document::PublicIpAddress(now), Some(Document::PublicIpAddress(former))) => {
             guard.address(id, former, now)
         }
-        (Document::LoadBalancer(now), former) => {
-            let manager = if strict && former.is_none() { guard.manager() } else { Vec::new() };
-            [manager, guard.subnets(now), guard.members_of(id, now)].concat()
-        }
-        (Document::NetworkInterface(now), _) => guard.members_at(now),
+        (Document::LoadBalancer(_), None) if strict => guard.manager(),
         _ => Vec::new(),
     }
 }
@@ -53,27 +43,6 @@ struct Guard<'a> {
 impl Guard<'_> {
     fn refuse(&self, field: &str, code: &str, message: impl Into<String>) -> Vec<Finding> {
         vec![Finding::at(self.at, field, code, message)]
-    }
-
-    /// An address of a subnet lies in its prefix, which must be known.
-    fn subnets(&self, balancer: &LoadBalancer) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for frontend in &balancer.frontend_ip_configurations {
-            let subnet = frontend.subnet.as_ref().and_then(|subnet| ResourceId::parse(&subnet.id));
-            let Some((network, path)) = subnet else { continue };
-            let Some(Document::LogicalNetwork(network)) = self.snapshot.get(&network).map(|it| &*it.document)
-            else {
-                continue;
-            };
-            let is_it =
-                |name: &str| path.first().is_some_and(|(_, wanted)| wanted.eq_ignore_ascii_case(name));
-            if network.subnets.iter().any(|it| is_it(&it.name) && it.address_prefix.is_none()) {
-                let field = format!("frontendIPConfigurations/{}/subnet", frontend.name);
-                let message = "the subnet has no addressPrefix: add it there, or use another subnet";
-                findings.extend(self.refuse(&field, "FrontendIpConfigSubnetNoAddrPrefix", message));
-            }
-        }
-        findings
     }
 
     fn manager(&self) -> Vec<Finding> {
@@ -126,32 +95,6 @@ impl Guard<'_> {
         findings
     }
 
-    fn pools(&self, now: &LoadBalancerManager) -> Vec<Finding> {
-        let pools = now.vip_ip_pools.iter().filter_map(|pool| Some((pool, range(self.pool(pool)?)?)));
-        let pools: Vec<(&Reference, (IpAddr, IpAddr))> = pools.collect();
-        let mut findings = Vec::new();
-        for (pool, (first, last)) in &pools {
-            if distance(*first, *last) >= MAX_VIP_RANGE {
-                let message = format!(
-                    "{} has more than {MAX_VIP_RANGE} addresses: point to a smaller pool",
-                    self.home.pointer(&pool.id, "")
-                );
-                findings.extend(self.refuse("vipIpPools", "VipRangeTooLarge", message));
-            }
-        }
-        let is_in = |address: IpAddr| {
-            let of_family = |first: &IpAddr| first.is_ipv4() == address.is_ipv4();
-            pools.iter().any(|(_, (first, last))| of_family(first) && (*first..=*last).contains(&address))
-        };
-        if let Some(address) = now.load_balancer_manager_ip_address
-            && !(pools.is_empty() || is_in(address))
-        {
-            let message = format!("{address} is in none of the vipIpPools: take an address of one of them");
-            findings.extend(self.refuse("loadBalancerManagerIPAddress", "InvalidParameterValue", message));
-        }
-        findings
-    }
-
     fn pool(&self, reference: &Reference) -> Option<&IpPool> {
         let (id, path) = ResourceId::parse(&reference.id)?;
         let Document::LogicalNetwork(network) = &*self.snapshot.get(&id)?.document else { return None };
@@ -195,12 +138,4 @@ impl Guard<'_> {
 
 fn range(pool: &IpPool) -> Option<(IpAddr, IpAddr)> {
     Some((pool.start_ip_address?, pool.end_ip_address?))
-}
-
-fn distance(first: IpAddr, last: IpAddr) -> u128 {
-    let number = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
-    };
-    number(last).saturating_sub(number(first))
 }
