@@ -187,7 +187,9 @@ fn hear(cases: &[Case<'_>], scope: &Scope<'_>) -> Hearing {
     for case in cases {
         resource::examine(case, scope).pour(problems, shortfalls);
     }
-    problems.append(&mut resource::same_documents(cases));
+    if !scope.complete {
+        problems.append(&mut resource::same_documents(cases));
+    }
     problems.append(&mut resource::too_many(cases, scope.limits));
     for case in cases {
         link::examine(case, scope).pour(problems, shortfalls);

@@ -238,6 +238,14 @@ pub fn parse(source: &Source) -> Result<Vec<Document>, Vec<Problem>> {
     }
 }
 
+/// Reads a text of JSON in which no field is given twice.
+///
+/// # Errors
+/// What is wrong with it, with line and column.
+pub fn json_of(text: &str) -> Result<Value, String> {
+    json::parse(text)
+}
+
 /// What could be read, each document with the name its problems go by, and what could not.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {

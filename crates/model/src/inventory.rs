@@ -94,7 +94,7 @@ impl Inventory {
 
     /// Takes a document out, and says whether it was there.
     pub fn remove(&mut self, id: &ResourceId) -> bool {
-        self.leave(id.kind(), trimmed(id))
+        self.leave(id.kind(), key_of_id(id))
     }
 
     /// The documents, by kind, and within a kind by id.
@@ -110,14 +110,14 @@ impl Inventory {
     /// The document of this id.
     #[must_use]
     pub fn get(&self, id: &ResourceId) -> Option<&Arc<Document>> {
-        self.entry(id).map(|entry| &entry.document)
+        self.kinds[id.kind() as usize].get(key_of_id(id)).map(|entry| &entry.document)
     }
 
     /// Who refers to a resource or into it, beside itself; with a path, who refers to that child, or into it, also
     /// its siblings.
     #[must_use]
     pub fn users(&self, id: &ResourceId, child: &[(String, String)]) -> Vec<Use> {
-        let Some(entry) = self.entry(id) else { return Vec::new() };
+        let Some(entry) = self.kinds[id.kind() as usize].get(key_of_id(id)) else { return Vec::new() };
         let wanted: String = child.iter().map(|(collection, name)| format!("/{collection}/{name}")).collect();
         let wanted = wanted.to_ascii_lowercase();
         let inside = |path: &str| {
@@ -125,7 +125,7 @@ impl Inventory {
         };
         let mut users = Vec::new();
         for (user, link) in self.links_to(entry) {
-            if inside(link.child()) && (!std::ptr::eq(user, entry) || !child.is_empty()) {
+            if inside(link.child()) && (!std::ptr::eq(user, &**entry) || !child.is_empty()) {
                 users.push(Use { by: user.label().to_owned(), path: link.path.clone() });
             }
         }
@@ -135,10 +135,6 @@ impl Inventory {
         users.sort();
         users.dedup();
         users
-    }
-
-    fn entry(&self, id: &ResourceId) -> Option<&Entry> {
-        self.kinds[id.kind() as usize].get(trimmed(id)).map(|entry| &**entry)
     }
 
     pub(crate) fn entries(&self) -> impl Iterator<Item = &Entry> {
@@ -257,8 +253,8 @@ impl Inventory {
     }
 }
 
-/// The key of a document of this id.
-fn trimmed(id: &ResourceId) -> &str {
+/// The key that a document of this id has.
+fn key_of_id(id: &ResourceId) -> &str {
     id.key().trim_start_matches('/')
 }
 

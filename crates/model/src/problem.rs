@@ -64,10 +64,12 @@ codes! {
     DuplicateIpConfigurationReferenceOnBackendAddressPool,
     /// A frontend in a logical network that no pool of frontend addresses has.
     FrontEndIpNotInVipPool,
-    /// A frontend that is neither internal nor public.
-    FrontendIPConfigHasNoSubnetOrPublicIP,
     /// A load balancer's frontend and members in different virtual networks.
     FrontendIPConfigAndBackendIPConfigsAreInDifferentVnets,
+    /// A frontend that is neither internal nor public.
+    FrontendIPConfigHasNoSubnetOrPublicIP,
+    /// A frontend in a subnet that has no prefix.
+    FrontendIpConfigSubnetNoAddrPrefix,
     /// An inbound NAT rule that leads to two members.
     InboundNatRuleInUse,
     /// Not JSON, or values that contradict each other.
@@ -76,6 +78,10 @@ codes! {
     InvalidResourceName,
     /// A reference that leads nowhere.
     InvalidResourceReference,
+    /// A floating HA-ports rule and one without floating IP lead to one member (HA-2).
+    IpConfigCannotHaveFloatingIpAnyPortLbRulesWithNonFloatingIpRules,
+    /// A HA-ports rule without floating IP and another one lead to one member (HA-2).
+    IpConfigCannotHaveOtherLbRulesWithNonFloatingIpAnyPortRule,
     /// More rules lead to one member than it may have.
     LoadBalancerRuleCountLimitReachedForNic,
     /// Pools, rules or probes without any frontend.
@@ -114,6 +120,8 @@ codes! {
     SpecifiedAllocatedOutboundPortsForOutboundRuleIsNotAMultipleOfEight,
     /// No address of a subnet is free.
     SubnetIsFull,
+    /// An address is to be found, and nobody says in which subnet.
+    SubnetIsRequired,
     /// A pool of frontend addresses of more addresses than one may have.
     VipRangeTooLarge,
 
@@ -140,10 +148,10 @@ codes! {
     MissingField,
     /// Public and internal frontends on one load balancer.
     MixedFrontends,
-    /// The SKU does not have this.
-    NotInThisSku,
     /// No public address is free.
     NoPublicAddressIsFree,
+    /// The SKU does not have this.
+    NotInThisSku,
     /// Valid, but this version does not do it.
     NotThereYet,
     /// A number outside its range.

@@ -31,7 +31,7 @@ pub mod query;
 pub mod refusal;
 pub mod status;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// What handlers know. Clones are cheap, and are of one thing.
 #[derive(Clone, Debug)]

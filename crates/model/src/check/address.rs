@@ -31,9 +31,9 @@ fn refuse(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-/// Reports an address that its subnet does not have, or keeps for itself.
+/// Reports an address that its subnet does not have, or keeps for itself. A subnet without prefix has any.
 pub(super) fn in_segment(report: &mut Report, at: &Path, address: IpAddr, segment: &Segment<'_>) {
-    if !segment.contains(address) {
+    if !segment.prefixes().is_empty() && !segment.contains(address) {
         let prefixes: Vec<_> = segment.prefixes().iter().map(ToString::to_string).collect();
         let message = format!(
             "{address} is not in subnet `{}` ({}): use one of its addresses",

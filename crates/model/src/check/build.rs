@@ -22,15 +22,20 @@ pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
     frontends.sort_by_key(desired::Frontend::address);
     pools.sort_by(|(_, one), (_, other)| one.name().cmp(other.name()));
 
-    let positions = pools.iter().enumerate().map(|(position, (key, _))| (*key, PoolIndex(position)));
-    let positions: BTreeMap<(usize, usize), PoolIndex> = positions.collect();
+    let mut positions: Vec<Vec<PoolIndex>> =
+        balancers.iter().map(|balancer| vec![PoolIndex(0); balancer.pools.len()]).collect();
+    for (position, ((number, index), _)) in pools.iter().enumerate() {
+        if let Some(at) = positions.get_mut(*number).and_then(|of_balancer| of_balancer.get_mut(*index)) {
+            *at = PoolIndex(position);
+        }
+    }
     let mut rules = Vec::new();
     for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
         rules.extend(
             balancer
                 .rules
                 .iter()
-                .filter_map(|rule| rule.desired(name, *positions.get(&(number, rule.pool))?)),
+                .filter_map(|rule| rule.desired(name, *positions.get(number)?.get(rule.pool)?)),
         );
     }
     rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));

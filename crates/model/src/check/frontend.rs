@@ -151,7 +151,10 @@ fn internal_address(
         (Some(address), _) => {
             address::of_version(report, at, address, document.private_ip_address_version);
             let address = address::usable(report, at, address)?;
-            if let Some(segment) = segment {
+            if let Some(segment) = segment.filter(|segment| segment.prefixes().is_empty()) {
+                let message = format!("subnet `{}` has no prefix: give it one, or use another", segment.name);
+                report.add(at, Code::FrontendIpConfigSubnetNoAddrPrefix, message);
+            } else if let Some(segment) = segment {
                 address::in_segment(report, at, address, segment);
                 in_vip_pool(report, at, address, segment, scope);
             }

@@ -59,7 +59,8 @@ fn private_address(report: &mut Report, at: &Path, document: &IpConfiguration, s
                 report.add(&place, Code::AddressUnknown, message);
             }
             None => {
-                field::required::<()>(report, at, "subnet", None);
+                let message = "nothing says in which subnet an address is to be found: add the subnet";
+                report.add(&at.field("subnet"), Code::SubnetIsRequired, message);
             }
         },
     }

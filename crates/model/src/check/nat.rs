@@ -157,7 +157,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
     }
     let reference = field::required(report, at, "backendAddressPool", rule.backend_address_pool.as_ref());
     let pool = reference.and_then(|reference| {
-        resolve(report, &at.field("backendAddressPool"), document, reference, Sibling::Pool)
+        resolve(report, (at, "backendAddressPool"), document, reference, Sibling::Pool)
     });
     let ports = range(report, at, rule.frontend_port_range_start, rule.frontend_port_range_end);
     if let (Some(ports), Some(pool)) = (&ports, pool.and_then(|pool| pools.get(pool))) {

@@ -31,7 +31,7 @@ pub(super) fn examine(report: &mut Report, balancer: &LoadBalancer, pools: &[Poo
         let reference =
             field::required(report, &at, "backendAddressPool", rule.backend_address_pool.as_ref());
         let pool = reference.and_then(|reference| {
-            resolve(report, &at.field("backendAddressPool"), balancer, reference, Sibling::Pool)
+            resolve(report, (&at, "backendAddressPool"), balancer, reference, Sibling::Pool)
         });
         allocated_ports(report, &at, rule, frontends.len(), pool.and_then(|pool| pools.get(pool)));
     }
@@ -44,7 +44,7 @@ fn frontends(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &Out
         report.add(&at, Code::MissingField, "an outbound rule needs a frontend to call out from: add one");
     }
     let resolve = |(index, reference): (usize, _)| {
-        resolve(report, &at.field(&index.to_string()), balancer, reference, Sibling::Frontend)
+        resolve(report, (&at, &index.to_string()), balancer, reference, Sibling::Frontend)
     };
     rule.frontend_ip_configurations.iter().enumerate().filter_map(resolve).collect()
 }
@@ -105,10 +105,9 @@ fn no_implicit_snat(report: &mut Report, balancer: &LoadBalancer, users: &Users<
     let array = Path::default().field("loadBalancingRules");
     for (index, rule) in balancer.load_balancing_rules.iter().enumerate() {
         let mut unheard = Report::new("");
-        let frontend = rule
-            .frontend_ip_configuration
-            .as_ref()
-            .and_then(|reference| resolve(&mut unheard, &array, balancer, reference, Sibling::Frontend));
+        let frontend = rule.frontend_ip_configuration.as_ref().and_then(|reference| {
+            resolve(&mut unheard, (&array, ""), balancer, reference, Sibling::Frontend)
+        });
         let outbound = frontend.and_then(|frontend| users.get(&frontend)).and_then(|users| users.first());
         if let Some((outbound, _)) = outbound.filter(|_| rule.disable_outbound_snat != Some(true)) {
             let at = array.element(&rule.name, index).field("disableOutboundSnat");

@@ -16,8 +16,7 @@ pub(super) fn examine(
     problems: &mut Vec<Problem>,
 ) {
     public_addresses(cases, problems);
-    one_frontend_for_each_address(balancers);
-    let owners = owners(balancers);
+    let owners = one_frontend_for_each_address(balancers);
     no_member_is_a_frontend(balancers, &owners, problems);
     interfaces(cases, scope, balancers, problems);
     link_layer_addresses(cases, problems);
@@ -36,60 +35,55 @@ fn public_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
     }
 }
 
+/// The load balancer and frontend of each address, by their positions.
+type Owners = HashMap<IpAddr, (usize, usize)>;
+
 /// An address belongs to one frontend, over all load balancers. The second one loses it here, so that its rules
 /// are not reported as well.
-fn one_frontend_for_each_address(balancers: &mut [Balancer<'_>]) {
-    let mut owners: HashMap<IpAddr, String> = HashMap::new();
-    for balancer in balancers {
-        for frontend in &mut balancer.frontends {
-            let Some(address) = frontend.address else { continue };
-            let name = format!("{}/{}", balancer.label, frontend.name);
-            if let Some(owner) = owners.get(&address) {
-                let message = format!("{address} is already the address of `{owner}`: use another one");
-                balancer.report.add(
-                    &frontend.address_at,
-                    Code::MultipleIpConfigsRequestSamePrivateIpAddress,
-                    message,
-                );
-                frontend.address = None;
-            } else {
-                owners.insert(address, name);
-            }
-        }
-    }
-}
-
-fn owners(balancers: &[Balancer<'_>]) -> HashMap<IpAddr, String> {
-    let mut owners = HashMap::new();
-    for balancer in balancers {
-        for frontend in &balancer.frontends {
-            owners.extend(frontend.address.map(|at| (at, format!("{}/{}", balancer.label, frontend.name))));
+fn one_frontend_for_each_address(balancers: &mut [Balancer<'_>]) -> Owners {
+    let mut owners = Owners::new();
+    for number in 0..balancers.len() {
+        for position in 0..balancers.get(number).map_or(0, |balancer| balancer.frontends.len()) {
+            let frontend = balancers.get(number).and_then(|balancer| balancer.frontends.get(position));
+            let Some(address) = frontend.and_then(|frontend| frontend.address) else { continue };
+            let Some(owner) = owners.get(&address) else {
+                owners.insert(address, (number, position));
+                continue;
+            };
+            let message = format!(
+                "{address} is already the address of `{}`: use another one",
+                in_words(balancers, *owner)
+            );
+            let Some(balancer) = balancers.get_mut(number) else { continue };
+            let Some(frontend) = balancer.frontends.get_mut(position) else { continue };
+            let code = Code::MultipleIpConfigsRequestSamePrivateIpAddress;
+            balancer.report.add(&frontend.address_at, code, message);
+            frontend.address = None;
         }
     }
     owners
 }
 
-fn no_member_is_a_frontend(
-    balancers: &mut [Balancer<'_>],
-    owners: &HashMap<IpAddr, String>,
-    problems: &mut Vec<Problem>,
-) {
-    for Balancer { pools, report, .. } in balancers {
-        for member in pools.iter().flat_map(|pool| &pool.members) {
+fn in_words(balancers: &[Balancer<'_>], (number, frontend): (usize, usize)) -> String {
+    let Some(balancer) = balancers.get(number) else { return String::new() };
+    let name = balancer.frontends.get(frontend).map_or("", |frontend| frontend.name);
+    format!("{}/{name}", balancer.label)
+}
+
+fn no_member_is_a_frontend(balancers: &[Balancer<'_>], owners: &Owners, problems: &mut Vec<Problem>) {
+    for balancer in balancers {
+        for member in balancer.pools.iter().flat_map(|pool| &pool.members) {
             let Some(owner) = owners.get(&member.address) else { continue };
             let message = format!(
-                "{} is the address of frontend `{owner}`: a member needs an address of its own",
-                member.address
+                "{} is the address of frontend `{}`: a member needs an address of its own",
+                member.address,
+                in_words(balancers, *owner)
             );
-            match &member.origin {
-                Origin::Entry(at) => {
-                    report.add(&at.field("ipAddress"), Code::MemberUsesFrontendAddress, message);
-                }
-                Origin::Interface(binding) => {
-                    let code = Code::MemberUsesFrontendAddress;
-                    refuse(problems, binding.label(), &binding.at(), code, message);
-                }
-            }
+            let (label, at) = match &member.origin {
+                Origin::Entry(at) => (balancer.label, at.field("ipAddress")),
+                Origin::Interface(binding) => (binding.label(), binding.at()),
+            };
+            refuse(problems, label, &at, Code::MemberUsesFrontendAddress, message);
         }
     }
 }

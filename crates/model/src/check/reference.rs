@@ -31,16 +31,16 @@ impl Sibling {
     }
 }
 
-/// Finds what a reference refers to, by its position in its array.
+/// Finds what the reference in a field refers to, by its position in its array.
 pub(super) fn resolve(
     report: &mut Report,
-    at: &Path,
+    (at, field): (&Path, &str),
     balancer: &LoadBalancer,
     reference: &Reference,
     kind: Sibling,
 ) -> Option<usize> {
     let found = look_up(balancer, &reference.id, kind);
-    found.map_err(|message| report.add(at, Code::InvalidResourceReference, message)).ok()
+    found.map_err(|message| report.add(&at.field(field), Code::InvalidResourceReference, message)).ok()
 }
 
 fn look_up(balancer: &LoadBalancer, reference: &str, kind: Sibling) -> Result<usize, String> {

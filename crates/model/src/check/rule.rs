@@ -77,7 +77,7 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
         let at = array.element(&rule.name, index);
         not_there_yet(report, &at, rule);
         if let Some(probe) = &rule.probe {
-            resolve(report, &at.field("probe"), document, probe, Sibling::Probe);
+            resolve(report, (&at, "probe"), document, probe, Sibling::Probe);
         }
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
@@ -225,7 +225,7 @@ pub(super) fn frontend(
     reference: Option<&Reference>,
 ) -> Option<usize> {
     let reference = field::required(report, at, "frontendIPConfiguration", reference)?;
-    resolve(report, &at.field("frontendIPConfiguration"), balancer, reference, Sibling::Frontend)
+    resolve(report, (at, "frontendIPConfiguration"), balancer, reference, Sibling::Frontend)
 }
 
 /// The frontends a rule lists beside that one, each with its place.
@@ -235,11 +235,13 @@ pub(super) fn more_frontends(
     balancer: &LoadBalancer,
     extension: Option<&RuleExtension>,
 ) -> Vec<(usize, Option<Path>)> {
+    let Some(extension) = extension else { return Vec::new() };
     let at = at.field("forebay").field("frontendIPConfigurations");
-    let references = extension.iter().flat_map(|it| &it.frontend_ip_configurations).enumerate();
+    let references = extension.frontend_ip_configurations.iter().enumerate();
     let follow = |(index, reference): (usize, &Reference)| {
-        let at = at.field(&index.to_string());
-        Some((resolve(report, &at, balancer, reference, Sibling::Frontend)?, Some(at)))
+        let index = index.to_string();
+        let frontend = resolve(report, (&at, &index), balancer, reference, Sibling::Frontend)?;
+        Some((frontend, Some(at.field(&index))))
     };
     references.filter_map(follow).collect()
 }
@@ -252,7 +254,7 @@ fn pool(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBala
     }
     let reference = rule.backend_address_pools.first().or(rule.backend_address_pool.as_ref());
     let reference = field::required(report, at, "backendAddressPool", reference)?;
-    resolve(report, &at.field("backendAddressPool"), balancer, reference, Sibling::Pool)
+    resolve(report, (at, "backendAddressPool"), balancer, reference, Sibling::Pool)
 }
 
 /// Frontend port and backend port. Zero stands for all of them, with protocol All only (HA-1).

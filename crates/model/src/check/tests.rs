@@ -637,7 +637,15 @@ fn ha_ports_are_checked_although_they_come_later() {
     let at = "loadBalancingRules/all";
     let later = ("b", "loadBalancingRules/all/protocol", NotThereYet);
     let all_ports = |frontend: &str, port: u32| rule("All", frontend, port, port);
-    set(at, floating(all_ports("purple", 0)), &[later]);
+    let mixed = IpConfigCannotHaveFloatingIpAnyPortLbRulesWithNonFloatingIpRules; // HA-2
+    let mixed = ("b", "loadBalancingRules/all/backendPort", mixed);
+    set(at, floating(all_ports("purple", 0)), &[mixed, later]);
+    let https = "loadBalancingRules/https";
+    let floats = [
+        (&*format!("{https}/enableFloatingIP"), json!(true)),
+        (&*format!("{https}/backendPort"), json!(443)),
+    ];
+    all(&[floats[0].clone(), floats[1].clone(), (at, floating(all_ports("purple", 0)))], &[later]);
     set(
         at,
         all_ports("purple", 1),
@@ -651,6 +659,7 @@ fn ha_ports_are_checked_although_they_come_later() {
         at,
         floating(all_ports("green", 0)),
         &[
+            mixed,
             ("b", "loadBalancingRules/all/frontendPort", RulesUseSameFrontendPortProtocolAndIPConfig), // HA-2
             later,
         ],

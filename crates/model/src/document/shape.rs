@@ -61,6 +61,9 @@ pub(crate) trait Shape: Sized {
     fn sample(dice: &mut crate::document::tests::Dice) -> Self;
 }
 
+/// What interfaces show of every resource, and clients send back.
+pub(crate) const GIVEN: [&str; 3] = ["configurationState", "counters", "resourceGuid"];
+
 /// Declares a resource: the fields beside its name, those within `properties`, and those there that the server
 /// gives and no client changes. Name, id, etag, tags, metadata and provisioning state are common to all.
 macro_rules! resource {
@@ -123,9 +126,8 @@ macro_rules! resource {
                 };
                 // It follows from where the resource stands, so nothing is lost.
                 let _kind: Option<String> = object.take("type", report);
-                // What a server shows with everything, and clients send back: it is worked out anew whenever it is shown.
-                for shown in ["configurationState", "counters", "resourceGuid"] {
-                    let _shown: Option<serde_json::Value> = object.take_if_readable(shown, report);
+                for given in $crate::document::shape::GIVEN {
+                    object.pass_over(given);
                 }
                 object.close(report);
                 Some(resource)
@@ -203,6 +205,9 @@ macro_rules! resource {
             fn schema() -> serde_json::Value {
                 use $crate::document::shape::{Shape, schema};
                 let properties = schema::object(vec![
+                    ("configurationState", schema::read_only(serde_json::Value::schema())),
+                    ("counters", schema::read_only(serde_json::Value::schema())),
+                    ("resourceGuid", schema::read_only(String::schema())),
                     $(($wire, <$property_type as Shape>::schema()),)*
                     $($(($given_wire, schema::read_only(<$given_type as Shape>::schema())),)*)?
                     ("provisioningState", schema::read_only(String::schema())),
@@ -423,6 +428,13 @@ impl<'a> Object<'a> {
     /// Takes a field that the server gives: what a client sends in it is never a mistake.
     pub(crate) fn take_if_readable<T: Shape + Default>(&mut self, name: &'static str, _: &mut Report) -> T {
         self.take(name, &mut Report::new(""))
+    }
+
+    /// Passes over a field that is shown and never read.
+    pub(crate) fn pass_over(&mut self, name: &str) {
+        for field in self.fields.iter_mut().filter(|field| field.name.eq_ignore_ascii_case(name)) {
+            field.taken = true;
+        }
     }
 
     /// Reports what is left: a misspelled field must not lose its effect in silence.

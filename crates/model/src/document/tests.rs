@@ -287,6 +287,23 @@ fn the_schema_has_every_field_of_what_is_written() {
     }
 }
 
+#[test]
+fn what_interfaces_show_of_every_resource_is_passed_over() {
+    let given = json!({ "configurationState": { "status": "Success" }, "counters": [], "resourceGuid": "0" });
+    for kind in Kind::ALL {
+        let read = |properties: &Value| {
+            let value = json!({ "name": "n", "type": kind.type_name(), "properties": properties });
+            Document::read(&value, "n").unwrap()
+        };
+        let (mut shown, mut plain) = (read(&given), read(&json!({})));
+        shown.strip_read_only();
+        plain.strip_read_only();
+        assert_eq!(shown, plain);
+    }
+    let probes = json!({ "probes": [{ "name": "p", "properties": given }] });
+    assert!(Document::read(&json!({ "name": "n", "properties": probes }), "n").is_ok());
+}
+
 proptest! {
     #[test]
     fn a_document_written_and_read_again_is_the_same(seed: u64) {
@@ -298,9 +315,10 @@ proptest! {
     #[test]
     fn what_was_shown_and_is_sent_back_is_what_was_stored(seed: u64) {
         for mut stored in samples(seed) {
+            let id = ResourceId::new("s", "g", stored.kind(), "n").unwrap();
+            stored.identify(&id);
             stored.strip_read_only();
             let mut shown = stored.clone();
-            let id = ResourceId::new("s", "g", stored.kind(), "n").unwrap();
             shown.identify(&id);
             let mut back = Document::read(&serde_json::to_value(&shown).unwrap(), "n").unwrap();
             prop_assert_eq!(back.resource_id(), Some(id));

@@ -38,6 +38,8 @@ mod sent;
 mod show;
 mod states;
 mod statistics;
+#[cfg(test)]
+mod tests;
 pub mod translate;
 pub mod version;
 

@@ -82,3 +82,23 @@ fn of_store(error: &StoreError) -> StatusCode {
         | StoreError::Compacted { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
+
+/// What each status says where something was done, for the description of the interfaces.
+pub(crate) const OF_READING: &[(&str, &str)] = &[("200", "As it is.")];
+pub(crate) const OF_PUT: &[(&str, &str)] =
+    &[("200", "It was there, and is now as was said."), ("201", "It is new.")];
+pub(crate) const OF_DELETE: &[(&str, &str)] = &[("200", "It is gone."), ("204", "There was none.")];
+/// What each status says where nothing was done.
+pub(crate) const OF_REFUSALS: &[(&str, &str)] = &[
+    ("400", "What was said is not valid; every problem is in `details`."),
+    ("401", "Who asks is not known."),
+    ("403", "Who asks may not do this."),
+    ("404", "There is no such thing."),
+    ("405", "This cannot be done here."),
+    ("408", "The body came too slowly."),
+    ("409", "It contradicts what there is."),
+    ("412", "The resource is not as the precondition says."),
+    ("413", "The body is too long."),
+    ("429", "Too many requests at once; `Retry-After` says when to come again."),
+    ("503", "The store cannot be read or written."),
+];

@@ -22,47 +22,47 @@ mod own;
 const GROUP: &str = "/subscriptions/S/resourceGroups/G";
 
 /// Where a resource is: `at("loadBalancers/web")`.
-pub(super) fn at(place: &str) -> String {
+pub(crate) fn at(place: &str) -> String {
     format!("{GROUP}/providers/Microsoft.Network/{place}")
 }
 
 /// A whole server, without doors.
-pub(super) struct Rig {
-    pub(super) state: State,
+pub(crate) struct Rig {
+    pub(crate) state: State,
     router: Router,
 }
 
 /// What came back.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
     /// The code of an error.
-    pub(super) fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["error"]["code"].as_str().unwrap_or_default()
     }
 
     /// The codes of its details.
-    pub(super) fn details(&self) -> Vec<&str> {
+    pub(crate) fn details(&self) -> Vec<&str> {
         let details = self.body["error"]["details"].as_array().map_or(&[][..], Vec::as_slice);
         details.iter().filter_map(|detail| detail["code"].as_str()).collect()
     }
 }
 
 impl Rig {
-    pub(super) async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(Settings::default()).await
     }
 
-    pub(super) async fn with(settings: Settings) -> Self {
+    pub(crate) async fn with(settings: Settings) -> Self {
         let catalogue = Catalogue::open(Arc::new(Memory::new()), Limits::default()).await.unwrap();
         let gate = Gate::new(&settings, Guard::of(&settings).unwrap());
         let state = State::quiet(catalogue, settings);
@@ -70,7 +70,7 @@ impl Rig {
     }
 
     /// Asks with a method, a path, headers as `name: value` and a body.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &self,
         method: &str,
         path: &str,
@@ -89,25 +89,25 @@ impl Rig {
         Answer { status: parts.status.as_u16(), headers: parts.headers, body }
     }
 
-    pub(super) async fn get(&self, place: &str) -> Answer {
+    pub(crate) async fn get(&self, place: &str) -> Answer {
         self.ask("GET", &versioned(place), &[], Body::empty()).await
     }
 
-    pub(super) async fn put(&self, place: &str, body: &Value) -> Answer {
+    pub(crate) async fn put(&self, place: &str, body: &Value) -> Answer {
         self.ask("PUT", &versioned(place), &[], body.to_string()).await
     }
 
-    pub(super) async fn delete(&self, place: &str) -> Answer {
+    pub(crate) async fn delete(&self, place: &str) -> Answer {
         self.ask("DELETE", &versioned(place), &[], Body::empty()).await
     }
 
     /// The same with a precondition.
-    pub(super) async fn put_if(&self, place: &str, header: &str, body: &Value) -> Answer {
+    pub(crate) async fn put_if(&self, place: &str, header: &str, body: &Value) -> Answer {
         self.ask("PUT", &versioned(place), &[header], body.to_string()).await
     }
 }
 
-pub(super) fn versioned(place: &str) -> String {
+pub(crate) fn versioned(place: &str) -> String {
     let path = if place.starts_with('/') { place.to_owned() } else { at(place) };
     match path.contains('?') {
         true => path,
@@ -116,7 +116,7 @@ pub(super) fn versioned(place: &str) -> String {
 }
 
 /// A balancer with a frontend at an address, a pool, a probe and a rule.
-pub(super) fn balancer(address: &str) -> Value {
+pub(crate) fn balancer(address: &str) -> Value {
     let id = |child: &str| json!({ "id": at(&format!("loadBalancers/web/{child}")) });
     json!({
         "location": "here",
@@ -145,7 +145,7 @@ pub(super) fn balancer(address: &str) -> Value {
 }
 
 /// The network that such balancers are in.
-pub(super) fn network() -> Value {
+pub(crate) fn network() -> Value {
     json!({
         "location": "here",
         "properties": {
@@ -156,7 +156,7 @@ pub(super) fn network() -> Value {
 }
 
 /// A server with a network and a balancer.
-pub(super) async fn furnished() -> Rig {
+pub(crate) async fn furnished() -> Rig {
     let rig = Rig::new().await;
     for (place, body) in [("virtualNetworks/net", network()), ("loadBalancers/web", balancer("10.0.0.10"))] {
         let answer = rig.put(place, &body).await;

@@ -394,7 +394,7 @@ fn an_interface_says_or_is_given_its_address() {
     fine([unmanaged]);
     refused(
         [nic("subnet", Value::Null)],
-        &[("networkInterfaces/a", "ipConfigurations/ip/subnet", MissingField)],
+        &[("networkInterfaces/a", "ipConfigurations/ip/subnet", SubnetIsRequired)],
     );
 }
 
@@ -666,6 +666,41 @@ fn a_rule_listens_on_all_its_frontends() {
     let at = "loadBalancingRules/http/forebay/frontendIPConfigurations/0";
     assert_eq!(short(&partly.shortfalls), [("loadBalancers/b", at, NotThereYet)]);
     refused([listening(&["none"], true)], &[("loadBalancers/b", at, InvalidResourceReference)]);
+}
+
+#[test]
+fn all_ports_of_a_member_are_shared_with_nobody() {
+    // HA-2, over load balancers and pools.
+    let all = |name: &str, address: &str, floating: bool| {
+        let rule = |it: Arc<Document>, field: &str, value: Value| {
+            changed(&it, &format!("loadBalancingRules/0/properties/{field}"), value)
+        };
+        let it = rule(balancer(name, Some(address)), "protocol", json!("All"));
+        let it = rule(rule(it, "frontendPort", json!(0)), "backendPort", json!(0));
+        changed(&rule(it, "enableFloatingIP", json!(floating)), "inboundNatRules", json!([]))
+    };
+    let member =
+        || interface("vm", Some("10.1.2.10"), &[WEB, "loadBalancers/c/backendAddressPools/web"], &[]);
+    let at = "loadBalancingRules/http/backendPort";
+    refused(
+        [all("b", "10.1.1.10", false), balancer("c", Some("10.1.1.11")), member()],
+        &[("loadBalancers/b", at, IpConfigCannotHaveOtherLbRulesWithNonFloatingIpAnyPortRule)],
+    );
+    refused(
+        [all("b", "10.1.1.10", true), balancer("c", Some("10.1.1.11")), member()],
+        &[("loadBalancers/b", at, IpConfigCannotHaveFloatingIpAnyPortLbRulesWithNonFloatingIpRules)],
+    );
+    fine([all("b", "10.1.1.10", true), all("c", "10.1.1.11", true), member()]);
+}
+
+#[test]
+fn a_frontend_needs_a_subnet_with_a_prefix() {
+    let network = document("logicalNetworks/bare", json!({ "subnets": named([("s", json!({}))]) }));
+    let subnet = to("logicalNetworks/bare/subnets/s");
+    let it =
+        changed(&balancer("b", Some("10.8.0.4")), "frontendIPConfigurations/0/properties/subnet", subnet);
+    let at = "frontendIPConfigurations/f/privateIPAddress";
+    judged_as(&[network, it], &[("loadBalancers/b", at, FrontendIpConfigSubnetNoAddrPrefix)]);
 }
 
 #[test]

@@ -37,7 +37,7 @@ impl Service {
             return Ok(Answer::failed("InternalServerError", message));
         }
         let path = request.uri().path().to_lowercase();
-        let body = body(request).await?;
+        let body = api::body::read(request, &self.state.settings).await?;
         let key = exchange.key(&path, &body);
         let service = Arc::clone(self);
         let write = {
@@ -342,12 +342,6 @@ impl Wish {
 
 fn as_document(id: &ResourceId, value: &Value) -> Result<Document, Refusal> {
     Document::read(value, &id.to_string()).map_err(|problems| Refused::Invalid(problems).into())
-}
-
-async fn body(request: Request) -> Result<Value, Refusal> {
-    let bytes = axum::body::to_bytes(request.into_body(), usize::MAX).await;
-    let bytes = bytes.map_err(|_| api::Refusal::BodyBroken)?;
-    serde_json::from_slice(&bytes).map_err(|error| api::Refusal::NotJson(error.to_string()).into())
 }
 
 /// Members that had no effect, as a header can say it.

@@ -4,12 +4,14 @@
 use std::net::IpAddr;
 
 use model::document::words::MuxMode;
-use model::document::{IpPool, LoadBalancerManager, PublicIpAddress, Reference};
+use model::document::{IpPool, LoadBalancer, LoadBalancerManager, PublicIpAddress, Reference};
 use model::{Document, Kind, ResourceId};
 
 use super::translate::finding::Finding;
 use super::translate::reference::Home;
 use crate::catalogue::Snapshot;
+
+mod any_port;
 
 /// The most addresses that a pool of frontend addresses may have.
 const MAX_VIP_RANGE: u128 = 1 << 20;
@@ -33,7 +35,11 @@ pub fn check(
         (Document::PublicIpAddress(now), Some(Document::PublicIpAddress(former))) => {
             guard.address(id, former, now)
         }
-        (Document::LoadBalancer(_), None) if strict => guard.manager(),
+        (Document::LoadBalancer(now), former) => {
+            let manager = if strict && former.is_none() { guard.manager() } else { Vec::new() };
+            [manager, guard.subnets(now), guard.members_of(id, now)].concat()
+        }
+        (Document::NetworkInterface(now), _) => guard.members_at(now),
         _ => Vec::new(),
     }
 }
@@ -47,6 +53,27 @@ struct Guard<'a> {
 impl Guard<'_> {
     fn refuse(&self, field: &str, code: &str, message: impl Into<String>) -> Vec<Finding> {
         vec![Finding::at(self.at, field, code, message)]
+    }
+
+    /// An address of a subnet lies in its prefix, which must be known.
+    fn subnets(&self, balancer: &LoadBalancer) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        for frontend in &balancer.frontend_ip_configurations {
+            let subnet = frontend.subnet.as_ref().and_then(|subnet| ResourceId::parse(&subnet.id));
+            let Some((network, path)) = subnet else { continue };
+            let Some(Document::LogicalNetwork(network)) = self.snapshot.get(&network).map(|it| &*it.document)
+            else {
+                continue;
+            };
+            let is_it =
+                |name: &str| path.first().is_some_and(|(_, wanted)| wanted.eq_ignore_ascii_case(name));
+            if network.subnets.iter().any(|it| is_it(&it.name) && it.address_prefix.is_none()) {
+                let field = format!("frontendIPConfigurations/{}/subnet", frontend.name);
+                let message = "the subnet has no addressPrefix: add it there, or use another subnet";
+                findings.extend(self.refuse(&field, "FrontendIpConfigSubnetNoAddrPrefix", message));
+            }
+        }
+        findings
     }
 
     fn manager(&self) -> Vec<Finding> {

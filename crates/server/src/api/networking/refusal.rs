@@ -141,7 +141,8 @@ fn translated(entry: &'static Entry, path: &str) -> (String, Option<&'static Fie
 
 /// The Network Controller's code of a problem. Those that it has too are called the same.
 fn code(problem: &Problem, field: Option<&Field>) -> &'static str {
-    let of_address = field.is_some_and(|field| field.name == "privateIPAddress");
+    let is = |name: &str| field.is_some_and(|field| field.name == name);
+    let of_address = is("privateIPAddress");
     match problem.code.as_str() {
         "MixedFrontends" => "LoadBalancerHasBothPublicAndInternalFrontends",
         "RulesUseSameFrontendPortProtocolAndIPConfig" => "RulesUseSameFrontendPort",
@@ -149,6 +150,9 @@ fn code(problem: &Problem, field: Option<&Field>) -> &'static str {
         | "RulesUseSameBackendPortProtocolAndIPConfig"
         | "RulesOfSameLoadBalancerTypeUseSameBackendPortProtocolAndIPConfig"
         | "FloatingRulesUseSameDestination" => "RulesUseSameBackendPort",
+        "MultipleIpConfigsRequestSamePrivateIpAddress" | "PrivateIPAddressInUse" if is("publicIPAddress") => {
+            "PublicIPAddressInUse"
+        }
         "MultipleIpConfigsRequestSamePrivateIpAddress" | "MemberUsesFrontendAddress" => {
             "PrivateIPAddressInUse"
         }
@@ -162,10 +166,15 @@ fn code(problem: &Problem, field: Option<&Field>) -> &'static str {
         "HaPortsNeedInternalFrontend" => "InvalidAnyPortAnyProtocolInboundRule",
         "NotThereYet" | "NotInThisSku" | "ReturnPathNeeded" => "OperationNotSupported",
         "OutOfRange" => field.and_then(Field::range_code).unwrap_or("InvalidParameterValue"),
+        "NoPublicAddressIsFree" => "SubnetIsFull",
         "AddressFamilyMismatch"
         | "AddressNotUsable"
         | "AddressUnknown"
+        | "MacAddressInUse"
+        | "NetcfgInvalidSubnet"
+        | "NetcfgSubnetRangesOverlap"
         | "ProbePortRefused"
+        | "SecurityRuleConflict"
         | "UnknownField"
         | "UnknownValue"
         | "WrongType" => "InvalidParameterValue",

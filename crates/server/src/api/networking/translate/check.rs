@@ -245,7 +245,7 @@ pub fn ip_configuration(mut element: Element<'_>) {
     }
 }
 
-/// A network interface: one of its addresses is the first among them.
+/// A network interface: one of its addresses is the first among them, unless clients say otherwise.
 pub fn interface(element: Element<'_>) {
     let Some(all) = element.properties.get_mut("ipConfigurations").and_then(Value::as_array_mut) else {
         return;
@@ -255,8 +255,8 @@ pub fn interface(element: Element<'_>) {
     if all.iter().any(is_primary) {
         return;
     }
-    let first = all.first_mut().and_then(|first| first.get_mut("properties")).and_then(Value::as_object_mut);
-    if let Some(first) = first {
+    let mut properties = all.iter_mut().filter_map(|it| it.get_mut("properties")?.as_object_mut());
+    if let Some(first) = properties.find(|properties| !properties.contains_key("primary")) {
         first.insert("primary".to_owned(), true.into());
     }
 }

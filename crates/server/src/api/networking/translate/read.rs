@@ -290,7 +290,7 @@ impl<'a> Reader<'a> {
                 }
                 Some(first)
             }
-            Shape::Objects(fields) => self.objects(at, given, fields, place),
+            Shape::Objects(fields) => self.objects(at, given, fields, place, was),
             Shape::Children(entry) => Some(self.children(entry, given, place, was)),
             Shape::Kept => (!value::is_empty(given)).then(|| given.clone()),
         }
@@ -383,17 +383,43 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn objects(&mut self, at: (&str, &str), given: &Value, fields: &[Field], place: &Place) -> Option<Value> {
+    fn objects(
+        &mut self,
+        at: (&str, &str),
+        given: &Value,
+        fields: &[Field],
+        place: &Place,
+        was: Option<&Value>,
+    ) -> Option<Value> {
         let mut read = Vec::new();
         for (index, given) in many(given).enumerate() {
             let inner = Place { pointer: format!("{}/{}/{index}", place.pointer, at.1), ..place.clone() };
             let Some(given) = self.object(given, &inner.pointer) else { continue };
-            let mut object = Map::new();
-            self.fields(fields, given, &inner, None, &mut object);
+            let former = self.same(fields, given, was);
+            let mut object = former.cloned().unwrap_or_default();
+            self.fields(fields, given, &inner, former, &mut object);
             self.note_unknown(fields, given, "", &inner, &[]);
             read.push(object.into());
         }
         Some(Value::Array(read))
+    }
+
+    /// The object that stood for this one: they have no names, but all texts that are seen are the same.
+    fn same<'v>(
+        &self,
+        fields: &[Field],
+        given: &Map<String, Value>,
+        was: Option<&'v Value>,
+    ) -> Option<&'v Map<String, Value>> {
+        let seen =
+            || fields.iter().filter(|field| matches!(field.shape, Shape::Text) && field.is_in(self.version));
+        let is_same = |former: &&Map<String, Value>| {
+            seen().all(|field| {
+                let text = |value: Option<&Value>| value.and_then(as_text).filter(|text| !text.is_empty());
+                text(value::get(former, field.canonical)) == text(member_at(given, field.name))
+            })
+        };
+        was.and_then(Value::as_array)?.iter().filter_map(Value::as_object).find(is_same)
     }
 
     /// Members that no version knows have no effect, and whoever wrote them should hear of it.

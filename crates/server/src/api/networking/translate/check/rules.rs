@@ -6,8 +6,16 @@ use serde_json::{Map, Value};
 
 use super::Element;
 
-/// A load-balancing rule.
-pub fn rule(element: Element<'_>) {
+/// A load-balancing rule. Here it never lets members call out; there are outbound rules for that.
+pub fn rule(mut element: Element<'_>) {
+    if !element.has("disableOutboundSnat") {
+        element.set("disableOutboundSnat", true);
+    }
+    // Canonical documents say the pool twice, and the list has the last word.
+    let listed = element.properties.get("backendAddressPools").and_then(|pools| pools.get(0));
+    if listed.is_some_and(|first| element.properties.get("backendAddressPool") != Some(first)) {
+        element.remove("backendAddressPools");
+    }
     inbound(element);
 }
 
@@ -54,6 +62,7 @@ fn inbound(mut element: Element<'_>) {
 
 /// What a load balancer asks of its children together.
 pub fn balancer(mut element: Element<'_>) {
+    leave_outbound_to_its_rules(&mut element);
     if element.is_unchanged() {
         return;
     }
@@ -70,6 +79,19 @@ const RULES: [(&str, &str); 3] = [
     ("inboundNatRules", "inboundNatRules"),
     ("outboundRules", "outboundNatRules"),
 ];
+
+/// Rules of another dialect may let members call out; not where an outbound rule does it.
+fn leave_outbound_to_its_rules(element: &mut Element<'_>) {
+    let used: Vec<String> = children(element.properties, "outboundRules").flat_map(frontends_of).collect();
+    let rules = element.properties.get_mut("loadBalancingRules").and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten() {
+        if frontends_of(rule).iter().any(|frontend| used.contains(frontend))
+            && let Some(properties) = rule.get_mut("properties").and_then(Value::as_object_mut)
+        {
+            properties.insert("disableOutboundSnat".to_owned(), true.into());
+        }
+    }
+}
 
 /// Rules of one kind have names of their own, and so have rules of two kinds.
 fn names_of_rules(element: &mut Element<'_>) {
