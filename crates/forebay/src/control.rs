@@ -25,7 +25,9 @@ const SHARE: u32 = 50;
 /// Serves the interfaces and, where there are interfaces to attach to, the data path.
 pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     let mut own: server::Settings = match settings.server.clone() {
-        Some(table) => table.try_into().map_err(|cause| format!("[server] of {}: {cause}", config.display()))?,
+        Some(table) => {
+            table.try_into().map_err(|cause| format!("[server] of {}: {cause}", config.display()))?
+        }
         None => server::Settings::default(),
     };
     own.relative_to(config.parent().unwrap_or(Path::new("")));
@@ -36,7 +38,8 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     }
     if settings.interfaces.is_empty() {
         say("ready: no interfaces are named, so there is no data path; resources are checked and stored");
-        return Ok(runtime.block_on(async { server.serve(told_to_stop()).await })?);
+        runtime.block_on(async { server.serve(told_to_stop()).await });
+        return Ok(());
     }
 
     let (wanted, wants) = watch::channel(wanted(&server.catalogue().snapshot()));
@@ -54,7 +57,7 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     // The data path hears the signals, and ends for good reasons of its own; the interfaces end with it.
     runtime.block_on(server.serve(async {
         let _ = end.await;
-    }))?;
+    }));
     match host.join() {
         Ok(result) => Ok(result?),
         Err(_) => Err("the data path's thread failed; what was in force still is".into()),
@@ -108,7 +111,8 @@ async fn count(place: Place, realised: watch::Sender<Realised>) {
 }
 
 async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };
