@@ -2,7 +2,12 @@
 //!
 //! The ordinary `forebay serve` on a host in a network namespace, with its data path in the kernel; requests come over TLS from the same host.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a measurement that cannot go on ends")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a measurement that cannot go on ends"
+)]
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -118,17 +123,38 @@ async fn measure(ca: Vec<u8>, balancers: usize) -> Vec<(String, String)> {
         }
         realised.push(began.elapsed());
     }
-    figures.push(("PUT of one balancer until its answer (it is durable): p50 / p99".to_owned(), tail(&mut answered)));
-    figures.push(("PUT of one balancer until the data path has it (API-4): p50 / p99".to_owned(), tail(&mut realised)));
+    figures.push((
+        "PUT of one balancer until its answer (it is durable): p50 / p99".to_owned(),
+        tail(&mut answered),
+    ));
+    figures.push((
+        "PUT of one balancer until the data path has it (API-4): p50 / p99".to_owned(),
+        tail(&mut realised),
+    ));
 
     let one = format!("{SERVER}/networking/v1/loadBalancers/lb7");
-    figures.push((format!("GET of one balancer, {READERS} at a time"), load(READERS, async |_, _| get(&client, &one).await).await));
-    let child = format!("{SERVER}{}/loadBalancingRules/r3?api-version=2025-05-01", path("loadBalancers", "lb7"));
-    figures.push((format!("GET of one rule, {READERS} at a time"), load(READERS, async |_, _| get(&client, &child).await).await));
+    figures.push((
+        format!("GET of one balancer, {READERS} at a time"),
+        load(READERS, async |_, _| get(&client, &one).await).await,
+    ));
+    let child =
+        format!("{SERVER}{}/loadBalancingRules/r3?api-version=2025-05-01", path("loadBalancers", "lb7"));
+    figures.push((
+        format!("GET of one rule, {READERS} at a time"),
+        load(READERS, async |_, _| get(&client, &child).await).await,
+    ));
     let all = format!("{SERVER}/networking/v1/loadBalancers");
-    figures.push(("GET of all balancers, one at a time".to_owned(), load(1, async |_, _| get(&client, &all).await).await));
-    figures.push(("PUT of balancers, one at a time".to_owned(), load(1, async |_, turn| put(&client, turn % balancers, 4 + turn % 20).await).await));
-    let many = load(WRITERS, async |writer, turn| put(&client, (writer + turn * WRITERS) % balancers, 4 + turn % 20).await);
+    figures.push((
+        "GET of all balancers, one at a time".to_owned(),
+        load(1, async |_, _| get(&client, &all).await).await,
+    ));
+    figures.push((
+        "PUT of balancers, one at a time".to_owned(),
+        load(1, async |_, turn| put(&client, turn % balancers, 4 + turn % 20).await).await,
+    ));
+    let many = load(WRITERS, async |writer, turn| {
+        put(&client, (writer + turn * WRITERS) % balancers, 4 + turn % 20).await
+    });
     figures.push((format!("PUT of balancers, {WRITERS} at a time"), many.await));
     figures
 }
@@ -159,7 +185,8 @@ async fn get(client: &Client, url: &str) {
 async fn put(client: &Client, number: usize, idle: usize) {
     let document = document(number, idle);
     let id = document["id"].as_str().unwrap();
-    let answer = client.put(format!("{SERVER}{id}?api-version=2025-05-01")).json(&document).send().await.unwrap();
+    let answer =
+        client.put(format!("{SERVER}{id}?api-version=2025-05-01")).json(&document).send().await.unwrap();
     assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
@@ -193,7 +220,9 @@ fn path(kind: &str, name: &str) -> String {
 
 /// A balancer with one frontend, ten rules and two members of its own.
 fn document(number: usize, idle: usize) -> Value {
-    let at = |net: u8, last: usize| Ipv4Addr::from_bits(Ipv4Addr::new(net, 64, 0, 0).to_bits() + last as u32).to_string();
+    let at = |net: u8, last: usize| {
+        Ipv4Addr::from_bits(Ipv4Addr::new(net, 64, 0, 0).to_bits() + last as u32).to_string()
+    };
     let rules: Vec<Value> = (0..RULES)
         .map(|rule| {
             json!({"name": format!("r{rule}"), "properties": {

@@ -25,7 +25,9 @@ const SHARE: u32 = 50;
 /// Serves the interfaces and, where there are interfaces to attach to, the data path.
 pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     let mut own: server::Settings = match settings.server.clone() {
-        Some(table) => table.try_into().map_err(|cause| format!("[server] of {}: {cause}", config.display()))?,
+        Some(table) => {
+            table.try_into().map_err(|cause| format!("[server] of {}: {cause}", config.display()))?
+        }
         None => server::Settings::default(),
     };
     own.relative_to(config.parent().unwrap_or(Path::new("")));
@@ -109,7 +111,8 @@ async fn count(place: Place, realised: watch::Sender<Realised>) {
 }
 
 async fn told_to_stop() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         return std::future::pending().await;
     };

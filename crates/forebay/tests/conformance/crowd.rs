@@ -86,10 +86,12 @@ async fn of_sixty_four_writers_on_one_balancer_nobody_loses_an_update() {
             loop {
                 let shown: Value = client.get(&balancer).send().await.unwrap().json().await.unwrap();
                 let rules = shown["properties"]["loadBalancingRules"].as_array().unwrap();
-                let own: BTreeSet<_> = rules.iter().map(|rule| rule["resourceRef"].as_str().unwrap()).collect();
+                let own: BTreeSet<_> =
+                    rules.iter().map(|rule| rule["resourceRef"].as_str().unwrap()).collect();
                 let frontend = &shown["properties"]["frontendIPConfigurations"][0]["properties"];
                 let back = frontend["loadBalancingRules"].as_array().unwrap();
-                let back: BTreeSet<_> = back.iter().map(|rule| rule["resourceRef"].as_str().unwrap()).collect();
+                let back: BTreeSet<_> =
+                    back.iter().map(|rule| rule["resourceRef"].as_str().unwrap()).collect();
                 assert_eq!(own, back);
                 if rules.len() == WRITERS {
                     return;
@@ -118,11 +120,21 @@ async fn slow_silent_and_senseless_callers_hold_nobody_up() {
         stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let _ = stream.read(&mut [0; 1024]);
     }
-    for path in ["", "/", "//", "/%ff", "/networking/%00/x", &"/a".repeat(4_000), "/networking/v1/loadBalancers/%2e%2e"] {
+    for path in [
+        "",
+        "/",
+        "//",
+        "/%ff",
+        "/networking/%00/x",
+        &"/a".repeat(4_000),
+        "/networking/v1/loadBalancers/%2e%2e",
+    ] {
         let answer = client.get(format!("{}{path}", server.base())).send().await.unwrap();
         assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
     }
-    for body in ["", "null", "true", "\"text\"", "{", "{\"properties\": 1}", "[[[[", "{\"a\": 1e999}", "\u{0}"] {
+    for body in
+        ["", "null", "true", "\"text\"", "{", "{\"properties\": 1}", "[[[[", "{\"a\": 1e999}", "\u{0}"]
+    {
         let path = format!("{}/networking/v1/publicIPAddresses/x", server.base());
         let request = client.put(path).header("Content-Type", "application/json").body(body);
         let answer = request.send().await.unwrap();

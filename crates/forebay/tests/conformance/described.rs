@@ -13,7 +13,8 @@ use crate::server::Server;
 const PROGRAM: &str = "FOREBAY_SCHEMATHESIS";
 /// No operation is asked more often in one phase.
 const EXAMPLES: &str = "12";
-const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+const CHECKS: &str =
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
 
 #[test]
 fn nothing_that_can_be_asked_is_answered_otherwise_than_described() {

@@ -34,7 +34,6 @@ const KEPT: &[(&str, &str)] = &[
     ("k8s-openapi", "kubernetes"),
     ("rcgen", "server"),
     ("redb", "server"),
-    ("rustls", "server"),
     ("tokio-rustls", "server"),
 ];
 
