@@ -6,6 +6,5 @@ mod control;
 pub mod demo;
 pub mod lab;
 pub mod remote;
-mod control;
 mod serve;
 mod show;
