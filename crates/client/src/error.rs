@@ -338,7 +338,6 @@ impl Refusal {
                 "give a credential: `token_file` in the client settings, FOREBAY_TOKEN, or a client certificate; \
                  `forebay token new` makes a token",
             ),
-            403 => Some("this credential may only read: use one with the role `write`"),
             413 => Some("send less at once, or raise `max_body` under [server] in forebay.toml"),
             429 => Some("ask less often, or raise `requests_per_second` under [server] in forebay.toml"),
             _ => None,

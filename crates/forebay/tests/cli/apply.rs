@@ -104,7 +104,7 @@ fn who_may_only_read_sees_the_difference_and_cannot_apply_it() {
     assert_eq!(service.run_as(READER, "diff -f web.yaml").code, 1);
     let said = service.run_as(READER, "apply -f web.yaml");
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("the role `write`"), "{said:?}");
+    assert!(said.err.contains("role is `write`"), "{said:?}");
     assert_eq!(service.did("get lb"), "nothing is there\n");
 }
 

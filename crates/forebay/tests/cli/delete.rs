@@ -76,7 +76,7 @@ fn too_much_is_not_deleted() {
         assert!(said.code == 2 && said.err.contains("say which by name"), "{said:?}");
     }
     let said = service.run_as(READER, "delete lb web");
-    assert!(said.code == 2 && said.err.contains("the role `write`"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("role is `write`"), "{said:?}");
     assert_eq!(service.did("get lb -o name"), "lb/web\n");
 }
 
