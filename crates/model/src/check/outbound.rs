@@ -35,7 +35,9 @@ pub(super) fn examine(report: &mut Report, balancer: &LoadBalancer, pools: &[Poo
         });
         allocated_ports(report, &at, rule, frontends.len(), pool.and_then(|pool| pools.get(pool)));
     }
-    no_implicit_snat(report, balancer, &users);
+    if !users.is_empty() {
+        no_implicit_snat(report, balancer, &users);
+    }
 }
 
 fn frontends(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &OutboundRule) -> Vec<usize> {

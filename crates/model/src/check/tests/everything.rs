@@ -344,6 +344,13 @@ fn prefixes_hold_their_addresses() {
     );
     refused([prefix(json!({}))], &[("publicIPPrefixes/x", "ipPrefix", MissingField)]);
     refused(
+        [
+            prefix(json!({ "ipPrefix": "198.51.100.0/28" })),
+            document("publicIPPrefixes/y", json!({ "ipPrefix": "198.51.100.8/31" })),
+        ],
+        &[("publicIPPrefixes/y", "ipPrefix", NetcfgSubnetRangesOverlap)],
+    );
+    refused(
         [prefix(json!({ "ipPrefix": "198.51.100.1/28", "prefixLength": 27 }))],
         &[
             ("publicIPPrefixes/x", "ipPrefix", InvalidRequestFormat),
