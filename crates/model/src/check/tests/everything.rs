@@ -261,6 +261,20 @@ fn a_member_is_in_a_pool_once() {
 }
 
 #[test]
+fn a_member_by_address_has_one() {
+    let member = |properties: Value| {
+        let at = "backendAddressPools/0/properties/loadBalancerBackendAddresses";
+        changed(&balancer("b", Some("10.1.1.10")), at, named([("m", properties)]))
+    };
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses/m/ipAddress";
+    let missing = [("loadBalancers/b", at, MissingField)];
+    refused([member(json!({}))], &missing);
+    refused([member(json!({ "adminState": "None", "virtualNetwork": to("virtualNetworks/vn") }))], &missing);
+    // It is about a member by interface, which may have left.
+    falls_short(&member(json!({ "adminState": "Down" })), &at.replace("ipAddress", "adminState"), 1);
+}
+
+#[test]
 fn frontends_of_logical_networks_come_from_the_pools_that_are_for_them() {
     let logical = |subnet: &str, address: &str| {
         let subnet = to(&format!("logicalNetworks/ln/subnets/{subnet}"));
