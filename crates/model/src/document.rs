@@ -60,7 +60,7 @@ mod probe;
 mod rule;
 mod security;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod trail;
 mod virtual_server;
 pub mod words;

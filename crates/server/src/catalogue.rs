@@ -64,7 +64,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
     /// What is stored is not valid by the rules and limits of today.
     #[error(
-        "the store holds what is not valid ({} problem{}): set the limits as they were, start the version that wrote it, or restore a backup",
+        "the store holds what is not valid ({} problem{}): set the limits as they were, start the version that \
+         wrote it, or restore a backup",
         .0.len(), if .0.len() == 1 { "" } else { "s" }
     )]
     Invalid(Vec<Problem>),

@@ -77,7 +77,11 @@ fn one_frontend_for_each_address(balancers: &mut [Balancer<'_>]) -> Owners {
             );
             let Some(balancer) = balancers.get_mut(number) else { continue };
             let Some(frontend) = balancer.frontends.get_mut(position) else { continue };
-            let code = Code::MultipleIpConfigsRequestSamePrivateIpAddress;
+            let said = balancer.document.frontend_ip_configurations.get(position);
+            let code = match said.is_some_and(|said| said.public_ip_address.is_some()) {
+                true => Code::PublicIPAddressInUse,
+                false => Code::MultipleIpConfigsRequestSamePrivateIpAddress,
+            };
             balancer.report.add(&frontend.address_at, code, message);
             frontend.address = None;
         }

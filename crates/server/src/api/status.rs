@@ -74,6 +74,8 @@ fn of_store(error: &StoreError) -> StatusCode {
         StoreError::Moved { .. } => StatusCode::CONFLICT,
         StoreError::Twice { .. } => StatusCode::BAD_REQUEST,
         StoreError::Open { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
         | StoreError::Held { .. }
         | StoreError::Newer { .. }
         | StoreError::Read(_)
