@@ -11,7 +11,7 @@ mod networking;
 mod own;
 mod parts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The description. It is the same whenever it is made.
 #[must_use]

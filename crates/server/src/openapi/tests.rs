@@ -88,7 +88,7 @@ fn collect<'a>(value: &'a Value, pointers: &mut BTreeSet<&'a str>) {
 }
 
 /// As much of JSON Schema as is used here.
-fn compare(whole: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
+pub(crate) fn compare(whole: &Value, schema: &Value, value: &Value, at: &str, wrong: &mut Vec<String>) {
     if let Some(pointer) = schema["$ref"].as_str() {
         return compare(whole, whole.pointer(&pointer[1..]).unwrap(), value, at, wrong);
     }
