@@ -9,6 +9,8 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -24,11 +26,13 @@ use crate::api::{Peer, status};
 use crate::auth::Certificate;
 use crate::tls::Tls;
 use patient::Patient;
+use rest::Lent;
 
 pub(crate) use crowd::Crowd;
 
 mod crowd;
 mod patient;
+mod rest;
 
 /// How long a client may take to agree on TLS.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -177,7 +181,7 @@ async fn serve_http1<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(|request| answer(request, &peer, &router));
+    let service = service_fn(|request| answer(request, peer.clone(), router.clone()));
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(MAX_HEAD);
     let stream = TokioIo::new(Patient::new(stream, READING));
@@ -202,7 +206,7 @@ where
     let latest = Arc::clone(&asked);
     let service = service_fn(move |request| {
         *latest.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        answer(request, &peer, &router)
+        answer(request, peer.clone(), router.clone())
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -233,12 +237,19 @@ async fn silence(asked: &Mutex<Instant>) {
     }
 }
 
-fn answer(
+async fn answer(
     request: hyper::Request<Incoming>,
-    peer: &Peer,
-    router: &Router,
-) -> impl Future<Output = Result<axum::response::Response, Infallible>> + use<> {
-    let mut request: Request = request.map(Body::new);
-    request.extensions_mut().insert(peer.clone());
-    router.clone().oneshot(request)
+    peer: Peer,
+    router: Router,
+) -> Result<axum::response::Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let (body, rest) = Lent::new(body, &head.headers);
+    let mut request = Request::from_parts(head, Body::new(body));
+    request.extensions_mut().insert(peer);
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = router.oneshot(request).await?;
+    if is_http1 && !rest.finish().await {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
