@@ -14,6 +14,8 @@ use model::{ChildPath, Document, Kind, ResourceId};
 use serde_json::{Value, json};
 
 const MEMBERS_OF_POOL: usize = 10;
+/// Fewer than may lead to one member.
+const RULES_OF_POOL: usize = 250;
 
 fn main() {
     let is_quick = std::env::args().any(|argument| argument == "--quick");
@@ -194,29 +196,33 @@ fn network() -> Value {
 }
 
 impl Scene {
-    /// A frontend, a pool of members by address, and rules of different ports.
+    /// A frontend, pools of members by address, and rules of different ports.
     fn balancer(self, number: usize) -> Value {
         let own = |rest: &str| json!({ "id": format!("{}/{rest}", id(number)) });
+        let pools = self.rules.div_ceil(RULES_OF_POOL);
         let address = |base: u32, at: usize| Ipv4Addr::from(base + u32::try_from(at).unwrap());
-        let member = |at: usize| {
-            let address = address(0x0a80_0100, number * MEMBERS_OF_POOL + at);
+        let member = |pool: usize, at: usize| {
+            let address = address(0x0a80_0100, (number * pools + pool) * MEMBERS_OF_POOL + at);
             json!({ "name": format!("m{at}"), "properties": { "ipAddress": address } })
+        };
+        let pool = |pool: usize| {
+            let members: Vec<Value> = (0..MEMBERS_OF_POOL).map(|at| member(pool, at)).collect();
+            json!({ "name": format!("p{pool}"), "properties": { "loadBalancerBackendAddresses": members } })
         };
         let rule = |at: usize| {
             json!({ "name": format!("r{at}"), "properties": {
                 "protocol": "Tcp", "frontendPort": 1_000 + at, "backendPort": 2_000 + at,
                 "frontendIPConfiguration": own("frontendIPConfigurations/f"),
-                "backendAddressPool": own("backendAddressPools/p"),
+                "backendAddressPool": own(&format!("backendAddressPools/p{}", at / RULES_OF_POOL)),
             } })
         };
         let frontend = json!({ "name": "f", "properties": {
             "privateIPAddress": address(0x0a00_0100, number), "privateIPAllocationMethod": "Static",
             "subnet": { "id": format!("{}/subnets/front", network_id()) } } });
-        json!({ "id": id(number).to_string(), "name": id(number).name(), "type": Kind::LoadBalancer.type_name(),
-            "sku": { "name": "Standard" }, "properties": {
+        json!({ "id": id(number).to_string(), "name": id(number).name(),
+            "type": Kind::LoadBalancer.type_name(), "sku": { "name": "Standard" }, "properties": {
                 "frontendIPConfigurations": [frontend],
-                "backendAddressPools": [{ "name": "p", "properties": {
-                    "loadBalancerBackendAddresses": (0..MEMBERS_OF_POOL).map(member).collect::<Vec<_>>() } }],
+                "backendAddressPools": (0..pools).map(pool).collect::<Vec<_>>(),
                 "loadBalancingRules": (0..self.rules).map(rule).collect::<Vec<_>>(),
             } })
     }
