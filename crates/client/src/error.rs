@@ -22,7 +22,8 @@ pub enum Error {
     Refused(Refusal),
     /// Nobody answers.
     #[error(
-        "no server answers at {server}: is it running (`forebay serve`)? Another one is named with --server, FOREBAY_SERVER or `server` in the client settings"
+        "no server answers at {server}: is it running (`forebay serve`)? \
+         Another one is named with --server, FOREBAY_SERVER or `server` in the client settings"
     )]
     Unreachable {
         /// Who was asked.
@@ -211,7 +212,8 @@ fn of_tls(server: String, error: &rustls::Error) -> Error {
     }
     if let rustls::Error::AlertReceived(alert) = error {
         let why = format!(
-            "refused the connection ({alert:?}): it may want a client certificate (`certificate` and `key` in the client settings), or another one"
+            "refused the connection ({alert:?}): it may want a client certificate (`certificate` and `key` in the \
+             client settings), or another one"
         );
         return Error::Handshake { server, why };
     }
@@ -243,7 +245,8 @@ fn why_untrusted(wrong: &CertificateError) -> String {
 
 fn not_for_this_name(name: &str) -> String {
     format!(
-        "that is not for `{name}`: call the server by a name of its certificate, or add this one to `names` under [server] in its forebay.toml"
+        "that is not for `{name}`: call the server by a name of its certificate, \
+         or add this one to `names` under [server] in its forebay.toml"
     )
 }
 
@@ -332,9 +335,9 @@ impl Refusal {
     fn mend(&self) -> Option<&'static str> {
         match self.status {
             401 => Some(
-                "give a credential: `token_file` in the client settings, FOREBAY_TOKEN, or a client certificate; `forebay token new` makes a token",
+                "give a credential: `token_file` in the client settings, FOREBAY_TOKEN, or a client certificate; \
+                 `forebay token new` makes a token",
             ),
-            403 => Some("this credential may only read: use one with the role `write`"),
             413 => Some("send less at once, or raise `max_body` under [server] in forebay.toml"),
             429 => Some("ask less often, or raise `requests_per_second` under [server] in forebay.toml"),
             _ => None,

@@ -22,11 +22,12 @@ pub(crate) fn config(settings: &Settings) -> Result<ClientConfig, Error> {
         None => Ok(config.with_no_client_auth()),
         Some((certificate, key)) => {
             let chain = certificates(certificate)?;
-            let key = PrivateKeyDer::from_pem_slice(&read(key)?)
+            let own = PrivateKeyDer::from_pem_slice(&read(key)?)
                 .map_err(|error| not_pem(key, "private key", &error))?;
-            config.with_client_auth_cert(chain, key).map_err(|cause| {
-                let what = format!("the key does not fit the certificate {}", certificate.display());
-                Error::Tls { what, cause }
+            config.with_client_auth_cert(chain, own).map_err(|cause| {
+                let (certificate, key) = (certificate.display(), key.display());
+                let mend = "it takes an X.509 certificate of version 3 and its own key";
+                Error::Tls { what: format!("{certificate} cannot be used with {key}: {mend}"), cause }
             })
         }
     }

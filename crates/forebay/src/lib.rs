@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod command;
+mod control;
 pub mod demo;
 pub mod lab;
 pub mod remote;

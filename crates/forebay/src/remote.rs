@@ -6,6 +6,7 @@
 pub mod args;
 
 mod apply;
+mod attempts;
 mod backup;
 mod delete;
 mod diff;

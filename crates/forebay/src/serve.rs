@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
 
 use crate::command::{Done, NO, count};
-use crate::show;
+use crate::{control, show};
 
 /// Serves until it is told to stop.
 pub fn run(config: &Path) -> Done<ExitCode> {
@@ -20,10 +20,11 @@ pub fn run(config: &Path) -> Done<ExitCode> {
         .with_target(false)
         .init();
     let settings = Settings::read(config)?;
-    let source = Source::Documents(settings.documents.clone().unwrap_or_default());
+    let Some(documents) = settings.documents.clone() else {
+        return control::run(config, settings).map(|()| ExitCode::SUCCESS);
+    };
     let (observed, _) = watch::channel(Observed::default());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    match runtime.block_on(node::serve(settings, source, &observed, say)) {
+    match data_path(settings, Source::Documents(documents), &observed) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Refused(problems)) => {
             eprint!("{}", show::problems(&problems));
@@ -33,9 +34,20 @@ pub fn run(config: &Path) -> Done<ExitCode> {
     }
 }
 
+/// The loop of this host, on the calling thread, until it is told to stop.
+pub fn data_path(
+    settings: Settings,
+    source: Source,
+    observed: &watch::Sender<Observed>,
+) -> Result<(), ServeError> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Signals)?;
+    runtime.block_on(node::serve(settings, source, observed, report))
+}
+
 /// One line on standard output for each thing that programs wait for; the rest is for people.
-fn say(report: Report) {
-    let line = match report {
+fn report(report: Report) {
+    say(&match report {
         Report::Ready { counts: [frontends, rules, members], attached, taken_over } => {
             for on in attached {
                 eprintln!("forebay: {} has the data path, {} XDP", on.interface, on.mode);
@@ -56,8 +68,11 @@ fn say(report: Report) {
             format!("refused: {}; what was in force still is", count(problems.len(), "problem"))
         }
         Report::Failed(why) => format!("refused: {why}; what was in force still is"),
-    };
-    // Nobody may be listening any more; the data path goes on.
+    });
+}
+
+/// Says a line to the program that started this one. Nobody may be listening any more; that stops nothing.
+pub fn say(line: &str) {
     let mut out = io::stdout();
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }

@@ -82,7 +82,8 @@ fn balancer(
     let own = |path: &str| json!({ "id": format!("{HOME}/loadBalancers/b{number}/{path}") });
     let frontend = |i: usize| {
         let address = format!("10.0.{}.{}", 1 + (number * 5 + i) / 250, 1 + (number * 5 + i) % 250);
-        json!({ "name": format!("f{i}"), "properties": { "privateIPAddress": address, "subnet": { "id": format!("{HOME}/virtualNetworks/n/subnets/front") } } })
+        let subnet = json!({ "id": format!("{HOME}/virtualNetworks/n/subnets/front") });
+        json!({ "name": format!("f{i}"), "properties": { "privateIPAddress": address, "subnet": subnet } })
     };
     let rule = |i: usize| {
         json!({ "name": format!("r{i}"), "properties": {

@@ -114,7 +114,8 @@ fn check_labelled(documents: Vec<(String, Document)>) -> Result<Desired, Vec<Pro
 
 /// Puts what could not be read and what is not valid together. What could not be read looks absent to the
 /// judge, so what the judge says of the same place is left out.
-fn merge(unread: Vec<Problem>, judged: Vec<Problem>) -> Vec<Problem> {
+#[must_use]
+pub fn merge(unread: Vec<Problem>, judged: Vec<Problem>) -> Vec<Problem> {
     let places: std::collections::BTreeSet<(String, String)> =
         unread.iter().map(|problem| (problem.document.clone(), problem.path.clone())).collect();
     let is_consequence = |problem: &Problem| {

@@ -1,8 +1,8 @@
 //! The house's own tasks: `cargo xtask bpf` builds the BPF objects, `cargo xtask tidy` checks the repository, `cargo xtask tables`
-//! writes the document that is generated from the rows.
+//! and `cargo xtask openapi` write the documents that are generated.
 
 mod bpf;
-mod tables;
+mod printed;
 mod tidy;
 mod workspace;
 
@@ -28,6 +28,8 @@ enum Task {
     },
     /// Writes docs/tables.md from the rows of the data path
     Tables,
+    /// Writes openapi/forebay.json from the documents and the routes
+    Openapi,
     /// Checks crate arrows, promises and their proofs, generated files and the invariants that can be read
     Tidy,
 }
@@ -47,7 +49,8 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Bpf { check: false } => bpf::build(&workspace),
         Task::Bpf { check: true } => bpf::check(&workspace),
-        Task::Tables => tables::write(&workspace),
+        Task::Tables => printed::TABLES.write(&workspace),
+        Task::Openapi => printed::OPENAPI.write(&workspace),
         Task::Tidy => tidy::run(&workspace),
     }
 }

@@ -28,7 +28,6 @@ fn an_error_of_something_in_between_is_shown_as_it_is() {
 #[test]
 fn what_a_person_can_do_is_said() {
     check(401, "FOREBAY_TOKEN");
-    check(403, "the role `write`");
     check(429, "requests_per_second");
 
     fn check(status: u16, mend: &str) {

@@ -42,7 +42,8 @@ fn what_was_seen_in_part_comes_again() {
 fn what_a_newer_server_says_is_passed_over() {
     let line: Line = serde_json::from_str(r#"{"action":"rumour","revision":3}"#).expect("a line");
     assert!(line.event().is_none());
-    let line = r#"{"action":"put","revision":3,"id":"x","etag":"e","document":{"id":"/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/unheardOf/x"}}"#;
+    let line = r#"{"action":"put","revision":3,"id":"x","etag":"e",
+        "document":{"id":"/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/unheardOf/x"}}"#;
     let line: Line = serde_json::from_str(line).expect("a line");
     assert!(line.event().is_none());
 }

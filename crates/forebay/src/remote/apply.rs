@@ -7,12 +7,11 @@ use std::time::Duration;
 use client::{Client, Outcome};
 use tokio::time::{Instant, sleep};
 
+use super::attempts::Attempts;
 use super::plan::Plan;
 use super::{Asked, Server, Unanswered, args, files};
 use crate::command::{FAILED, NO, print};
 
-/// How often it is compared again, because somebody else wrote meanwhile.
-const ATTEMPTS: u32 = 10;
 /// How long the data path may take until it is said that it has not followed yet.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often it is asked meanwhile.
@@ -22,7 +21,8 @@ pub(super) async fn run(args: args::Apply) -> Asked {
     let server = Server::of(args.server)?;
     let sources = files::sources(&args.files.paths)?;
     let mut told = String::new();
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new();
+    while attempts.next().await {
         let mut plan = compare(&server, &sources).await?;
         let outcome = match server.client.transaction(&plan.transaction(true)).await {
             Err(error) if is_race(&error) => continue,

@@ -28,8 +28,8 @@ pub struct Server {
 /// `forebay get`
 #[derive(Debug, clap::Args)]
 pub struct Get {
-    /// What: `lb`, `pip`, `prefix`, `vnet`, `nic`, `nsg`, `lnet`, `slbm`, `mux`, `vs`, or a whole id. Inside one: `lb/web`, `lb/web/probes`,
-    /// `lb/web/probes/alive`. Without it, everything.
+    /// What: `lb`, `pip`, `prefix`, `vnet`, `nic`, `nsg`, `lnet`, `slbm`, `mux`, `vs`, or a whole id.
+    /// Inside one: `lb/web`, `lb/web/probes`, `lb/web/probes/alive`. Without it, everything.
     #[arg(value_name = "KIND")]
     pub kind: Option<String>,
     /// Which one.

@@ -3,13 +3,11 @@
 use client::Precondition;
 use model::ResourceId;
 
+use super::attempts::Attempts;
 use super::place::{self, Place};
 use super::plan::Plan;
 use super::{Asked, Server, Unanswered, apply, args};
 use crate::command::print;
-
-/// How often it is tried again, because somebody else wrote meanwhile.
-const ATTEMPTS: u32 = 10;
 
 pub(super) async fn run(args: args::Delete) -> Asked {
     let server = Server::of(args.server.clone())?;
@@ -58,7 +56,8 @@ async fn one(server: &Server, id: &str, name: &str, etag: Option<String>) -> Ask
 }
 
 async fn together(server: &Server, ids: Vec<ResourceId>, may_be_absent: bool) -> Asked {
-    for _ in 0..ATTEMPTS {
+    let mut attempts = Attempts::new();
+    while attempts.next().await {
         let there = server.client.everything().await?;
         let known = |id: &&ResourceId| there.resources.iter().any(|resource| resource.id == **id);
         let missing: Vec<String> = ids.iter().filter(|id| !known(id)).map(place::name).collect();

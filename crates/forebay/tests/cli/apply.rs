@@ -104,7 +104,7 @@ fn who_may_only_read_sees_the_difference_and_cannot_apply_it() {
     assert_eq!(service.run_as(READER, "diff -f web.yaml").code, 1);
     let said = service.run_as(READER, "apply -f web.yaml");
     assert_eq!(said.code, 2, "{said:?}");
-    assert!(said.err.contains("the role `write`"), "{said:?}");
+    assert!(said.err.contains("role is `write`"), "{said:?}");
     assert_eq!(service.did("get lb"), "nothing is there\n");
 }
 
@@ -119,6 +119,25 @@ fn another_group_is_another_place() {
     assert_eq!(service.did("get lb -o name"), "lb/web\n");
     assert_eq!(service.did("get lb --all -o name"), "lb/web\nlb/other~web\n");
     assert!(service.did("get lb other~web").contains("203.0.113.10"));
+}
+
+#[test]
+fn many_at_once_lose_nothing() {
+    let service = Service::with_network();
+    let names: Vec<String> = (20..32).map(|number| format!("web{number}")).collect();
+    for (number, name) in (20..).zip(&names) {
+        service.write_balancer(name, &format!("203.0.113.{number}"), 80);
+    }
+    let commands =
+        names.iter().map(|name| service.command(service::WRITER, &format!("apply -f {name}.yaml")));
+    let running: Vec<_> = commands.map(|mut command| service::spawn(&mut command)).collect();
+    for process in running {
+        let output = process.wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+    let wanted: String = names.iter().map(|name| format!("lb/{name}\n")).collect();
+    assert_eq!(service.did("get lb -o name"), wanted);
+    assert_eq!(service.json("status --json")["revision"], 13);
 }
 
 pub const PUBLIC: &str = r#"{

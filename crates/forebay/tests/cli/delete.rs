@@ -76,16 +76,37 @@ fn too_much_is_not_deleted() {
         assert!(said.code == 2 && said.err.contains("say which by name"), "{said:?}");
     }
     let said = service.run_as(READER, "delete lb web");
-    assert!(said.code == 2 && said.err.contains("the role `write`"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("role is `write`"), "{said:?}");
     assert_eq!(service.did("get lb -o name"), "lb/web\n");
 }
 
 fn service() -> Service {
     let service = Service::with_network();
-    service.write("inner.yaml", "name: inner\ntype: Microsoft.Network/virtualNetworks\nproperties:\n  addressSpace: { addressPrefixes: [10.2.0.0/16] }\n  subnets:\n  - { name: a, properties: { addressPrefix: 10.2.0.0/24 } }\n");
-    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network/virtualNetworks/inner/subnets/a";
-    service.write("nic.yaml", &format!("name: n1\ntype: Microsoft.Network/networkInterfaces\nproperties:\n  ipConfigurations:\n  - name: ip\n    properties: {{ privateIPAddress: 10.2.0.9, privateIPAllocationMethod: Static, subnet: {{ id: {subnet} }} }}\n"));
+    service.write("inner.yaml", INNER);
+    service.write("nic.yaml", NIC);
     service.write_balancer("web", "203.0.113.9", 80);
     service.did("apply -f inner.yaml nic.yaml web.yaml");
     service
 }
+
+const INNER: &str = "
+name: inner
+type: Microsoft.Network/virtualNetworks
+properties:
+  addressSpace: { addressPrefixes: [10.2.0.0/16] }
+  subnets:
+  - { name: a, properties: { addressPrefix: 10.2.0.0/24 } }
+";
+const NIC: &str = "
+name: n1
+type: Microsoft.Network/networkInterfaces
+properties:
+  ipConfigurations:
+  - name: ip
+    properties:
+      privateIPAddress: 10.2.0.9
+      privateIPAllocationMethod: Static
+      subnet:
+        id: \"/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers\
+             /Microsoft.Network/virtualNetworks/inner/subnets/a\"
+";

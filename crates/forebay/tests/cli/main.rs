@@ -7,6 +7,7 @@ mod backup;
 mod delete;
 mod get;
 mod page;
+mod serve;
 mod service;
 mod trouble;
 mod watch;

@@ -18,7 +18,7 @@ import requests
 class Controller:
     """One server, and how its documented clients talk to it."""
 
-    def __init__(self, server, ca, token=None):
+    def __init__(self, server, ca, token=None, version="v1"):
         self.session = requests.Session()
         self.session.verify = ca
         # The machine's proxies have no business here.
@@ -26,7 +26,7 @@ class Controller:
         self.session.headers["Accept"] = "application/json"
         if token:
             self.session.headers["Authorization"] = f"Bearer {token}"
-        self.base = server.rstrip("/") + "/Networking/v1"
+        self.base = server.rstrip("/") + f"/Networking/{version}"
 
     def call(self, method, path, body=None, expect=(200, 201), **headers):
         if body is not None:
@@ -267,7 +267,8 @@ def main():
     parser.add_argument("--prefix", default="10.20.1.0/24")
     parser.add_argument("--path", default="/loadBalancers/service")
     args = parser.parse_args()
-    controller = Controller(args.server, args.ca, args.token)
+    # States and counters came with v2.
+    controller = Controller(args.server, args.ca, args.token, "v2" if args.what == "show" else "v1")
     members = dict(member.split("=", 1) for member in args.member)
     if args.what == "build":
         build(controller, members, args.vip, args.prefix)

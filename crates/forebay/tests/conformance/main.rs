@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod case;
+mod crowd;
+mod described;
 mod matching;
 mod server;
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -38,6 +39,7 @@ impl Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_forebay"))
             .args(["serve", "--config"])
             .arg(&config)
+            .env("FOREBAY_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -56,15 +58,37 @@ impl Server {
         Self { process, base, folder }
     }
 
-    /// What went otherwise than a case says; a case ends with its first failure.
-    pub async fn play(&self, file: &File) -> Vec<String> {
-        let ca = fs::read(self.folder.path().join("store/ca.pem")).unwrap();
-        let client = Client::builder()
+    /// `https://`, address and port.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Its folder, which is gone when it is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The certificate that its own is signed with.
+    pub fn ca(&self) -> PathBuf {
+        self.folder().join("store/ca.pem")
+    }
+
+    /// A client that trusts this server and no other.
+    pub fn client(&self) -> Client {
+        // One of the tests is the first to say it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let ca = fs::read(self.ca()).unwrap();
+        Client::builder()
             .no_proxy()
             .tls_certs_only([Certificate::from_pem(&ca).unwrap()])
             .timeout(ANSWER)
             .build()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// What went otherwise than a case says; a case ends with its first failure.
+    pub async fn play(&self, file: &File) -> Vec<String> {
+        let client = self.client();
         let mut kept = BTreeMap::new();
         let mut failures = Vec::new();
         for case in &file.cases {

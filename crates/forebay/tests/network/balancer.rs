@@ -1,5 +1,6 @@
 //! The balancer of a test: the ordinary `forebay serve` on its host.
 
+use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -87,6 +88,17 @@ impl<'a> Balancer<'a> {
         );
         let config = net.lab.write("forebay.toml", &text).unwrap();
         Self { net, name, config, serve: None }
+    }
+
+    /// Writes settings for a balancer that is told what to do over its interfaces, and starts nothing.
+    pub fn controlled(net: &'a Net) -> Self {
+        let mut balancer = Self::prepare(net, &Document::new(&[], Vec::new()), Settings::default());
+        let text = fs::read_to_string(&balancer.config).unwrap();
+        let is_documents = |line: &&str| !line.starts_with("documents");
+        let mut text: String = text.lines().filter(is_documents).map(|line| format!("{line}\n")).collect();
+        text += "[server]\nlisten = [\"127.0.0.1:8443\"]\nstore = \"store\"\n";
+        balancer.config = net.lab.write("forebay.toml", &text).unwrap();
+        balancer
     }
 
     pub fn host(&self) -> &Host {

@@ -7,6 +7,7 @@
 
 mod balancer;
 mod command_line;
+mod control;
 mod distribution;
 mod document;
 mod floating;
@@ -15,6 +16,7 @@ mod interfaces;
 mod members;
 mod mistakes;
 mod net;
+mod page;
 mod programs;
 mod rules;
 mod session;

@@ -131,7 +131,7 @@ fn resolve(
             }
             let at = at.field("publicIPAddress");
             let address = public_address(report, &at, balancer, public, scope);
-            (address.filter(|address| in_public_pool(report, &at, *address, scope)), at)
+            (address.filter(|address| in_public_pool(report, &at, *address, public, scope)), at)
         }
         None if subnet.is_some() => {
             let at = at.field("privateIPAddress");
@@ -187,8 +187,19 @@ fn in_vip_pool(report: &mut Report, at: &Path, address: IpAddr, segment: &Segmen
     }
 }
 
-/// The same for public addresses, and pools of public subnets.
-fn in_public_pool(report: &mut Report, at: &Path, address: IpAddr, scope: &Scope<'_>) -> bool {
+/// The same for public addresses, and pools of public subnets. A prefix says itself which addresses it has.
+fn in_public_pool(
+    report: &mut Report,
+    at: &Path,
+    address: IpAddr,
+    reference: &PublicIpAddress,
+    scope: &Scope<'_>,
+) -> bool {
+    let place = reference.id.as_deref().and_then(|id| scope.inventory.find(id));
+    let document = place.and_then(|place| PublicIpAddress::of(place.document()));
+    if document.is_some_and(|document| document.public_ip_prefix.is_some()) {
+        return true;
+    }
     let same_family = |it: &&(Segment<'_>, &crate::document::IpPool)| {
         it.0.is_public() && it.1.range().is_some_and(|(start, _)| start.is_ipv4() == address.is_ipv4())
     };

@@ -111,11 +111,18 @@ fn no_implicit_snat(report: &mut Report, balancer: &LoadBalancer, users: &Users<
             resolve(&mut unheard, (&array, ""), balancer, reference, Sibling::Frontend)
         });
         let outbound = frontend.and_then(|frontend| users.get(&frontend)).and_then(|users| users.first());
-        if let Some((outbound, _)) = outbound.filter(|_| rule.disable_outbound_snat != Some(true)) {
-            let at = array.element(&rule.name, index).field("disableOutboundSnat");
+        let at = array.element(&rule.name, index);
+        let Some((outbound, _)) = outbound else { continue };
+        if rule.protocol == Some(TransportProtocol::All) {
+            let message =
+                format!("outbound rule `{outbound}` uses the same frontend: give one of them another");
+            let code = Code::AnyPortProtocolNotAllowedWithOtherOutboundNatRules; // HA-2
+            report.add(&at.field("protocol"), code, message);
+        }
+        if rule.disable_outbound_snat != Some(true) {
             let message = format!("outbound rule `{outbound}` uses the same frontend: set this to true");
             let code = Code::LoadBalancingRuleMustDisableSNATSinceSameFrontendIPConfigurationIsReferencedByOutboundRule;
-            report.add(&at, code, message);
+            report.add(&at.field("disableOutboundSnat"), code, message);
         }
     }
 }

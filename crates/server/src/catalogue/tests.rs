@@ -9,6 +9,7 @@ use super::*;
 use crate::store::Memory;
 
 mod addresses;
+mod backups;
 mod failing;
 mod random;
 mod together;

@@ -3,7 +3,7 @@
 use super::Finding;
 use super::tree::Tree;
 use crate::workspace::Workspace;
-use crate::{bpf, tables};
+use crate::{bpf, printed};
 use anyhow::Result;
 
 pub fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
@@ -14,15 +14,11 @@ pub fn check(workspace: &Workspace, tree: &Tree) -> Result<Vec<Finding>> {
     for wrong in bpf::stale(workspace)? {
         find(bpf::RECORD, 1, wrong, bpf::MEND);
     }
-    if let Some(printed) = tables::print(workspace)? {
-        let written = tree.file(tables::DOCUMENT).map_or("", |file| &file.text);
+    for it in &printed::ALL {
+        let Some(printed) = it.print(workspace)? else { continue };
+        let written = tree.file(it.document).map_or("", |file| &file.text);
         if let Some(line) = first_difference(written, &printed) {
-            find(
-                tables::DOCUMENT,
-                line,
-                "it is not what the rows say".to_owned(),
-                "run `cargo xtask tables`",
-            );
+            find(it.document, line, format!("it is not what {} say", it.source), it.mend);
         }
     }
     Ok(findings)

@@ -1,4 +1,5 @@
-//! What may not be written where: unsafe outside its two crates, clocks, chance and unordered maps in the pure ones.
+//! What may not be written where: unsafe outside its two crates, clocks, chance and unordered maps in the pure ones, HTTP status codes
+//! outside the one file that knows them.
 
 use super::Finding;
 use super::code::has_word;
@@ -15,6 +16,8 @@ const IMPURE: &[(&str, &str)] = &[
     ("HashSet", "use a BTreeSet, whose order is always the same"),
     ("rand", "take the seed, or what was drawn, as a parameter"),
 ];
+/// The server, and its one file that knows HTTP status codes.
+const SERVER: (&str, &str) = ("crates/server/src/", "crates/server/src/api/status.rs");
 const PLANE: &str = "crates/plane/src/lib.rs";
 
 pub fn check(tree: &Tree) -> Vec<Finding> {
@@ -32,6 +35,10 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
                     "unsafe outside crates/xdp and crates/kernel".to_owned(),
                     "make it a safe function of `kernel`",
                 );
+            }
+            let (server, statuses) = SERVER;
+            if file.path.starts_with(server) && file.path != statuses && has_word(line, "StatusCode") {
+                find(at, format!("a status code outside {statuses}"), "say it as a function of that file");
             }
             for (word, mend) in IMPURE.iter().filter(|(word, _)| is_pure && has_word(line, word)) {
                 find(at, format!("{word} in a crate whose results depend on its inputs alone"), mend);
@@ -74,6 +81,13 @@ mod tests {
         check("crates/engine/src/a.rs", "\nuse std::collections::HashMap;\nuse rand::Rng;", &[2, 3]);
         check("crates/node/src/a.rs", "let now = Instant::now();", &[]);
         check("crates/engine/src/a.rs", "/// Not a HashMap.\nlet operand = 1;", &[]);
+    }
+
+    #[test]
+    fn status_codes_stay_in_their_file() {
+        check("crates/server/src/api/arm.rs", "use http::StatusCode;", &[1]);
+        check("crates/server/src/api/status.rs", "use http::StatusCode;", &[]);
+        check("crates/client/src/error.rs", "use http::StatusCode;", &[]);
     }
 
     #[test]

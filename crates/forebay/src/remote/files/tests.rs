@@ -26,7 +26,15 @@ fn a_file_may_hold_several_documents() {
 
 #[test]
 fn a_name_or_an_address_in_yaml_stays_a_text() {
-    let yaml = "name: web\nproperties:\n  backendAddressPools:\n  - name: app\n    properties:\n      loadBalancerBackendAddresses:\n      - { name: w1, properties: { ipAddress: 10.1.0.4 } }\n";
+    let yaml = "
+name: web
+properties:
+  backendAddressPools:
+  - name: app
+    properties:
+      loadBalancerBackendAddresses:
+      - { name: w1, properties: { ipAddress: 10.1.0.4 } }
+";
     let documents = read(&[("a.yaml", yaml)]).unwrap();
     let value = serde_json::to_value(documents.values().next().unwrap()).unwrap();
     let pool = &value["properties"]["backendAddressPools"][0]["properties"];
