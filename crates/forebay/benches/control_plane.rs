@@ -35,6 +35,7 @@ fn main() {
         println!("skipped: {missing}");
         return;
     }
+    rustls::crypto::ring::default_provider().install_default().unwrap();
     let lab = Lab::new("bench-control").unwrap();
     let segment = lab.segment("front").unwrap();
     let balancer = lab.host("balancer").unwrap();

@@ -38,7 +38,7 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
     }
     if settings.interfaces.is_empty() {
         say("ready: no interfaces are named, so there is no data path; resources are checked and stored");
-        runtime.block_on(async { server.serve(told_to_stop()).await });
+        runtime.block_on(server.serve(told_to_stop()));
         return Ok(());
     }
 

@@ -8,14 +8,14 @@ use std::net::IpAddr;
 
 use crate::document::words::{AllocationMethod, IpVersion};
 use crate::document::{
-    Document, FrontendIpConfiguration, IpConfiguration, IpPool, LoadBalancer, LogicalNetwork,
-    NetworkInterface, PublicIpAddress, PublicIpPrefix,
+    Document, FrontendIpConfiguration, IpConfiguration, IpPool, LoadBalancer, NetworkInterface,
+    PublicIpAddress, PublicIpPrefix,
 };
 use crate::inventory::{Inventory, Segment, SegmentKind, next};
-use crate::kind::Kind;
-use crate::net::{MacAddress, Prefix};
+use crate::net::MacAddress;
 use crate::problem::{Code, Path, Problem, Report};
 
+mod public;
 #[cfg(test)]
 mod tests;
 
@@ -43,10 +43,12 @@ pub fn allocate(
             interface(&mut report, it, former.and_then(NetworkInterface::of), &mut free);
         }
         Document::PublicIpAddress(it) => {
-            public_address(&mut report, it, former.and_then(PublicIpAddress::of), &mut free);
+            public::address(&mut report, it, former.and_then(PublicIpAddress::of), &mut free);
         }
-        Document::PublicIpPrefix(_)
-        | Document::VirtualNetwork(_)
+        Document::PublicIpPrefix(it) => {
+            public::prefix(&mut report, it, former.and_then(PublicIpPrefix::of), &free);
+        }
+        Document::VirtualNetwork(_)
         | Document::NetworkSecurityGroup(_)
         | Document::LogicalNetwork(_)
         | Document::LoadBalancerManager(_)
@@ -77,7 +79,7 @@ fn frontends(report: &mut Report, it: &mut LoadBalancer, former: Option<&LoadBal
             had,
         };
         if is_internal && open.is_open(&segment) {
-            let ranges = frontend_ranges(&segment, free.inventory, open.is_v4());
+            let ranges = frontend_ranges(&segment, free.inventory, open.is_v4(&segment));
             open.fill(report, &at, &segment, &ranges, free);
         }
     }
@@ -135,7 +137,7 @@ fn interface(
             had,
         };
         if open.is_open(&segment) {
-            let ranges = interface_ranges(&segment, free.inventory, open.is_v4());
+            let ranges = interface_ranges(&segment, free.inventory, open.is_v4(&segment));
             open.fill(report, &at, &segment, &ranges, free);
         }
     }
@@ -153,76 +155,6 @@ fn free_mac(inventory: &Inventory) -> Option<MacAddress> {
         MacAddress([0x02, 0x46, 0x42, a, b, c])
     };
     (1..1 << 24).map(mac).find(|mac| inventory.claims_of_mac(*mac) == 0)
-}
-
-fn public_address(
-    report: &mut Report,
-    it: &mut PublicIpAddress,
-    former: Option<&PublicIpAddress>,
-    free: &mut Free<'_>,
-) {
-    if it.ip_address.is_some() {
-        return;
-    }
-    let v4 = it.public_ip_address_version != Some(IpVersion::V6);
-    let (ranges, source) = match &it.public_ip_prefix {
-        Some(reference) => {
-            let Some(prefix) = prefix_of(free.inventory, &reference.id) else { return };
-            (of_family([(prefix.first(), prefix.last())].into_iter(), v4), format!("prefix {prefix}"))
-        }
-        None => {
-            let ranges = of_family(public_ranges(free.inventory).into_iter(), v4);
-            (ranges, "any public pool".to_owned())
-        }
-    };
-    let within = |address: &IpAddr| ranges.iter().any(|(start, end)| start <= address && address <= end);
-    let had = former.and_then(|former| former.ip_address);
-    // An address that was given by hand need not be in a pool, as long as it is to be in no prefix.
-    let had = had.filter(|had| had.is_ipv4() == v4 && (it.public_ip_prefix.is_none() || within(had)));
-    if let Some(had) = had.filter(|had| free.stays(*had)) {
-        it.ip_address = Some(had);
-        return;
-    }
-    let prefixes = prefixes_of_others(free.inventory, it);
-    let found = free.first(&ranges, |address| prefixes.iter().any(|prefix| prefix.contains(address)));
-    match found {
-        Some(address) => it.ip_address = Some(address),
-        None => {
-            let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
-            let message = format!(
-                "no {version} address of {source} is free: write the ipAddress, take it from a publicIPPrefix, or give a \
-                 logical network a public subnet with an ipPool"
-            );
-            report.add(&Path::default().field("ipAddress"), Code::NoPublicAddressIsFree, message);
-        }
-    }
-}
-
-fn prefix_of(inventory: &Inventory, id: &str) -> Option<Prefix> {
-    PublicIpPrefix::of(inventory.find(id)?.document())?.ip_prefix
-}
-
-/// Addresses of a prefix are for those that ask for it.
-fn prefixes_of_others(inventory: &Inventory, it: &PublicIpAddress) -> Vec<Prefix> {
-    let own = it.public_ip_prefix.as_ref().and_then(|reference| prefix_of(inventory, &reference.id));
-    let prefixes = inventory.of_kind(Kind::PublicIpPrefix);
-    let prefixes = prefixes.filter_map(|document| PublicIpPrefix::of(document)?.ip_prefix);
-    prefixes.filter(|prefix| Some(*prefix) != own).collect()
-}
-
-/// The pools of public addresses: those of public subnets that are for frontends; while there are none, all pools
-/// of public subnets.
-fn public_ranges(inventory: &Inventory) -> Vec<(IpAddr, IpAddr)> {
-    let vip_pools = inventory.vip_pools();
-    if !vip_pools.is_empty() {
-        let public = vip_pools.iter().filter(|(segment, _)| segment.is_public());
-        return public.filter_map(|(_, pool)| pool.range()).collect();
-    }
-    let networks = inventory.of_kind(Kind::LogicalNetwork);
-    let networks = networks.filter_map(|document| LogicalNetwork::of(document));
-    let subnets = networks.flat_map(|network| &network.subnets);
-    let subnets = subnets.filter(|subnet| subnet.is_public == Some(true));
-    subnets.flat_map(|subnet| &subnet.ip_pools).filter_map(IpPool::range).collect()
 }
 
 /// A place for a private address.
@@ -248,8 +180,15 @@ impl Open<'_> {
         }
     }
 
-    fn is_v4(&self) -> bool {
-        self.version != Some(IpVersion::V6)
+    /// IPv4 unless it says otherwise, or the subnet has none.
+    fn is_v4(&self, segment: &Segment<'_>) -> bool {
+        match self.version {
+            Some(version) => version == IpVersion::V4,
+            None => {
+                let prefixes = segment.prefixes();
+                prefixes.is_empty() || prefixes.iter().any(|prefix| prefix.address().is_ipv4())
+            }
+        }
     }
 
     fn fill(
@@ -260,13 +199,14 @@ impl Open<'_> {
         ranges: &[(IpAddr, IpAddr)],
         free: &mut Free<'_>,
     ) {
-        let fits =
-            |had: &IpAddr| had.is_ipv4() == self.is_v4() && segment.contains(*had) && !segment.reserves(*had);
+        let v4 = self.is_v4(segment);
+        let fits = |had: &IpAddr| had.is_ipv4() == v4 && segment.contains(*had) && !segment.reserves(*had);
         let had = self.had.filter(fits).filter(|had| free.stays(*had));
-        *self.address = had.or_else(|| free.first(ranges, |address| segment.reserves(address)));
+        *self.address =
+            had.or_else(|| free.first(ranges, |address| segment.reserves(address).then_some(address)));
         *self.method = Some(AllocationMethod::Dynamic);
         if self.address.is_none() {
-            let version = if self.is_v4() { IpVersion::V4 } else { IpVersion::V6 };
+            let version = if v4 { IpVersion::V4 } else { IpVersion::V6 };
             let message = format!(
                 "no {version} address of subnet `{}` is free: remove something that has one, wait until those that were \
                  released have rested, or use a larger subnet",
@@ -310,12 +250,23 @@ impl<'a> Free<'a> {
         self.inventory.claims_of(address) <= own && self.given.insert(address)
     }
 
-    /// The first free address in some ranges, beside those that are excepted. Takes it.
-    fn first(&mut self, ranges: &[(IpAddr, IpAddr)], excepted: impl Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        let mut all = ranges.iter().flat_map(|(start, end)| {
-            std::iter::successors(Some(*start), |address| next(*address).filter(|next| next <= end))
-        });
-        let found = all.find(|address| self.is_free(*address) && !excepted(*address))?;
+    /// The first free address in some ranges, beside those that are excepted up to another one. Takes it.
+    fn first(
+        &mut self,
+        ranges: &[(IpAddr, IpAddr)],
+        excepted: impl Fn(IpAddr) -> Option<IpAddr>,
+    ) -> Option<IpAddr> {
+        let found = ranges.iter().find_map(|(start, end)| {
+            let mut address = *start;
+            loop {
+                let last = match excepted(address) {
+                    None if self.is_free(address) => return Some(address),
+                    None => address,
+                    Some(last) => last,
+                };
+                address = next(last).filter(|next| next <= end)?;
+            }
+        })?;
         self.given.insert(found);
         Some(found)
     }

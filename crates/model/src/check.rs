@@ -5,10 +5,13 @@
 //! ([`check`]). An inventory is everything there is: what a reference leads to must be in it, and what the data
 //! path cannot do yet is said beside what it does ([`judge`]).
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::desired::Desired;
-use crate::document::{Document, IpPool, Reading, Source, read};
+use crate::document::{Document, IpPool, Reading, Reference, Source, read};
 use crate::inventory::{Entry, Inventory, Segment};
 use crate::limits::Limits;
 use crate::problem::Problem;
@@ -111,7 +114,8 @@ fn check_labelled(documents: Vec<(String, Document)>) -> Result<Desired, Vec<Pro
 
 /// Puts what could not be read and what is not valid together. What could not be read looks absent to the
 /// judge, so what the judge says of the same place is left out.
-fn merge(unread: Vec<Problem>, judged: Vec<Problem>) -> Vec<Problem> {
+#[must_use]
+pub fn merge(unread: Vec<Problem>, judged: Vec<Problem>) -> Vec<Problem> {
     let places: std::collections::BTreeSet<(String, String)> =
         unread.iter().map(|problem| (problem.document.clone(), problem.path.clone())).collect();
     let is_consequence = |problem: &Problem| {
@@ -160,11 +164,25 @@ struct Scope<'a> {
     complete: bool,
     /// The pools that frontends come from.
     vip_pools: Vec<(Segment<'a>, &'a IpPool)>,
+    /// Subnets that were looked for already: many refer to few.
+    segments: RefCell<HashMap<String, Option<Rc<Segment<'a>>>>>,
 }
 
 impl<'a> Scope<'a> {
     fn of(inventory: &'a Inventory, limits: &'a Limits, complete: bool) -> Self {
-        Self { inventory, limits, complete, vip_pools: inventory.vip_pools() }
+        let segments = RefCell::default();
+        Self { inventory, limits, complete, vip_pools: inventory.vip_pools(), segments }
+    }
+
+    /// The subnet that a reference leads to.
+    fn segment(&self, reference: Option<&Reference>) -> Option<Rc<Segment<'a>>> {
+        let id = &reference?.id;
+        if let Some(found) = self.segments.borrow().get(id) {
+            return found.clone();
+        }
+        let found = self.inventory.segment(id).map(Rc::new);
+        self.segments.borrow_mut().insert(id.clone(), found.clone());
+        found
     }
 
     /// Whether somebody says already that this reference leads nowhere.
@@ -181,18 +199,20 @@ struct Hearing {
     shortfalls: Vec<Problem>,
 }
 
-fn hear(cases: &[Case<'_>], scope: &Scope<'_>) -> Hearing {
+fn hear<'a>(cases: &[Case<'a>], scope: &Scope<'a>) -> Hearing {
     let mut hearing = Hearing::default();
     let Hearing { problems, shortfalls, .. } = &mut hearing;
     for case in cases {
-        resource::examine(case, scope).pour(problems, shortfalls);
+        if let Some(report) = resource::examine(case, scope) {
+            report.pour(problems, shortfalls);
+        }
     }
     if !scope.complete {
         problems.append(&mut resource::same_documents(cases));
     }
     problems.append(&mut resource::too_many(cases, scope.limits));
     for case in cases {
-        link::examine(case, scope).pour(problems, shortfalls);
+        link::examine(case, scope, problems);
     }
 
     let members = Membership::of(cases, scope);

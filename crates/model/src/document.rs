@@ -60,7 +60,7 @@ mod probe;
 mod rule;
 mod security;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 pub(crate) mod trail;
 mod virtual_server;
 pub mod words;
@@ -193,12 +193,18 @@ impl Document {
     /// # Errors
     /// Every problem of its syntax, fields and types. What they mean is for `check`.
     pub fn read(value: &Value, label: &str) -> Result<Self, Vec<Problem>> {
-        let mut report = Report::new(label);
-        let document = read_document(value, &mut report);
-        match (document, report.into_problems()) {
+        match Self::read_in_part(value, label) {
             (Some(document), problems) if problems.is_empty() => Ok(document),
             (_, problems) => Err(problems),
         }
+    }
+
+    /// Reads what can be read, so that it can be judged as well, with every problem of the rest.
+    #[must_use]
+    pub fn read_in_part(value: &Value, label: &str) -> (Option<Self>, Vec<Problem>) {
+        let mut report = Report::new(label);
+        let document = read_document(value, &mut report);
+        (document, report.into_problems())
     }
 
     /// Its id, if it has a full one of its kind.

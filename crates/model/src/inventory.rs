@@ -200,6 +200,11 @@ impl Inventory {
         self.claims.get(&address).copied().unwrap_or_default()
     }
 
+    /// Every address that is somebody's, in no order.
+    pub(crate) fn claimed(&self) -> impl Iterator<Item = IpAddr> {
+        self.claims.keys().copied()
+    }
+
     pub(crate) fn claims_of_mac(&self, mac: MacAddress) -> u32 {
         self.macs.get(&mac).copied().unwrap_or_default()
     }

@@ -28,7 +28,7 @@ mod testing;
 mod units;
 
 pub use allocate::allocate;
-pub use check::{Judgement, check, check_documents, judge};
+pub use check::{Judgement, check, check_documents, judge, merge};
 pub use desired::{Desired, Frontend, Member, Pool, PoolIndex, Protocol, Rule};
 pub use document::words::{Distribution, ReturnPath};
 pub use document::{Document, Source, parse};

@@ -56,6 +56,8 @@ codes! {
     // Azure's, and the Network Controller's.
     /// Inbound NAT rules and inbound NAT pools on one load balancer.
     AddingOrUpdatingNatRulesWhenNatPoolIsPresentOnLoadbalancerIsNotSupported,
+    /// A HA-ports rule and an outbound rule on one frontend (HA-2).
+    AnyPortProtocolNotAllowedWithOtherOutboundNatRules,
     /// Members of one load balancer in different virtual networks.
     BackendIPConfigurationsDontUseSameVnet,
     /// The SKU of a public address is not the load balancer's.

@@ -28,6 +28,7 @@ pub mod gate;
 pub mod networking;
 pub mod own;
 pub mod query;
+mod reference;
 pub mod refusal;
 pub mod status;
 #[cfg(test)]

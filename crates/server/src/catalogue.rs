@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use model::{Problem, ResourceId};
+use model::{Code, Problem, ResourceId};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::store::{Changes, Contents, Revision, Store, StoreError, Stored};
@@ -64,7 +64,8 @@ pub enum OpenError {
     Store(#[from] StoreError),
     /// What is stored is not valid by the rules and limits of today.
     #[error(
-        "the store holds what is not valid ({} problem{}): set the limits as they were, start the version that wrote it, or restore a backup",
+        "the store holds what is not valid ({} problem{}): set the limits as they were, start the version that \
+         wrote it, or restore a backup",
         .0.len(), if .0.len() == 1 { "" } else { "s" }
     )]
     Invalid(Vec<Problem>),
@@ -183,18 +184,38 @@ impl Inner {
     }
 }
 
+/// Whether a catalogue can be opened on this, within some limits: a backup is asked before it takes the place of anything.
+///
+/// # Errors
+/// A record of it cannot be read, or it is not valid.
+pub fn examine(contents: &Contents) -> Result<(), OpenError> {
+    let (records, _) = read(contents)?;
+    match Snapshot::of(contents.revision, records, &Limits::default()) {
+        Ok(_) => Ok(()),
+        Err(mut problems) => {
+            problems.retain(|problem| problem.code != Code::LimitReached);
+            if problems.is_empty() { Ok(()) } else { Err(OpenError::Invalid(problems)) }
+        }
+    }
+}
+
 fn load(store: &dyn Store, limits: &Limits) -> Result<(Snapshot, Resting), OpenError> {
-    let Contents { revision, records: stored } = store.load()?;
+    let contents = store.load()?;
+    let (records, resting) = read(&contents)?;
+    let snapshot = Snapshot::of(contents.revision, records, limits).map_err(OpenError::Invalid)?;
+    Ok((snapshot, resting))
+}
+
+fn read(contents: &Contents) -> Result<(Vec<Record>, Resting), StoreError> {
     let mut resting = Resting::default();
     let mut records = Vec::new();
-    for one in &stored {
+    for one in &contents.records {
         match one.key.as_str() {
             resting::KEY => resting = Resting::read(one)?,
             _ => records.push(Record::read(one)?),
         }
     }
-    let snapshot = Snapshot::of(revision, records, limits).map_err(OpenError::Invalid)?;
-    Ok((snapshot, resting))
+    Ok((records, resting))
 }
 
 /// Does what waits for a disk on a thread that may. `None`: the program is being stopped.

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tower::ServiceExt;
 
 use crate::api::{Peer, status};
@@ -25,6 +25,9 @@ use crate::auth::Certificate;
 use crate::tls::Tls;
 use patient::Patient;
 
+pub(crate) use crowd::Crowd;
+
+mod crowd;
 mod patient;
 
 /// How long a client may take to agree on TLS.
@@ -52,6 +55,8 @@ pub(crate) struct Door {
     pub(crate) tls: Option<Tls>,
     /// How many connections there can be at one time, at all doors.
     pub(crate) room: Arc<Semaphore>,
+    /// How many of them there can be from one address.
+    pub(crate) crowd: Arc<Crowd>,
 }
 
 impl Door {
@@ -66,11 +71,15 @@ impl Door {
             };
             match came {
                 Ok((stream, address, place)) => {
-                    let attended =
-                        attend(stream, address, self.tls.clone(), router.clone(), stopping.clone());
+                    let Some(one) = self.crowd.enter(address.ip()) else {
+                        tracing::debug!(%address, "a connection was not taken: there are enough from there");
+                        continue;
+                    };
+                    let (tls, router) = (self.tls.clone(), router.clone());
+                    let attended = attend(stream, address, tls, router, stopping.clone());
                     connections.spawn(async move {
                         attended.await;
-                        drop(place);
+                        drop((place, one));
                     });
                 }
                 Err(error) => {
@@ -189,9 +198,11 @@ async fn serve_http2<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let asked = Arc::new(Mutex::new(Instant::now()));
+    let latest = Arc::clone(&asked);
     let service = service_fn(move |request| {
-        let (peer, router) = (peer.clone(), router.clone());
-        async move { answer(request, &peer, &router).await }
+        *latest.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        answer(request, &peer, &router)
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
@@ -205,8 +216,21 @@ where
     tokio::select! {
         served = connection.as_mut() => return Ok(served?),
         _ = stopping.wait_for(|stopping| *stopping) => connection.as_mut().graceful_shutdown(),
+        // Answers that have begun may go on; for further questions there is another connection.
+        () = silence(&asked) => connection.as_mut().graceful_shutdown(),
     }
     Ok(connection.await?)
+}
+
+/// Waits until nothing was asked for so long.
+async fn silence(asked: &Mutex<Instant>) {
+    loop {
+        let until = *asked.lock().unwrap_or_else(PoisonError::into_inner) + HEAD;
+        if until <= Instant::now() {
+            return;
+        }
+        sleep_until(until).await;
+    }
 }
 
 fn answer(

@@ -1,5 +1,7 @@
 //! The description of all interfaces: OpenAPI 3.1, made of the field lists that read and write, and the paths that are served.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use parts::{Paths, Schemas};
@@ -9,7 +11,7 @@ mod networking;
 mod own;
 mod parts;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// The description. It is the same whenever it is made.
 #[must_use]
@@ -48,6 +50,13 @@ pub fn openapi() -> Value {
             },
         },
     })
+}
+
+/// The same as text, made once.
+#[must_use]
+pub fn text() -> &'static str {
+    static TEXT: LazyLock<String> = LazyLock::new(|| openapi().to_string());
+    &TEXT
 }
 
 /// A value as the only content of a body.

@@ -16,7 +16,7 @@ use tokio::time::interval;
 use crate::api::{self, Gate, State};
 use crate::auth::{AuthError, Guard};
 use crate::catalogue::{Catalogue, OpenError};
-use crate::listen::Door;
+use crate::listen::{Crowd, Door};
 use crate::realised::Realised;
 use crate::settings::{Settings, SettingsError};
 use crate::store::{Embedded, StoreError};
@@ -98,11 +98,13 @@ impl Server {
         let store = Embedded::open(&folder.join(STORE_FILE))?;
         let catalogue = Catalogue::open(Arc::new(store), limits).await?;
         let room = Arc::new(Semaphore::new(settings.max_connections));
+        let crowd = Arc::new(Crowd::new(settings.max_connections));
         let mut doors = Vec::new();
         for address in settings.listen.iter().copied() {
             let refuse = |cause| StartError::Listen { address, cause };
             let listener = TcpListener::bind(address).await.map_err(refuse)?;
-            doors.push(Door { listener, tls: tls.clone(), room: Arc::clone(&room) });
+            let (tls, room, crowd) = (tls.clone(), Arc::clone(&room), Arc::clone(&crowd));
+            doors.push(Door { listener, tls, room, crowd });
         }
         let (realised, seen) = watch::channel(Realised::default());
         let (stop, stopping) = watch::channel(false);

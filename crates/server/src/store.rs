@@ -110,6 +110,12 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A database of somebody else's.
+    #[error("{path} is no store of ours: name another file or folder")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
     /// It is of a form that a newer version writes.
     #[error(
         "the store has form {found}, and this version reads form {known}: start the version that wrote it"
@@ -119,6 +125,12 @@ pub enum StoreError {
         found: u64,
         /// The form that is read here.
         known: u64,
+    },
+    /// It is not as it was written, so that the library that keeps the file gave up.
+    #[error("the store {path} is damaged: restore a backup into a new one")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
     },
     /// It cannot be read.
     #[error("could not read the store: see to its disk, or restore a backup")]

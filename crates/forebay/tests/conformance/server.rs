@@ -39,6 +39,7 @@ impl Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_forebay"))
             .args(["serve", "--config"])
             .arg(&config)
+            .env("FOREBAY_LOG", "warn")
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -74,6 +75,8 @@ impl Server {
 
     /// A client that trusts this server and no other.
     pub fn client(&self) -> Client {
+        // One of the tests is the first to say it.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let ca = fs::read(self.ca()).unwrap();
         Client::builder()
             .no_proxy()

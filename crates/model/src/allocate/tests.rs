@@ -80,6 +80,54 @@ fn public_addresses_come_from_public_pools_or_their_prefix() {
 }
 
 #[test]
+fn a_prefix_is_a_row_of_addresses_that_nobody_has() {
+    let prefix = |length: u32| document("publicIPPrefixes/x", json!({ "prefixLength": length }));
+    let given = |inventory: &Inventory, document: Arc<Document>| {
+        crate::document::PublicIpPrefix::of(&allocated(inventory, document))
+            .unwrap()
+            .ip_prefix
+            .map(|it| it.to_string())
+    };
+    assert_eq!(given(&with([]), prefix(31)).as_deref(), Some("203.0.113.8/31"));
+    let taken = document("publicIPAddresses/p", json!({ "ipAddress": "203.0.113.9" }));
+    assert_eq!(given(&with([taken.clone()]), prefix(31)).as_deref(), Some("203.0.113.10/31"));
+    let other = document("publicIPPrefixes/other", json!({ "ipPrefix": "203.0.113.10/32" }));
+    refused(&with([taken, other]), prefix(31), "ipPrefix", NoPublicAddressIsFree);
+    refused(&with([]), prefix(29), "ipPrefix", NoPublicAddressIsFree);
+    // Who has one keeps it.
+    let former = document("publicIPPrefixes/x", json!({ "ipPrefix": "198.51.100.0/31", "prefixLength": 31 }));
+    let mut again = Document::clone(&prefix(31));
+    allocate(&with([Arc::clone(&former)]), &mut again, Some(&former), &BTreeSet::new()).unwrap();
+    assert_eq!(
+        crate::document::PublicIpPrefix::of(&again).unwrap().ip_prefix,
+        Some("198.51.100.0/31".parse().unwrap())
+    );
+}
+
+#[test]
+fn other_prefixes_are_passed_over_at_once() {
+    let pools = named([("p", json!({ "startIpAddress": "2001:db8::1", "endIpAddress": "2001:db8:0:1::1" }))]);
+    let subnet = json!({ "addressPrefix": "2001:db8::/48", "isPublic": true, "ipPools": pools });
+    let inventory = Inventory::of([
+        document("logicalNetworks/six", json!({ "subnets": named([("s", subnet)]) })),
+        document("publicIPPrefixes/x", json!({ "ipPrefix": "2001:db8::/64" })),
+    ]);
+    let six = document("publicIPAddresses/p", json!({ "publicIPAddressVersion": "IPv6" }));
+    assert_eq!(address(&allocated(&inventory, six)), Some(ip("2001:db8:0:1::")));
+}
+
+#[test]
+fn a_subnet_of_one_family_gives_addresses_of_it() {
+    let network = document(
+        "virtualNetworks/six",
+        json!({ "subnets": named([("s", json!({ "addressPrefix": "fd00:6::/64" }))]) }),
+    );
+    let subnet = to("virtualNetworks/six/subnets/s");
+    let it = changed(&balancer("b", None), "frontendIPConfigurations/0/properties/subnet", subnet);
+    assert_eq!(address(&allocated(&with([network]), it)), Some(ip("fd00:6::4")));
+}
+
+#[test]
 fn a_subnet_without_free_addresses_says_so() {
     // Ten of sixteen: the network keeps the first four and the last, and one is taken.
     let taken = document(

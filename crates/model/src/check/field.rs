@@ -1,6 +1,7 @@
 //! Checks of single fields.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::ops::RangeInclusive;
 
 use crate::id::{self, Id};
@@ -91,13 +92,18 @@ pub(super) fn id(report: &mut Report, at: &Path, kind: Kind, id: Option<&str>, n
 
 /// The names of an array: there, valid, each once.
 pub(super) fn names<'a>(report: &mut Report, array: &Path, elements: impl Iterator<Item = &'a str>) {
-    let mut seen = BTreeSet::new();
+    let mut seen: HashSet<Cow<'_, str>> = HashSet::new();
     for (index, element) in elements.enumerate() {
-        let at = array.element(element, index);
-        name(report, &at, element);
-        if !element.is_empty() && !seen.insert(element.to_ascii_lowercase()) {
+        if element.is_empty() || id::refuse_name(element).is_some() {
+            name(report, &array.element(element, index), element);
+        }
+        let lower = match element.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            true => Cow::Owned(element.to_ascii_lowercase()),
+            false => Cow::Borrowed(element),
+        };
+        if !element.is_empty() && !seen.insert(lower) {
             let message = format!("`{element}` is given twice: rename one");
-            report.add(&at, Code::DuplicateName, message);
+            report.add(&array.element(element, index), Code::DuplicateName, message);
         }
     }
 }

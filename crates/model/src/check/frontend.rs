@@ -1,6 +1,7 @@
 //! Frontends, and which address each of them has.
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
 use super::balancer::short;
 use super::{Scope, address, field};
@@ -21,7 +22,7 @@ pub(super) struct Frontend<'a> {
     /// Whether it does not face the public.
     pub(super) internal: bool,
     /// Its subnet, where that is known.
-    pub(super) segment: Option<Segment<'a>>,
+    pub(super) segment: Option<Rc<Segment<'a>>>,
     /// The public IP address it has, where that is known.
     pub(super) public: Option<&'a Entry>,
     /// Whether the data path does its rules.
@@ -45,15 +46,15 @@ pub(super) fn open<'a>(
             let message = "one load balancer is either public or internal: move this frontend to another one";
             report.add(&at, Code::MixedFrontends, message);
         }
-        let segment = document.subnet.as_ref().and_then(|subnet| scope.inventory.segment(&subnet.id));
-        let (address, address_at) = resolve(report, &at, balancer, document, segment.as_ref(), scope);
+        let segment = scope.segment(document.subnet.as_ref());
+        let (address, address_at) = resolve(report, &at, balancer, document, segment.as_deref(), scope);
         let public = document.public_ip_address.as_ref().and_then(|public| public.id.as_deref());
         frontends.push(Frontend {
             name: &document.name,
             at,
             address,
             address_at,
-            internal: document.subnet.is_some() && !segment.as_ref().is_some_and(Segment::is_public),
+            internal: document.subnet.is_some() && !segment.as_deref().is_some_and(Segment::is_public),
             segment,
             public: public.and_then(|id| scope.inventory.find(id)).map(|place| place.entry),
             done: document.gateway_load_balancer.is_none(),
@@ -74,7 +75,7 @@ enum Side {
 fn side(document: &FrontendIpConfiguration, scope: &Scope<'_>) -> Option<Side> {
     match (&document.subnet, &document.public_ip_address, &document.public_ip_prefix) {
         (Some(subnet), None, None) => {
-            let segment = scope.inventory.segment(&subnet.id);
+            let segment = scope.segment(Some(subnet));
             let is_logical = segment.is_some_and(|segment| !segment.is_virtual());
             Some(if is_logical { Side::Infrastructure } else { Side::Internal })
         }
@@ -130,7 +131,7 @@ fn resolve(
             }
             let at = at.field("publicIPAddress");
             let address = public_address(report, &at, balancer, public, scope);
-            (address.filter(|address| in_public_pool(report, &at, *address, scope)), at)
+            (address.filter(|address| in_public_pool(report, &at, *address, public, scope)), at)
         }
         None if subnet.is_some() => {
             let at = at.field("privateIPAddress");
@@ -186,8 +187,19 @@ fn in_vip_pool(report: &mut Report, at: &Path, address: IpAddr, segment: &Segmen
     }
 }
 
-/// The same for public addresses, and pools of public subnets.
-fn in_public_pool(report: &mut Report, at: &Path, address: IpAddr, scope: &Scope<'_>) -> bool {
+/// The same for public addresses, and pools of public subnets. A prefix says itself which addresses it has.
+fn in_public_pool(
+    report: &mut Report,
+    at: &Path,
+    address: IpAddr,
+    reference: &PublicIpAddress,
+    scope: &Scope<'_>,
+) -> bool {
+    let place = reference.id.as_deref().and_then(|id| scope.inventory.find(id));
+    let document = place.and_then(|place| PublicIpAddress::of(place.document()));
+    if document.is_some_and(|document| document.public_ip_prefix.is_some()) {
+        return true;
+    }
     let same_family = |it: &&(Segment<'_>, &crate::document::IpPool)| {
         it.0.is_public() && it.1.range().is_some_and(|(start, _)| start.is_ipv4() == address.is_ipv4())
     };

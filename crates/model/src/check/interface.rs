@@ -30,7 +30,7 @@ pub(super) fn examine(report: &mut Report, document: &NetworkInterface, scope: &
 
 fn private_address(report: &mut Report, at: &Path, document: &IpConfiguration, scope: &Scope<'_>) {
     let subnet = document.subnet.as_ref();
-    let segment = subnet.and_then(|subnet| scope.inventory.segment(&subnet.id));
+    let segment = scope.segment(subnet);
     let method = document.private_ip_allocation_method;
     if method == Some(AllocationMethod::Unmanaged) && segment.as_ref().is_some_and(|it| it.is_virtual()) {
         let message = "in a virtual network every address is managed: write Static or Dynamic";

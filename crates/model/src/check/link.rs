@@ -4,17 +4,17 @@ use super::{Case, Scope};
 use crate::id::Id;
 use crate::inventory::{Child, Link};
 use crate::kind::Kind;
-use crate::problem::{Code, Path, Report};
+use crate::problem::{Code, Path, Problem, Report};
 use crate::resource_id::ResourceId;
 
-pub(super) fn examine(case: &Case<'_>, scope: &Scope<'_>) -> Report {
-    let mut report = Report::new(case.label);
+pub(super) fn examine(case: &Case<'_>, scope: &Scope<'_>, problems: &mut Vec<Problem>) {
     for link in &case.entry.links {
         if let Some(wrong) = wrong_with(link, scope) {
+            let mut report = Report::new(case.label);
             report.add(&Path::written(&link.path), Code::InvalidResourceReference, wrong);
+            problems.append(&mut report.into_problems());
         }
     }
-    report
 }
 
 fn wrong_with(link: &Link, scope: &Scope<'_>) -> Option<String> {

@@ -42,8 +42,7 @@ impl<'a> Membership<'a> {
 
     fn enter(&mut self, label: &'a str, interface: &'a NetworkInterface, scope: &Scope<'a>) {
         for (number, configuration) in interface.ip_configurations.iter().enumerate() {
-            let segment =
-                configuration.subnet.as_ref().and_then(|subnet| scope.inventory.segment(&subnet.id));
+            let segment = scope.segment(configuration.subnet.as_ref());
             let network = segment.filter(|it| it.is_virtual()).map(|segment| segment.network);
             let mut bind = |references: &[Reference], field| {
                 for (index, reference) in references.iter().enumerate() {

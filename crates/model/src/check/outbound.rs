@@ -35,7 +35,9 @@ pub(super) fn examine(report: &mut Report, balancer: &LoadBalancer, pools: &[Poo
         });
         allocated_ports(report, &at, rule, frontends.len(), pool.and_then(|pool| pools.get(pool)));
     }
-    no_implicit_snat(report, balancer, &users);
+    if !users.is_empty() {
+        no_implicit_snat(report, balancer, &users);
+    }
 }
 
 fn frontends(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &OutboundRule) -> Vec<usize> {
@@ -109,11 +111,18 @@ fn no_implicit_snat(report: &mut Report, balancer: &LoadBalancer, users: &Users<
             resolve(&mut unheard, (&array, ""), balancer, reference, Sibling::Frontend)
         });
         let outbound = frontend.and_then(|frontend| users.get(&frontend)).and_then(|users| users.first());
-        if let Some((outbound, _)) = outbound.filter(|_| rule.disable_outbound_snat != Some(true)) {
-            let at = array.element(&rule.name, index).field("disableOutboundSnat");
+        let at = array.element(&rule.name, index);
+        let Some((outbound, _)) = outbound else { continue };
+        if rule.protocol == Some(TransportProtocol::All) {
+            let message =
+                format!("outbound rule `{outbound}` uses the same frontend: give one of them another");
+            let code = Code::AnyPortProtocolNotAllowedWithOtherOutboundNatRules; // HA-2
+            report.add(&at.field("protocol"), code, message);
+        }
+        if rule.disable_outbound_snat != Some(true) {
             let message = format!("outbound rule `{outbound}` uses the same frontend: set this to true");
             let code = Code::LoadBalancingRuleMustDisableSNATSinceSameFrontendIPConfigurationIsReferencedByOutboundRule;
-            report.add(&at, code, message);
+            report.add(&at.field("disableOutboundSnat"), code, message);
         }
     }
 }

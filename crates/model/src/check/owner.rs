@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use super::balancer::Balancer;
 use super::pool::Origin;
 use super::{Case, Scope};
-use crate::document::{NetworkInterface, PublicIpAddress};
+use crate::document::{NetworkInterface, PublicIpAddress, PublicIpPrefix};
+use crate::net::Prefix;
 use crate::problem::{Code, Path, Problem, Report};
 
 pub(super) fn examine(
@@ -16,6 +17,7 @@ pub(super) fn examine(
     problems: &mut Vec<Problem>,
 ) {
     public_addresses(cases, problems);
+    public_prefixes(cases, problems);
     let owners = one_frontend_for_each_address(balancers);
     no_member_is_a_frontend(balancers, &owners, problems);
     interfaces(cases, scope, balancers, problems);
@@ -31,6 +33,25 @@ fn public_addresses(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
             let message = format!("{address} is the address of `{owner}` as well: use another one");
             let at = Path::default().field("ipAddress");
             refuse(problems, case.label, &at, Code::PublicIPAddressInUse, message);
+        }
+    }
+}
+
+/// Two prefixes must not have an address in common. Sorted, only the widest one before one can reach so far.
+fn public_prefixes(cases: &[Case<'_>], problems: &mut Vec<Problem>) {
+    let prefixes =
+        cases.iter().filter_map(|case| Some((PublicIpPrefix::of(case.document)?.ip_prefix?, case.label)));
+    let mut prefixes: Vec<_> = prefixes.collect();
+    prefixes.sort_by_key(|(prefix, _)| (prefix.first(), prefix.length()));
+    let mut widest: Option<(Prefix, &str)> = None;
+    for (prefix, label) in prefixes {
+        match widest {
+            Some((other, owner)) if other.overlaps(prefix) => {
+                let message = format!("{prefix} overlaps {other} of `{owner}`: use another one");
+                let at = Path::default().field("ipPrefix");
+                refuse(problems, label, &at, Code::NetcfgSubnetRangesOverlap, message);
+            }
+            Some(_) | None => widest = Some((prefix, label)),
         }
     }
 }
@@ -56,7 +77,11 @@ fn one_frontend_for_each_address(balancers: &mut [Balancer<'_>]) -> Owners {
             );
             let Some(balancer) = balancers.get_mut(number) else { continue };
             let Some(frontend) = balancer.frontends.get_mut(position) else { continue };
-            let code = Code::MultipleIpConfigsRequestSamePrivateIpAddress;
+            let said = balancer.document.frontend_ip_configurations.get(position);
+            let code = match said.is_some_and(|said| said.public_ip_address.is_some()) {
+                true => Code::PublicIPAddressInUse,
+                false => Code::MultipleIpConfigsRequestSamePrivateIpAddress,
+            };
             balancer.report.add(&frontend.address_at, code, message);
             frontend.address = None;
         }
@@ -118,7 +143,7 @@ fn interfaces(
     for (label, index, configuration) in configurations {
         let at = || Path::default().field("ipConfigurations").element(&configuration.name, index);
         let owner = (label, configuration.name.as_str());
-        let segment = configuration.subnet.as_ref().and_then(|subnet| scope.inventory.segment(&subnet.id));
+        let segment = scope.segment(configuration.subnet.as_ref());
         if let (Some(segment), Some(address)) = (segment, configuration.private_ip_address)
             && let Some((owner, name)) =
                 private.insert((&segment.network.key, address), owner).filter(|other| *other != owner)

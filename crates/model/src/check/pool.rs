@@ -229,7 +229,8 @@ fn member_address(
     by_interface: bool,
 ) -> Option<IpAddr> {
     let mirrored = document.network_interface_ip_configuration.is_some();
-    let elsewhere = by_interface && document.admin_state.is_some();
+    let is_bare = document.virtual_network.is_none() && document.subnet.is_none();
+    let elsewhere = by_interface && is_bare && document.admin_state.is_some();
     let other_kind = document.load_balancer_frontend_ip_configuration.is_some();
     match document.ip_address {
         Some(address) => address::usable(report, &at.field("ipAddress"), address),

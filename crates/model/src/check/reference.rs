@@ -45,6 +45,9 @@ pub(super) fn resolve(
 
 fn look_up(balancer: &LoadBalancer, reference: &str, kind: Sibling) -> Result<usize, String> {
     let array = kind.array();
+    if let Some(found) = own_child(balancer, reference, array).and_then(|name| kind.find(balancer, name)) {
+        return Ok(found);
+    }
     let Some(id) = Id::parse(reference) else {
         return Err(format!("`{reference}` is no id: write a full id, or `{array}/NAME`"));
     };
@@ -57,6 +60,15 @@ fn look_up(balancer: &LoadBalancer, reference: &str, kind: Sibling) -> Result<us
     kind.find(balancer, id.name).ok_or_else(|| {
         format!("there is no `{}` in `{array}`: add it, or refer to one that is there", id.name)
     })
+}
+
+/// The name that follows the load balancer's own id and the array, as in nearly every reference.
+fn own_child<'r>(balancer: &LoadBalancer, reference: &'r str, array: &str) -> Option<&'r str> {
+    fn behind<'r>(text: &'r str, start: &str) -> Option<&'r str> {
+        let same = text.get(..start.len())?.eq_ignore_ascii_case(start);
+        text.get(start.len()..)?.strip_prefix('/').filter(|_| same)
+    }
+    behind(behind(reference, balancer.id.as_deref()?)?, array)
 }
 
 fn is_id_of(parent: &str, balancer: &LoadBalancer) -> bool {

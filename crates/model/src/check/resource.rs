@@ -9,16 +9,17 @@ use crate::limits::{Limit, Limits};
 use crate::problem::{Code, Path, Problem, Report};
 
 /// What can be said of a resource by itself. Load balancers look after themselves.
-pub(super) fn examine(case: &Case<'_>, scope: &Scope<'_>) -> Report {
-    let mut report = Report::new(case.label);
+pub(super) fn examine(case: &Case<'_>, scope: &Scope<'_>) -> Option<Report> {
     let Case { document, .. } = case;
-    if document.kind() != Kind::LoadBalancer {
-        let root = Path::default();
-        field::name(&mut report, &root, document.name());
-        // Files may abbreviate the ids of public addresses.
-        if scope.complete || document.kind() != Kind::PublicIpAddress {
-            field::id(&mut report, &root, document.kind(), document.id(), document.name());
-        }
+    if document.kind() == Kind::LoadBalancer {
+        return None;
+    }
+    let mut report = Report::new(case.label);
+    let root = Path::default();
+    field::name(&mut report, &root, document.name());
+    // Files may abbreviate the ids of public addresses.
+    if scope.complete || document.kind() != Kind::PublicIpAddress {
+        field::id(&mut report, &root, document.kind(), document.id(), document.name());
     }
     match document {
         Document::LoadBalancer(_) | Document::VirtualServer(_) => {}
@@ -31,7 +32,7 @@ pub(super) fn examine(case: &Case<'_>, scope: &Scope<'_>) -> Report {
         Document::LoadBalancerManager(it) => fabric::manager(&mut report, it, scope),
         Document::LoadBalancerMux(it) => fabric::mux(&mut report, it),
     }
-    report
+    Some(report)
 }
 
 /// Two documents are the same resource when their ids agree, or their names when one has no id.

@@ -672,6 +672,16 @@ fn ha_ports_are_checked_although_they_come_later() {
             later,
         ],
     );
+    let mut out = outbound();
+    out["frontendIPConfigurations"] = json!([{ "id": "frontendIPConfigurations/purple" }]);
+    let mut own = floating(all_ports("purple", 0));
+    own["disableOutboundSnat"] = json!(true);
+    let code = AnyPortProtocolNotAllowedWithOtherOutboundNatRules; // HA-2
+    let outbound_later = ("b", "outboundRules/out", NotThereYet);
+    all(
+        &[floats[0].clone(), floats[1].clone(), (at, own), ("outboundRules/out", out)],
+        &[("b", "loadBalancingRules/all/protocol", code), later, outbound_later],
+    );
     let mut public = public(json!({ "id": "x", "ipAddress": "203.0.113.10" }));
     edit(&mut public, "loadBalancingRules/https/protocol", json!("All"));
     edit(&mut public, "loadBalancingRules/https/frontendPort", json!(0));

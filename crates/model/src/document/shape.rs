@@ -165,7 +165,11 @@ macro_rules! resource {
                 }
             }
 
-            fn references<'a>(&'a self, at: &$crate::document::trail::Trail<'_>, found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str)) {
+            fn references<'a>(
+                &'a self,
+                at: &$crate::document::trail::Trail<'_>,
+                found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str),
+            ) {
                 let _ = (at, &mut *found);
                 $(self.$beside.references(&at.field($beside_wire), found);)*
                 $(self.$property.references(&at.field($wire), found);)*
@@ -279,7 +283,11 @@ macro_rules! object {
                 Some(object.into())
             }
 
-            fn references<'a>(&'a self, at: &$crate::document::trail::Trail<'_>, found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str)) {
+            fn references<'a>(
+                &'a self,
+                at: &$crate::document::trail::Trail<'_>,
+                found: &mut dyn FnMut(&$crate::document::trail::Trail<'_>, &'a str),
+            ) {
                 $(self.$field.references(&at.field($wire), found);)*
             }
 

@@ -340,7 +340,7 @@ proptest! {
 }
 
 /// One document of each kind, by the dice.
-fn samples(seed: u64) -> Vec<Document> {
+pub(crate) fn samples(seed: u64) -> Vec<Document> {
     let mut dice = Dice::new(seed);
     let mut balancer = LoadBalancer::sample(&mut dice);
     balancer.settle_rules();

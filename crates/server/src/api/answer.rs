@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::status::Status;
+use super::status::{self, Status};
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -15,6 +15,12 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=ut
 pub fn json(status: Status, mut headers: HeaderMap, value: &Value) -> Response {
     headers.insert(CONTENT_TYPE, JSON);
     (status, headers, Body::from(value.to_string())).into_response()
+}
+
+/// JSON that is written down already.
+#[must_use]
+pub fn text(text: &'static str) -> Response {
+    (status::ANSWERED, [(CONTENT_TYPE, JSON)], text).into_response()
 }
 
 /// A resource or child, with its etag beside it.

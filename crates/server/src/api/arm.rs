@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::http::header::{IF_MATCH, IF_NONE_MATCH};
-use axum::http::{HeaderMap, HeaderName, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
 use axum::response::Response;
 use model::{ChildPath, ResourceId};
 
@@ -82,15 +82,11 @@ fn show(state: &super::State, place: Place, query: &str) -> Result<Response, Ref
 
 /// The preconditions of a request.
 fn condition(headers: &HeaderMap) -> Result<Condition, Refusal> {
-    let header = |name: HeaderName| match headers.get(&name) {
-        None => Ok(None),
-        Some(value) => match value.to_str() {
-            Ok(text) => Ok(Some(text.to_owned())),
-            Err(_) => {
-                let message = format!("{name} is not ASCII: send the etag as it was received");
-                Err(Refused::Wrong(Fault::new("InvalidRequestContent", message)))
-            }
-        },
+    let header = |name: HeaderName| {
+        let values: Result<Vec<&str>, _> = headers.get_all(&name).iter().map(HeaderValue::to_str).collect();
+        let message = format!("{name} is not ASCII: send the etag as it was received");
+        let values = values.map_err(|_| Refused::Wrong(Fault::new("InvalidRequestContent", message)))?;
+        Ok::<_, Refusal>((!values.is_empty()).then(|| values.join(", ")))
     };
     Ok(Condition { if_match: header(IF_MATCH)?, if_none_match: header(IF_NONE_MATCH)? })
 }

@@ -67,7 +67,7 @@ fn parse(bytes: &[u8], max_depth: usize) -> Result<Value, Refusal> {
         let at = place(text.as_bytes(), at);
         return Err(wrong(format!("it is nested deeper than {max_depth} levels at {at}")));
     }
-    serde_json::from_str(text).map_err(|error| wrong(error.to_string()))
+    model::document::json_of(text).map_err(|words| Refusal::NotJson(format!("the body is {words}")))
 }
 
 /// Where the first value begins that is nested too deep. The reader would find it as well, but on a stack of its own size.
@@ -110,6 +110,7 @@ mod tests {
         check(" \n", "it is empty");
         check("{\"a\":\n  1,}", "line 2 column 5");
         check("{\"a\": tru}", "line 1 column");
+        check("{\"a\": 1,\n\"a\": 2}", "the field `a` is given twice: keep one at line 2 column");
         check("[[[[[[[[[", "deeper than 8 levels at line 1 column 9");
         check("{\n\"a\":[[[[[[[[1]]]]]]]]}", "deeper than 8 levels at line 2 column 12");
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, ORIGIN};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, HOST, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::Response;
@@ -119,7 +119,12 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
     let client_id = client_id(&request);
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
     let (name, mut response) = match gate.admit(&request, &peer, began) {
-        Err(refusal) => (peer.address.ip().to_string(), refusal.answer(dialect)),
+        Err(refusal) => {
+            if let Refusal::Denied(why) = &refusal {
+                tracing::warn!(address = %peer.address.ip(), path, "not let in: {why}");
+            }
+            (peer.address.ip().to_string(), refusal.answer(dialect))
+        }
         Ok(caller) => {
             let name = caller.name.clone();
             request.extensions_mut().insert(caller);
@@ -128,6 +133,8 @@ pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) ->
         }
     };
     let headers = response.headers_mut();
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     let id = headers.entry(REQUEST_ID).or_insert_with(new_id).clone();
     headers.entry(CORRELATION_ID).or_insert(id);
     if let Some(id) = client_id {

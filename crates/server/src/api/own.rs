@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{Refusal, answer, status};
 use crate::auth::Caller;
-use crate::openapi::openapi;
+use crate::openapi::text as openapi;
 
 mod backup;
 mod condition;
@@ -32,7 +32,7 @@ pub async fn handle(State(state): State<super::State>, request: Request) -> Resp
     let answered = match Deed::of(&request) {
         Err(refusal) => Err(refusal),
         Ok(Deed::Health) => Ok(value(&json!({ "status": "ok" }))),
-        Ok(Deed::Describe) => Ok(value(&openapi())),
+        Ok(Deed::Describe) => Ok(answer::text(openapi())),
         Ok(Deed::Status) => Ok(value(&condition::of(&state, request.extensions().get::<Caller>()))),
         Ok(Deed::Watch) => watch::answer(state, request.uri().query().unwrap_or_default()),
         Ok(Deed::Backup) => backup::answer(&state).await,

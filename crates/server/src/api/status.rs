@@ -74,10 +74,14 @@ fn of_store(error: &StoreError) -> StatusCode {
         StoreError::Moved { .. } => StatusCode::CONFLICT,
         StoreError::Twice { .. } => StatusCode::BAD_REQUEST,
         StoreError::Open { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
         | StoreError::Held { .. }
         | StoreError::Newer { .. }
         | StoreError::Read(_)
         | StoreError::Record { .. }
+        | StoreError::Foreign { .. }
+        | StoreError::Damaged { .. }
         | StoreError::Write(_)
         | StoreError::Compacted { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }

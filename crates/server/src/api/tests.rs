@@ -7,9 +7,11 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Request};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::{Gate, State, router};
+use crate::Realised;
 use crate::auth::Guard;
 use crate::catalogue::{Catalogue, Limits};
 use crate::settings::Settings;
@@ -17,6 +19,7 @@ use crate::store::Memory;
 
 mod arm;
 mod gate;
+mod kinds;
 mod own;
 
 const GROUP: &str = "/subscriptions/S/resourceGroups/G";
@@ -29,6 +32,7 @@ pub(crate) fn at(place: &str) -> String {
 /// A whole server, without doors.
 pub(crate) struct Rig {
     pub(crate) state: State,
+    pub(crate) realised: watch::Sender<Realised>,
     router: Router,
 }
 
@@ -65,8 +69,9 @@ impl Rig {
     pub(crate) async fn with(settings: Settings) -> Self {
         let catalogue = Catalogue::open(Arc::new(Memory::new()), Limits::default()).await.unwrap();
         let gate = Gate::new(&settings, Guard::of(&settings).unwrap());
-        let state = State::quiet(catalogue, settings);
-        Self { router: router(state.clone(), gate), state }
+        let (realised, seen) = watch::channel(Realised::default());
+        let state = State { realised: seen, ..State::quiet(catalogue, settings) };
+        Self { router: router(state.clone(), gate), state, realised }
     }
 
     /// Asks with a method, a path, headers as `name: value` and a body.

@@ -28,6 +28,20 @@ impl Draft {
         resting: &Resting,
         limits: &Limits,
     ) -> Result<Self, Refused> {
+        let unread = std::mem::take(&mut edit.unread);
+        match Self::read_wholly(present, edit, resting, limits) {
+            made if unread.is_empty() => made,
+            Err(Refused::Invalid(judged)) => Err(Refused::Invalid(model::merge(unread, judged))),
+            Ok(_) | Err(_) => Err(Refused::Invalid(unread)),
+        }
+    }
+
+    fn read_wholly(
+        present: &Snapshot,
+        mut edit: Edit,
+        resting: &Resting,
+        limits: &Limits,
+    ) -> Result<Self, Refused> {
         is_at(present, edit.if_revision)?;
         once_each(&edit)?;
         for put in &mut edit.puts {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{ChildPath, Document, ResourceId};
+use model::{ChildPath, Document, Problem, ResourceId};
 
 use super::Snapshot;
 use crate::store::Revision;
@@ -22,6 +22,8 @@ pub struct Edit {
     pub detach: bool,
     /// The revision that everything must be at.
     pub if_revision: Option<Revision>,
+    /// What of it could not be read. It is then refused, with what is wrong with the rest (API-2).
+    pub unread: Vec<Problem>,
 }
 
 /// A resource that shall be so.

@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::store::Memory;
 
+mod addresses;
+mod backups;
 mod failing;
 mod random;
 mod together;

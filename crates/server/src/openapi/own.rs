@@ -30,9 +30,12 @@ pub(super) fn describe(paths: &mut Paths, schemas: &mut Schemas) {
     paths.add(own::STATUS, show("status", "What is accepted, and what is realised", of("Status")));
     let watch = show("watch", "Every change as it happens, one object a line", of("Event"));
     paths.add(own::WATCH, Operation { parameters: &["from"], ..watch });
-    let lines = &mut paths.0[own::WATCH]["get"]["responses"]["200"]["content"];
-    if let Some(schema) = lines.as_object_mut().and_then(|lines| lines.remove("application/json")) {
-        *lines = Map::from_iter([("application/x-ndjson".to_owned(), schema)]).into();
+    paths.add(own::BACKUP, show("backup", "A copy of everything, one object a line", any()));
+    for path in [own::WATCH, own::BACKUP] {
+        let lines = &mut paths.0[path]["get"]["responses"]["200"]["content"];
+        if let Some(schema) = lines.as_object_mut().and_then(|lines| lines.remove("application/json")) {
+            *lines = Map::from_iter([("application/x-ndjson".to_owned(), schema)]).into();
+        }
     }
     let write = show("transaction", "Many writes, all of them or none", of("Outcome"));
     paths.add(own::TRANSACTION, Operation { method: "post", body: Some(of("Transaction")), ..write });

@@ -1,10 +1,11 @@
 //! The store of one machine: a file of redb's.
 
 use std::fmt;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use redb::{Database, DatabaseError, ReadableTable, TableDefinition};
+use redb::{Database, DatabaseError, ReadableTable, TableDefinition, TableHandle};
 
 use super::history::History;
 use super::{Cause, Change, Changes, Contents, Revision, Store, StoreError, Stored, once_each};
@@ -51,12 +52,22 @@ impl Embedded {
         let mut place = self.lock();
         let database = match place.take() {
             Some(database) => database,
-            None => self.reopen()?,
+            None => self.sound(|| self.reopen())?,
         };
-        let result = act(&database);
-        let is_whole = !matches!(result, Err(StoreError::Read(_) | StoreError::Write(_)));
-        *place = is_whole.then_some(database);
+        // `act` owns the database, so that a damaged one is gone, however it ends.
+        let (database, result) = self.sound(move || {
+            let result = act(&database);
+            let is_whole = !matches!(result, Err(StoreError::Read(_) | StoreError::Write(_)));
+            Ok((is_whole.then_some(database), result))
+        })?;
+        *place = database;
         result
+    }
+
+    /// redb panics on some files that are not as it wrote them. For whoever has such a file that is no reason to end.
+    fn sound<T>(&self, act: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        panic::catch_unwind(AssertUnwindSafe(act))
+            .unwrap_or_else(|_| Err(StoreError::Damaged { path: self.path.clone() }))
     }
 
     fn reopen(&self) -> Result<Database, StoreError> {
@@ -66,6 +77,9 @@ impl Embedded {
                 true => StoreError::Held { path: path() },
                 false => StoreError::Open { path: path(), cause: error.into() },
             })?;
+        if !is_ours(&database)? {
+            return Err(StoreError::Foreign { path: path() });
+        }
         prepare(&database)?;
         self.history.restart(revision(&database)?);
         Ok(database)
@@ -106,6 +120,13 @@ impl Store for Embedded {
     fn watch(&self, from: Revision) -> Result<Changes, StoreError> {
         self.history.watch(from)
     }
+}
+
+/// Whether it has our tables, or none at all.
+fn is_ours(database: &Database) -> Result<bool, StoreError> {
+    let transaction = database.begin_read().map_err(reading)?;
+    let mut tables = transaction.list_tables().map_err(reading)?.peekable();
+    Ok(tables.peek().is_none() || tables.any(|table| table.name() == META.name()))
 }
 
 /// Makes the tables of a new file, and sees that those of an old one are ours.

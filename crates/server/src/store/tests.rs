@@ -12,6 +12,8 @@ use redb::{Builder, StorageBackend};
 use super::history::{MAX_BEHIND, MAX_CHANGES};
 use super::*;
 
+mod files;
+
 /// What somebody does with a store.
 #[derive(Clone, Debug)]
 enum Step {

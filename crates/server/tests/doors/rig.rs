@@ -8,6 +8,7 @@ use forebay_server::Server;
 use forebay_server::settings::Settings;
 use http_body_util::{BodyExt, Empty};
 use hyper::body::Bytes;
+use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -22,7 +23,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-pub mod certificate;
+use crate::certificate::Identity;
 
 pub struct Rig {
     address: SocketAddr,
@@ -35,7 +36,7 @@ pub struct Rig {
 /// Who asks.
 pub struct Credentials {
     pub trusts: bool,
-    pub identity: Option<certificate::Identity>,
+    pub identity: Option<Identity>,
 }
 
 impl Default for Credentials {
@@ -88,17 +89,21 @@ impl Rig {
         Ok(Answer { status, body: serde_json::from_str(body).unwrap_or(Value::Null) })
     }
 
-    pub async fn ask_http2(&self, path: &str, token: Option<&str>) -> (u16, Value) {
+    pub async fn http2(&self) -> SendRequest<Empty<Bytes>> {
         let stream = self.secure(&Credentials::default(), b"h2").await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+        let (sender, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
         tokio::spawn(connection);
+        sender
+    }
+
+    pub async fn ask_http2(&self, path: &str, token: Option<&str>) -> (u16, Value) {
         let mut request = hyper::Request::get(format!("https://localhost:{}{path}", self.address.port()));
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
-        let response = sender.send_request(request.body(Empty::<Bytes>::new()).unwrap()).await.unwrap();
+        let request = request.body(Empty::new()).unwrap();
+        let response = self.http2().await.send_request(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))

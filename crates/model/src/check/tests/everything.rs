@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::Code::{self, *};
@@ -260,6 +261,20 @@ fn a_member_is_in_a_pool_once() {
 }
 
 #[test]
+fn a_member_by_address_has_one() {
+    let member = |properties: Value| {
+        let at = "backendAddressPools/0/properties/loadBalancerBackendAddresses";
+        changed(&balancer("b", Some("10.1.1.10")), at, named([("m", properties)]))
+    };
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses/m/ipAddress";
+    let missing = [("loadBalancers/b", at, MissingField)];
+    refused([member(json!({}))], &missing);
+    refused([member(json!({ "adminState": "None", "virtualNetwork": to("virtualNetworks/vn") }))], &missing);
+    // It is about a member by interface, which may have left.
+    falls_short(&member(json!({ "adminState": "Down" })), &at.replace("ipAddress", "adminState"), 1);
+}
+
+#[test]
 fn frontends_of_logical_networks_come_from_the_pools_that_are_for_them() {
     let logical = |subnet: &str, address: &str| {
         let subnet = to(&format!("logicalNetworks/ln/subnets/{subnet}"));
@@ -322,6 +337,14 @@ fn a_public_address_is_of_one_document_and_has_one_user() {
         [pip("a", "203.0.113.9"), nic("vm1", "10.1.2.10"), nic("vm2", "10.1.2.11")],
         &[("networkInterfaces/vm2", "ipConfigurations/ip/publicIPAddress", PublicIPAddressInUse)],
     );
+    let public = |name: &str| {
+        let frontends = named([("f", json!({ "publicIPAddress": to("publicIPAddresses/a") }))]);
+        changed(&balancer(name, None), "frontendIPConfigurations", frontends)
+    };
+    refused(
+        [pip("a", "203.0.113.9"), public("b"), public("c")],
+        &[("loadBalancers/c", "frontendIPConfigurations/f/publicIPAddress", PublicIPAddressInUse)],
+    );
     refused(
         [document("publicIPAddresses/a", json!({ "idleTimeoutInMinutes": 3 }))],
         &[("publicIPAddresses/a", "idleTimeoutInMinutes", OutOfRange)],
@@ -343,6 +366,13 @@ fn prefixes_hold_their_addresses() {
         &[("publicIPAddresses/p", "ipAddress", PrivateIPAddressNotInSubnet)],
     );
     refused([prefix(json!({}))], &[("publicIPPrefixes/x", "ipPrefix", MissingField)]);
+    refused(
+        [
+            prefix(json!({ "ipPrefix": "198.51.100.0/28" })),
+            document("publicIPPrefixes/y", json!({ "ipPrefix": "198.51.100.8/31" })),
+        ],
+        &[("publicIPPrefixes/y", "ipPrefix", NetcfgSubnetRangesOverlap)],
+    );
     refused(
         [prefix(json!({ "ipPrefix": "198.51.100.1/28", "prefixLength": 27 }))],
         &[
@@ -740,6 +770,36 @@ fn two_balancers_do_not_lead_to_one_port_of_a_member() {
             RulesOfSameLoadBalancerTypeUseSameBackendPortProtocolAndIPConfig,
         )],
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever documents say, judging and finding addresses come to an end, and to the same one each time.
+    #[test]
+    fn any_documents_are_judged(seed: u64) {
+        let documents: Vec<_> = crate::document::tests::samples(seed).into_iter().map(Arc::new).collect();
+        let inventory = Inventory::of(documents.iter().cloned());
+        let judged = judge(&inventory, &Limits::default());
+        prop_assert_eq!(&judge(&Inventory::of(documents.iter().rev().cloned()), &Limits::default()), &judged);
+        for document in &documents {
+            let mut allocated = Document::clone(document);
+            let outcome = allocate(&inventory, &mut allocated, None, &std::collections::BTreeSet::new());
+            prop_assert!(outcome.is_ok() || judged.is_err());
+            let _ = inventory.view(document);
+        }
+    }
+
+    /// Whatever an id looks like, it leads somewhere or it is said that it does not.
+    #[test]
+    fn any_reference_is_followed(id in "(/subscriptions/s|/resourceGroups|/providers|/Microsoft.Network|/loadBalancers|/b|/|é|x| ){0,9}") {
+        let pools = json!([{ "id": id }]);
+        let nic = interface("vm", Some("10.1.2.10"), &[], &[]);
+        let nic = changed(&nic, "ipConfigurations/0/properties/loadBalancerBackendAddressPools", pools);
+        let problems = judge(&with([nic]), &Limits::default()).unwrap_err();
+        prop_assert_eq!(problems.len(), 1);
+        prop_assert_eq!(problems[0].code, InvalidResourceReference);
+    }
 }
 
 fn desired<const N: usize>(documents: [Arc<Document>; N]) -> Desired {

@@ -5,11 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::Request;
 use axum::response::Response;
-use model::{ChildPath, Code, Document, ResourceId};
+use model::{ChildPath, Code, Document, Problem, ResourceId};
 use serde_json::{Map, Value};
 
 use super::{condition, read};
-use crate::api::{Refusal, State, answer, body, status};
+use crate::api::{Refusal, State, answer, body, reference, status};
 use crate::catalogue::{Action, Condition, Edit, Fault, Record, Refused, Snapshot, Written, tree};
 
 /// Creates or replaces a resource.
@@ -20,11 +20,13 @@ pub(super) async fn put(state: &State, id: ResourceId, request: Request) -> Resu
     set(&mut body, "id", id.to_string());
     set(&mut body, "name", id.name().to_owned());
     set(&mut body, "type", id.kind().type_name());
-    let document = Document::read(&body.into(), id.name()).map_err(Refused::Invalid)?;
+    let mut body = body.into();
+    reference::complete(&id, &mut body);
+    let (document, unread) = read_in_part(&body, &id)?;
     let written_id = id.clone();
     let edit = move |snapshot: &Snapshot| {
         condition.of_put(&id.to_string(), snapshot.get(&id).map(|record| record.etag(&[])))?;
-        Ok(Edit::put(id, document))
+        Ok(Edit { unread, ..Edit::put(id, document) })
     };
     let written = state.catalogue.write(edit).await?;
     let is_new = written.action(&written_id) == Action::Created;
@@ -50,7 +52,9 @@ pub(super) async fn put_child(
         let mut whole = record.value();
         set(&mut child, "name", spelled(&whole, &path));
         child.retain(|field, _| !field.eq_ignore_ascii_case("id"));
-        if !tree::put(&mut whole, &path, child.into()) {
+        let mut child = child.into();
+        reference::complete(&id, &mut child);
+        if !tree::put(&mut whole, &path, child) {
             return Err(parent_missing(&id, &path));
         }
         replaced(record, &whole, path)
@@ -72,8 +76,8 @@ pub(super) async fn tag(state: &State, id: ResourceId, request: Request) -> Resu
         if let (Some(object), Some(tags)) = (whole.as_object_mut(), tags) {
             object.insert("tags".to_owned(), tags);
         }
-        let document = Document::read(&whole, id.name()).map_err(Refused::Invalid)?;
-        Ok(Edit { keep_equal: true, ..Edit::put(id, document) })
+        let (document, unread) = read_in_part(&whole, &id)?;
+        Ok(Edit { unread, keep_equal: true, ..Edit::put(id, document) })
     };
     let written = state.catalogue.write(edit).await?;
     shown(state, &written, &written_id, &ChildPath::new(), false)
@@ -117,8 +121,16 @@ pub(super) async fn delete_child(
 
 /// A resource as it is with a child that was written or removed.
 fn replaced(record: &Record, whole: &Value, path: ChildPath) -> Result<Edit, Refused> {
-    let document = Document::read(whole, record.id.name()).map_err(Refused::Invalid)?;
-    Ok(Edit::put_child(record.id.clone(), document, path))
+    let (document, unread) = read_in_part(whole, &record.id)?;
+    Ok(Edit { unread, ..Edit::put_child(record.id.clone(), document, path) })
+}
+
+/// What can be read of a document, so that it is judged as well, and what cannot.
+fn read_in_part(value: &Value, id: &ResourceId) -> Result<(Document, Vec<Problem>), Refused> {
+    match Document::read_in_part(value, &id.to_string()) {
+        (Some(document), unread) => Ok((document, unread)),
+        (None, unread) => Err(Refused::Invalid(unread)),
+    }
 }
 
 fn shown(

@@ -2,17 +2,18 @@
 
 use axum::body::{Body, Bytes};
 use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::api::{Dialect, Refusal, status};
+use crate::api::status::{self, Status};
+use crate::api::{Dialect, Refusal};
 
 /// An answer.
 #[derive(Clone, Debug)]
 pub struct Answer {
     /// Its status.
-    pub status: StatusCode,
+    pub status: Status,
     /// Its headers, without those of the exchange.
     pub headers: HeaderMap,
     body: Bytes,
@@ -21,20 +22,20 @@ pub struct Answer {
 impl Answer {
     /// A status that says it all.
     #[must_use]
-    pub fn empty(status: StatusCode) -> Self {
+    pub fn empty(status: Status) -> Self {
         Self { status, headers: HeaderMap::new(), body: Bytes::new() }
     }
 
     /// A value.
     #[must_use]
-    pub fn json(status: StatusCode, value: &Value) -> Self {
+    pub fn json(status: Status, value: &Value) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON)]);
         Self { status, headers, body: value.to_string().into() }
     }
 
     /// A resource or child, with its etag beside it.
     #[must_use]
-    pub fn resource(status: StatusCode, value: &Value) -> Self {
+    pub fn resource(status: Status, value: &Value) -> Self {
         let etag = value.get("etag").and_then(Value::as_str).unwrap_or_default();
         Self::json(status, value).with(ETAG, etag)
     }

@@ -122,7 +122,7 @@ impl Service {
                 Ok(answer) => (answer.clone(), outcome(&answer)),
                 Err(refusal) => {
                     let answer = refusal.answer(&service.home);
-                    (answer.clone(), Outcome::Failed { error: answer.error(), answer })
+                    (answer.clone(), Outcome::Failed { error: answer.error(), answer: Box::new(answer) })
                 }
             };
             service.operations.keep(exchange.id, Operation { spot, outcome });
@@ -270,15 +270,26 @@ impl Wish {
                 if !tree::remove(&mut document, &self.spot.path) {
                     return nothing();
                 }
-                Edit::put_child(
-                    record.id.clone(),
-                    as_document(&record.id, &document)?,
-                    self.spot.path.clone(),
-                )
+                let typed = as_document(&record.id, &document)?;
+                self.leaves_a_frontend(&typed, record)?;
+                Edit::put_child(record.id.clone(), typed, self.spot.path.clone())
             }
         };
         edit.detach = true;
         Ok((edit, Notes::default()))
+    }
+
+    /// The last frontend goes with the load balancer. That rules use it is said elsewhere, and comes first.
+    fn leaves_a_frontend(&self, document: &Document, record: &Record) -> Result<(), Refusal> {
+        let id = record.id.child(&self.spot.path);
+        let is_used = || document.references().iter().any(|(_, target)| target.eq_ignore_ascii_case(&id));
+        let is_bare =
+            matches!(document, Document::LoadBalancer(it) if it.frontend_ip_configurations.is_empty());
+        if !is_bare || is_used() {
+            return Ok(());
+        }
+        let message = "a load balancer needs a frontend: add another one first, or delete the load balancer";
+        Err(Refusal::of(&self.spot.pointer(&self.home), "InvalidFrontendIPCount", message))
     }
 
     fn id(&self) -> Result<&ResourceId, Refusal> {

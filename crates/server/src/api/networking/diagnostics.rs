@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use model::{Document, Rule};
+use model::{Document, Kind, Rule};
 use serde_json::{Value, json};
 
 use super::Service;
@@ -80,21 +80,17 @@ impl Service {
         let mut manager = Vec::new();
         let mut ranges = Vec::new();
         let mut routers = Vec::new();
-        for record in snapshot.records.values() {
+        for record in snapshot.of_kind(Kind::LoadBalancerManager) {
+            let Document::LoadBalancerManager(it) = &*record.document else { continue };
             let pointer = place_of(&self.home, record).pointer;
-            match &*record.document {
-                Document::LoadBalancerManager(it) => {
-                    let address = it.load_balancer_manager_ip_address;
-                    manager.extend(address.map(|address| unit(&pointer, address.to_string())));
-                    let pools = it.vip_ip_pools.iter().map(|pool| self.home.pointer(&pool.id, ""));
-                    ranges.extend(pools.map(|pool| unit(&pool, format!("a pool of {pointer}"))));
-                }
-                Document::LoadBalancerMux(_) => {
-                    let routing = &record.value()["properties"]["routerConfiguration"];
-                    routers.push(unit(&pointer, routing.to_string()));
-                }
-                _ => {}
-            }
+            let address = it.load_balancer_manager_ip_address;
+            manager.extend(address.map(|address| unit(&pointer, address.to_string())));
+            let pools = it.vip_ip_pools.iter().map(|pool| self.home.pointer(&pool.id, ""));
+            ranges.extend(pools.map(|pool| unit(&pool, format!("a pool of {pointer}"))));
+        }
+        for record in snapshot.of_kind(Kind::LoadBalancerMux) {
+            let routing = &record.value()["properties"]["routerConfiguration"];
+            routers.push(unit(&place_of(&self.home, record).pointer, routing.to_string()));
         }
         let overall = realised.overall(snapshot);
         let words: Vec<String> =

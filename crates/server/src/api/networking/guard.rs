@@ -4,17 +4,12 @@
 use std::net::IpAddr;
 
 use model::document::words::MuxMode;
-use model::document::{IpPool, LoadBalancer, LoadBalancerManager, PublicIpAddress, Reference};
+use model::document::{IpPool, LoadBalancerManager, PublicIpAddress, Reference};
 use model::{Document, Kind, ResourceId};
 
 use super::translate::finding::Finding;
 use super::translate::reference::Home;
 use crate::catalogue::Snapshot;
-
-mod any_port;
-
-/// The most addresses that a pool of frontend addresses may have.
-const MAX_VIP_RANGE: u128 = 1 << 20;
 
 /// What is wrong with a resource as it shall be.
 pub fn check(
@@ -29,17 +24,12 @@ pub fn check(
     let guard = Guard { snapshot, home, at: &at };
     match (now, former) {
         (Document::LoadBalancerManager(now), Some(Document::LoadBalancerManager(former))) => {
-            [guard.mode(former, now), guard.removed_pools(former, now), guard.pools(now)].concat()
+            [guard.mode(former, now), guard.removed_pools(former, now)].concat()
         }
-        (Document::LoadBalancerManager(now), _) => guard.pools(now),
         (Document::PublicIpAddress(now), Some(Document::PublicIpAddress(former))) => {
             guard.address(id, former, now)
         }
-        (Document::LoadBalancer(now), former) => {
-            let manager = if strict && former.is_none() { guard.manager() } else { Vec::new() };
-            [manager, guard.subnets(now), guard.members_of(id, now)].concat()
-        }
-        (Document::NetworkInterface(now), _) => guard.members_at(now),
+        (Document::LoadBalancer(_), None) if strict => guard.manager(),
         _ => Vec::new(),
     }
 }
@@ -53,27 +43,6 @@ struct Guard<'a> {
 impl Guard<'_> {
     fn refuse(&self, field: &str, code: &str, message: impl Into<String>) -> Vec<Finding> {
         vec![Finding::at(self.at, field, code, message)]
-    }
-
-    /// An address of a subnet lies in its prefix, which must be known.
-    fn subnets(&self, balancer: &LoadBalancer) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        for frontend in &balancer.frontend_ip_configurations {
-            let subnet = frontend.subnet.as_ref().and_then(|subnet| ResourceId::parse(&subnet.id));
-            let Some((network, path)) = subnet else { continue };
-            let Some(Document::LogicalNetwork(network)) = self.snapshot.get(&network).map(|it| &*it.document)
-            else {
-                continue;
-            };
-            let is_it =
-                |name: &str| path.first().is_some_and(|(_, wanted)| wanted.eq_ignore_ascii_case(name));
-            if network.subnets.iter().any(|it| is_it(&it.name) && it.address_prefix.is_none()) {
-                let field = format!("frontendIPConfigurations/{}/subnet", frontend.name);
-                let message = "the subnet has no addressPrefix: add it there, or use another subnet";
-                findings.extend(self.refuse(&field, "FrontendIpConfigSubnetNoAddrPrefix", message));
-            }
-        }
-        findings
     }
 
     fn manager(&self) -> Vec<Finding> {
@@ -91,18 +60,18 @@ impl Guard<'_> {
         if of(former) == of(now) {
             return Vec::new();
         }
-        let mut kinds = self.snapshot.records.values().filter_map(|record| match &*record.document {
-            Document::LoadBalancerMux(_) => Some("LoadBalancerMuxes"),
-            Document::LoadBalancer(_) => Some("LoadBalancers"),
-            Document::NetworkInterface(interface) => {
-                let public = interface.ip_configurations.iter().any(|it| it.public_ip_address.is_some());
-                public.then_some("NetworkInterfaceWithPublicIP")
-            }
-            _ => None,
-        });
-        let order = ["LoadBalancerMuxes", "LoadBalancers", "NetworkInterfaceWithPublicIP"];
-        let found: Vec<&str> = kinds.by_ref().collect();
-        let Some(kind) = order.into_iter().find(|kind| found.contains(kind)) else { return Vec::new() };
+        let is_there = |kind| self.snapshot.of_kind(kind).next().is_some();
+        let is_public = |document: &Document| {
+            matches!(document, Document::NetworkInterface(interface)
+                if interface.ip_configurations.iter().any(|it| it.public_ip_address.is_some()))
+        };
+        let mut interfaces = self.snapshot.of_kind(Kind::NetworkInterface);
+        let kinds = [
+            ("LoadBalancerMuxes", is_there(Kind::LoadBalancerMux)),
+            ("LoadBalancers", is_there(Kind::LoadBalancer)),
+            ("NetworkInterfaceWithPublicIP", interfaces.any(|record| is_public(&record.document))),
+        ];
+        let Some((kind, _)) = kinds.into_iter().find(|(_, is_there)| *is_there) else { return Vec::new() };
         let message =
             format!("the mode is fixed while there are resources made for it ({kind}): remove those first");
         self.refuse("loadBalancerMuxMode", &format!("CannotUpdateMuxModeAfterCreating{kind}"), message)
@@ -126,32 +95,6 @@ impl Guard<'_> {
         findings
     }
 
-    fn pools(&self, now: &LoadBalancerManager) -> Vec<Finding> {
-        let pools = now.vip_ip_pools.iter().filter_map(|pool| Some((pool, range(self.pool(pool)?)?)));
-        let pools: Vec<(&Reference, (IpAddr, IpAddr))> = pools.collect();
-        let mut findings = Vec::new();
-        for (pool, (first, last)) in &pools {
-            if distance(*first, *last) >= MAX_VIP_RANGE {
-                let message = format!(
-                    "{} has more than {MAX_VIP_RANGE} addresses: point to a smaller pool",
-                    self.home.pointer(&pool.id, "")
-                );
-                findings.extend(self.refuse("vipIpPools", "VipRangeTooLarge", message));
-            }
-        }
-        let is_in = |address: IpAddr| {
-            let of_family = |first: &IpAddr| first.is_ipv4() == address.is_ipv4();
-            pools.iter().any(|(_, (first, last))| of_family(first) && (*first..=*last).contains(&address))
-        };
-        if let Some(address) = now.load_balancer_manager_ip_address
-            && !(pools.is_empty() || is_in(address))
-        {
-            let message = format!("{address} is in none of the vipIpPools: take an address of one of them");
-            findings.extend(self.refuse("loadBalancerManagerIPAddress", "InvalidParameterValue", message));
-        }
-        findings
-    }
-
     fn pool(&self, reference: &Reference) -> Option<&IpPool> {
         let (id, path) = ResourceId::parse(&reference.id)?;
         let Document::LogicalNetwork(network) = &*self.snapshot.get(&id)?.document else { return None };
@@ -162,17 +105,17 @@ impl Guard<'_> {
 
     /// Public addresses, and those of frontends in logical networks.
     fn public_addresses(&self) -> impl Iterator<Item = IpAddr> {
-        self.snapshot.records.values().flat_map(|record| match &*record.document {
-            Document::PublicIpAddress(address) => address.ip_address.into_iter().collect(),
-            Document::LoadBalancer(balancer) => {
-                let frontends = balancer.frontend_ip_configurations.iter();
-                let logical =
-                    |reference: &Reference| reference.id.to_lowercase().contains("/logicalnetworks/");
-                let frontends = frontends.filter(|it| it.subnet.as_ref().is_some_and(logical));
-                frontends.filter_map(|it| it.private_ip_address).collect::<Vec<_>>()
-            }
-            _ => Vec::new(),
-        })
+        let addresses = self.snapshot.of_kind(Kind::PublicIpAddress).filter_map(|record| {
+            let Document::PublicIpAddress(address) = &*record.document else { return None };
+            address.ip_address
+        });
+        let frontends = self.snapshot.of_kind(Kind::LoadBalancer).filter_map(|record| {
+            let Document::LoadBalancer(balancer) = &*record.document else { return None };
+            Some(&balancer.frontend_ip_configurations)
+        });
+        let logical = |reference: &Reference| reference.id.to_lowercase().contains("/logicalnetworks/");
+        let frontends = frontends.flatten().filter(move |it| it.subnet.as_ref().is_some_and(logical));
+        addresses.chain(frontends.filter_map(|it| it.private_ip_address))
     }
 
     /// A public address that somebody has stays what it is.
@@ -195,12 +138,4 @@ impl Guard<'_> {
 
 fn range(pool: &IpPool) -> Option<(IpAddr, IpAddr)> {
     Some((pool.start_ip_address?, pool.end_ip_address?))
-}
-
-fn distance(first: IpAddr, last: IpAddr) -> u128 {
-    let number = |address: IpAddr| match address {
-        IpAddr::V4(address) => u128::from(u32::from(address)),
-        IpAddr::V6(address) => u128::from(address),
-    };
-    number(last).saturating_sub(number(first))
 }

@@ -36,7 +36,7 @@ pub fn puts(
     if !findings.is_empty() {
         return Err(findings);
     }
-    Ok(changed.into_iter().map(|(id, interface)| put(id, interface, balancer)).collect())
+    Ok(changed.into_iter().map(|(id, interface)| put(id.clone(), interface, balancer)).collect())
 }
 
 /// What of an ip configuration says where it belongs.
@@ -46,28 +46,39 @@ enum List {
     NatRules,
 }
 
-struct Interfaces {
-    all: BTreeMap<ResourceId, NetworkInterface>,
+/// An ip configuration: its interface, and which it is there.
+type Spot<'a> = (&'a ResourceId, usize);
+
+struct Interfaces<'a> {
+    all: BTreeMap<&'a ResourceId, &'a NetworkInterface>,
     /// Where each ip configuration is, by its id in lower case.
-    places: BTreeMap<String, (ResourceId, usize)>,
-    changed: BTreeMap<ResourceId, NetworkInterface>,
+    places: BTreeMap<String, Spot<'a>>,
+    /// Who is in each pool and behind each NAT rule, by its id in lower case.
+    holders: BTreeMap<String, BTreeSet<Spot<'a>>>,
+    changed: BTreeMap<&'a ResourceId, NetworkInterface>,
     findings: Vec<Finding>,
 }
 
-impl Interfaces {
-    fn of(snapshot: &Snapshot) -> Self {
+impl<'a> Interfaces<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
         let mut all = BTreeMap::new();
         let mut places = BTreeMap::new();
+        let mut holders: BTreeMap<String, BTreeSet<Spot<'a>>> = BTreeMap::new();
         for record in snapshot.of_kind(Kind::NetworkInterface) {
             let Document::NetworkInterface(interface) = &*record.document else { continue };
             for (at, configuration) in interface.ip_configurations.iter().enumerate() {
                 let id =
                     format!("{}/ipconfigurations/{}", record.id.key(), configuration.name.to_lowercase());
-                places.insert(id, (record.id.clone(), at));
+                places.insert(id, (&record.id, at));
+                let lists =
+                    [List::Pools, List::NatRules].into_iter().filter_map(|list| list.of(interface, at));
+                for reference in lists.flatten() {
+                    holders.entry(reference.id.to_lowercase()).or_default().insert((&record.id, at));
+                }
             }
-            all.insert(record.id.clone(), (**interface).clone());
+            all.insert(&record.id, &**interface);
         }
-        Self { all, places, changed: BTreeMap::new(), findings: Vec::new() }
+        Self { all, places, holders, changed: BTreeMap::new(), findings: Vec::new() }
     }
 
     /// Lets exactly the wanted ip configurations belong to something.
@@ -82,19 +93,24 @@ impl Interfaces {
             let owner = home.pointer(owner, "");
             self.findings.push(Finding::at(&owner, field, "InvalidResourceReference", message));
         }
-        for (configuration, (id, at)) in &self.places {
-            let interface = self.changed.get(id).or_else(|| self.all.get(id));
-            let Some(found) = interface.and_then(|interface| list.of(interface, *at)) else { continue };
-            let is_in = found.iter().any(|reference| reference.id.eq_ignore_ascii_case(owner));
-            if is_in == wanted.contains(configuration) {
-                continue;
-            }
-            let Some(mut interface) = interface.cloned() else { continue };
-            if let Some(found) = list.of_mut(&mut interface, *at) {
-                found.retain(|reference| !reference.id.eq_ignore_ascii_case(owner));
-                found.extend((!is_in).then(|| Reference::to(owner)));
-            }
-            self.changed.insert(id.clone(), interface);
+        let wanted: BTreeSet<Spot<'a>> =
+            wanted.iter().filter_map(|id| self.places.get(id).copied()).collect();
+        let found = self.holders.get(&owner.to_lowercase()).cloned().unwrap_or_default();
+        for spot in found.difference(&wanted) {
+            self.change(*spot, list, |references| {
+                references.retain(|reference| !reference.id.eq_ignore_ascii_case(owner));
+            });
+        }
+        for spot in wanted.difference(&found) {
+            self.change(*spot, list, |references| references.push(Reference::to(owner)));
+        }
+    }
+
+    fn change(&mut self, (id, at): Spot<'a>, list: List, act: impl FnOnce(&mut Vec<Reference>)) {
+        let Some(former) = self.all.get(id) else { return };
+        let interface = self.changed.entry(id).or_insert_with(|| (*former).clone());
+        if let Some(references) = list.of_mut(interface, at) {
+            act(references);
         }
     }
 }

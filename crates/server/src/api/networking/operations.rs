@@ -49,7 +49,7 @@ pub enum Outcome {
     /// It was refused, with this answer.
     Failed {
         /// The answer.
-        answer: Answer,
+        answer: Box<Answer>,
         /// The error in it.
         error: Value,
     },
@@ -91,7 +91,7 @@ impl Service {
         match outcome {
             Outcome::Put => self.show(version, &spot),
             Outcome::Deleted { was_there } => Ok(Answer::empty(status::of_delete(was_there))),
-            Outcome::Failed { answer, .. } => Ok(answer),
+            Outcome::Failed { answer, .. } => Ok(*answer),
         }
     }
 }

@@ -95,6 +95,7 @@ impl Place {
         if name.is_empty() || (entry.is_single() && !name.eq_ignore_ascii_case(THE_MANAGER)) {
             return None;
         }
+        let name = if entry.is_single() { THE_MANAGER } else { name };
         let mut spot = Spot::of(entry, name, home)?;
         let mut rest = rest;
         loop {
@@ -188,7 +189,7 @@ mod tests {
         check("/v1/loadBalancers/Web/outboundnatrules/O", "loadBalancers/Web/outboundRules/O");
         check("/v1/logicalNetworks/l/subnets/s/ippools/p", "logicalNetworks/l/subnets/s/ipPools/p");
         check("/v1/accessControlLists/a", "networkSecurityGroups/a");
-        check("/v1/loadbalancermanager/Config", "loadBalancerManagers/Config");
+        check("/v1/loadbalancermanager/Config", "loadBalancerManagers/config");
         check("/Discovery", "discovery");
         check("/v1/Diagnostics/SlbState", "SlbState");
     }

@@ -4,7 +4,7 @@ use model::Problem;
 use serde_json::Map;
 
 use super::answer::Answer;
-use super::translate::dictionary::{Entry, Field, Shape};
+use super::translate::dictionary::{Entry, Field};
 use super::translate::finding::Finding;
 use super::translate::reference::Home;
 use crate::api::{self, Dialect, Said, status};
@@ -128,11 +128,7 @@ fn translated(entry: &'static Entry, path: &str) -> (String, Option<&'static Fie
         head.is_some_and(|head| head.eq_ignore_ascii_case(field.canonical))
             && path[field.canonical.len()..].starts_with('/')
     };
-    let is_rest = |field: &&Field| match field.shape {
-        Shape::FirstAndRest { rest, .. } => path.starts_with(rest),
-        Shape::TextOrTexts { list, .. } => path.starts_with(list),
-        _ => false,
-    };
+    let is_rest = |field: &&Field| field.other().is_some_and(|other| path.starts_with(other));
     match fields().find(is_it).or_else(|| fields().find(begins)).or_else(|| fields().find(is_rest)) {
         Some(field) => (field.name.to_owned(), Some(field)),
         None => (path.to_owned(), None),

@@ -59,10 +59,11 @@ fn usage(snapshot: &Snapshot) -> Value {
         .collect();
     let addresses: Vec<&str> =
         snapshot.of_kind(Kind::PublicIpAddress).map(|record| record.id.key()).collect();
-    let interfaces: Vec<_> = documents()
-        .filter_map(|document| match document {
-            Document::NetworkInterface(interface) => Some(interface),
-            _ => None,
+    let interfaces: Vec<_> = snapshot
+        .of_kind(Kind::NetworkInterface)
+        .filter_map(|record| {
+            let Document::NetworkInterface(interface) = &*record.document else { return None };
+            Some(interface)
         })
         .collect();
     let configurations: Vec<_> =

@@ -18,6 +18,8 @@ use crate::store::Memory;
 
 mod balancers;
 mod envelope;
+mod fuzz;
+mod members;
 mod writes;
 
 /// A client of a server that holds nothing yet.

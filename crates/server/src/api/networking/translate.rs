@@ -7,6 +7,8 @@ pub mod finding;
 pub mod read;
 pub mod reference;
 #[cfg(test)]
+pub mod sample;
+#[cfg(test)]
 mod tests;
 pub mod value;
 pub mod write;

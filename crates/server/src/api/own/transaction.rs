@@ -6,13 +6,13 @@ use axum::response::Response;
 use model::{Code, Document, Problem, ResourceId};
 use serde_json::{Map, Value, json};
 
-use crate::api::{Refusal, State, answer, body, status};
-use crate::catalogue::{Action, Edit, Put, Refused, Snapshot, Touched};
+use crate::api::{Refusal, State, answer, body, reference, status};
+use crate::catalogue::{Action, Edit, Put, Snapshot, Touched};
 
 /// Does what a body says, or says everything that is wrong with it.
 pub(super) async fn answer(state: &State, request: Request) -> Result<Response, Refusal> {
     let body = body::read_object(request, &state.settings).await?;
-    let edit = read(body).map_err(Refused::Invalid)?;
+    let edit = read(body);
     let dry_run = edit.dry_run;
     let written = state.catalogue.write(move |_: &Snapshot| Ok(edit)).await?;
     let change =
@@ -31,7 +31,8 @@ const fn word(action: Action) -> &'static str {
     }
 }
 
-fn read(body: Map<String, Value>) -> Result<Edit, Vec<Problem>> {
+/// The edit that a body asks for; what of it cannot be read goes along, so that the rest is judged as well.
+fn read(body: Map<String, Value>) -> Edit {
     let mut edit = Edit { keep_equal: true, ..Edit::default() };
     let mut problems = Vec::new();
     for (field, value) in body {
@@ -45,11 +46,8 @@ fn read(body: Map<String, Value>) -> Result<Edit, Vec<Problem>> {
                 }
             },
             ("put", Value::Array(documents)) => {
-                for (at, document) in documents.iter().enumerate() {
-                    match read_put(&format!("put/{at}"), document) {
-                        Ok(put) => edit.puts.push(put),
-                        Err(mut wrong) => problems.append(&mut wrong),
-                    }
+                for (at, document) in documents.into_iter().enumerate() {
+                    edit.puts.extend(read_put(&format!("put/{at}"), document, &mut problems));
                 }
             }
             ("delete", Value::Array(ids)) => {
@@ -70,38 +68,44 @@ fn read(body: Map<String, Value>) -> Result<Edit, Vec<Problem>> {
             }
         }
     }
-    if problems.is_empty() { Ok(edit) } else { Err(problems) }
+    Edit { unread: problems, ..edit }
 }
 
-fn read_put(place: &str, value: &Value) -> Result<Put, Vec<Problem>> {
-    let label = value["id"].as_str().or(value["name"].as_str()).unwrap_or(place).to_owned();
-    let document = Document::read(value, &label)?;
-    let id = document.resource_id().ok_or_else(|| {
-        vec![Problem {
-            document: label.clone(),
-            path: "id".to_owned(),
-            code: if document.id().is_some() { Code::InvalidRequestFormat } else { Code::MissingField },
-            message: format!(
-                "write the full id, as /subscriptions/…/resourceGroups/…/providers/{}/NAME",
-                document.kind().type_name()
-            ),
-        }]
-    })?;
-    let named = ResourceId::new(id.subscription(), id.group(), id.kind(), id.name());
-    let id = named.map_err(|error| {
-        let (path, code) = ("id".to_owned(), Code::InvalidResourceName);
-        vec![Problem { document: label.clone(), path, code, message: error.to_string() }]
-    })?;
-    if !document.name().eq_ignore_ascii_case(id.name()) {
-        let message = format!(
-            "the name is `{}`, and the id says `{}`: write one of them twice",
-            document.name(),
-            id.name()
-        );
-        let (path, code) = ("name".to_owned(), Code::InvalidRequestFormat);
-        return Err(vec![Problem { document: label, path, code, message }]);
+fn read_put(place: &str, mut value: Value, problems: &mut Vec<Problem>) -> Option<Put> {
+    let id = value["id"].as_str().and_then(ResourceId::parse).filter(|(_, path)| path.is_empty());
+    if let Some((id, _)) = &id {
+        reference::complete(id, &mut value);
     }
-    Ok(Put { id, document, touched: Touched::Whole })
+    let label = value["id"].as_str().or(value["name"].as_str()).unwrap_or(place).to_owned();
+    let mut wrong = |path: &str, code, message| {
+        problems.push(Problem { document: label.clone(), path: path.to_owned(), code, message });
+    };
+    let (document, unread) = Document::read_in_part(&value, &label);
+    let named = document.as_ref().map(|document| (document, document.resource_id()));
+    let put = match named {
+        None => None,
+        Some((document, None)) => {
+            let code = if document.id().is_some() { Code::InvalidRequestFormat } else { Code::MissingField };
+            let kind = document.kind().type_name();
+            let mend =
+                format!("write the full id, as /subscriptions/…/resourceGroups/…/providers/{kind}/NAME");
+            wrong("id", code, mend);
+            None
+        }
+        Some((document, Some(id))) => {
+            if let Err(error) = ResourceId::new(id.subscription(), id.group(), id.kind(), id.name()) {
+                wrong("id", Code::InvalidResourceName, error.to_string());
+            } else if !document.name().eq_ignore_ascii_case(id.name()) {
+                let (name, other) = (document.name(), id.name());
+                let mend =
+                    format!("the name is `{name}`, and the id says `{other}`: write one of them twice");
+                wrong("name", Code::InvalidRequestFormat, mend);
+            }
+            Some(id)
+        }
+    };
+    problems.extend(unread);
+    Some(Put { id: put?, document: document?, touched: Touched::Whole })
 }
 
 fn read_delete(place: &str, value: &Value) -> Result<ResourceId, Problem> {

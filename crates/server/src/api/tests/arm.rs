@@ -139,9 +139,20 @@ async fn every_problem_of_a_body_is_said_and_nothing_of_it_is_done() {
     let before = rig.get(WEB).await.body;
     let refused = rig.put(WEB, &body).await;
     assert_eq!((refused.status, refused.code()), (400, "MultipleErrorsOccurred"));
-    assert_eq!(refused.details(), ["UnknownField", "UnknownValue"], "{:#}", refused.body);
-    let target = refused.body["error"]["details"][0]["target"].as_str().unwrap();
-    assert!(target.starts_with("web: "), "{target}");
+    // What could not be read does not hide what is wrong with the rest.
+    let targets: Vec<&str> = refused.body["error"]["details"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|it| it["target"].as_str())
+        .collect();
+    let wanted = [
+        "loadBalancingRules/http/frontendPort",
+        "loadBalancingRules/http/protocl",
+        "probes/alive/port",
+        "probes/alive/protocol",
+    ];
+    assert_eq!(targets, wanted.map(|path| format!("{}: {path}", at(WEB))));
     assert_eq!(rig.get(WEB).await.body, before);
 }
 
@@ -152,6 +163,23 @@ async fn one_problem_is_said_as_clients_know_it() {
     body["properties"]["backendAddressPools"] = json!([]);
     let refused = rig.put(WEB, &body).await;
     assert_eq!((refused.status, refused.code()), (400, "InvalidResourceReference"), "{:#}", refused.body);
+}
+
+#[tokio::test]
+async fn references_are_shown_whole_however_they_were_written() {
+    let rig = furnished().await;
+    let mut body = balancer("10.0.0.10");
+    let rule = &mut body["properties"]["loadBalancingRules"][0]["properties"];
+    rule["backendAddressPool"] = json!({ "id": "backendAddressPools/pool" });
+    rule["frontendIPConfiguration"]["id"] = json!(at("LOADBALANCERS/web/FRONTENDIPCONFIGURATIONS/front"));
+    let shown = rig.put(WEB, &body).await.body;
+    let rule = &shown["properties"]["loadBalancingRules"][0]["properties"];
+    assert_eq!(
+        rule["backendAddressPool"]["id"],
+        at("loadBalancers/web/backendAddressPools/pool"),
+        "{shown:#}"
+    );
+    assert_eq!(rule["frontendIPConfiguration"]["id"], at("loadBalancers/web/frontendIPConfigurations/front"));
 }
 
 #[tokio::test]

@@ -82,6 +82,23 @@ enum Refusal {
     Twice,
 }
 
+impl Refusal {
+    fn of(refused: &Refused) -> Self {
+        match refused {
+            Refused::Precondition { .. } => Self::Precondition,
+            Refused::InUse { .. } => Self::InUse,
+            Refused::Invalid(_) => Self::Invalid,
+            Refused::Twice { .. } => Self::Twice,
+            Refused::Wrong(_)
+            | Refused::Conflict(_)
+            | Refused::Revision { .. }
+            | Refused::NotFound { .. }
+            | Refused::ParentNotFound { .. }
+            | Refused::Store(_) => panic!("{refused}"),
+        }
+    }
+}
+
 async fn play(steps: &[Step]) {
     let mut bench = Bench::new().await;
     bench.put(network()).await.unwrap();
@@ -119,13 +136,7 @@ async fn play(steps: &[Step]) {
                 Ok(edit)
             })
             .await;
-        let found = found.map(|_| ()).map_err(|refused| match refused {
-            Refused::Precondition { .. } => Refusal::Precondition,
-            Refused::InUse { .. } => Refusal::InUse,
-            Refused::Invalid(_) => Refusal::Invalid,
-            Refused::Twice { .. } => Refusal::Twice,
-            other => panic!("{other}"),
-        });
+        let found = found.map(|_| ()).map_err(|refused| Refusal::of(&refused));
         assert_eq!(found, wanted, "{step:?} on {reference:?}");
         if wanted.is_ok() && !matches!(step, Step::Write { dry_run: true, .. }) {
             reference = after;

@@ -243,7 +243,7 @@ async fn who_subscribes_sees_every_newest_state() {
 
 impl Bench {
     /// A public address, a network, a balancer `web`, an interface `nic` in its pool, and a logical network `net`.
-    async fn with_service() -> Self {
+    pub(super) async fn with_service() -> Self {
         let bench = Self::new().await;
         bench
             .write(all([
@@ -269,7 +269,7 @@ impl Bench {
         record.child_keys().chain([""]).map(|key| record.instance(&path(key)).to_string()).collect()
     }
 
-    async fn remove(&self, id: &ResourceId, child: &str) -> Result<Arc<Written>, Refused> {
+    pub(super) async fn remove(&self, id: &ResourceId, child: &str) -> Result<Arc<Written>, Refused> {
         let (id, child) = (id.clone(), path(child));
         self.catalogue
             .write(move |now| {

@@ -217,9 +217,16 @@ impl Field {
     /// What a number outside its range is called.
     #[must_use]
     pub const fn range_code(&self) -> Option<&'static str> {
-        match self.shape {
-            Shape::Number { code, .. } => Some(code),
-            _ => None,
+        if let Shape::Number { code, .. } = self.shape { Some(code) } else { None }
+    }
+
+    /// The canonical field that holds a part of it.
+    #[must_use]
+    pub const fn other(&self) -> Option<&'static str> {
+        if let Shape::FirstAndRest { rest: other, .. } | Shape::TextOrTexts { list: other, .. } = self.shape {
+            Some(other)
+        } else {
+            None
         }
     }
 

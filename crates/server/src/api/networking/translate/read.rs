@@ -457,10 +457,7 @@ impl<'a> Reader<'a> {
 
 /// The elements of a list, or the one thing that stands where a list is meant. Nulls are nothing.
 fn many(value: &Value) -> impl Iterator<Item = &Value> {
-    let all = match value {
-        Value::Array(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
+    let all = if let Value::Array(values) = value { values.as_slice() } else { std::slice::from_ref(value) };
     all.iter().filter(|value| !value.is_null())
 }
 
@@ -474,20 +471,8 @@ pub fn named<'v>(list: Option<&'v Value>, name: &str) -> Option<&'v Value> {
 
 fn clear(field: &Field, read: &mut Map<String, Value>) {
     value::remove(read, field.canonical);
-    match field.shape {
-        Shape::FirstAndRest { rest, .. } => value::remove(read, rest),
-        Shape::TextOrTexts { list, .. } => value::remove(read, list),
-        Shape::Text
-        | Shape::Texts
-        | Shape::Number { .. }
-        | Shape::Flag
-        | Shape::Words { .. }
-        | Shape::Mac
-        | Shape::Reference(_)
-        | Shape::References(_)
-        | Shape::Objects(_)
-        | Shape::Children(_)
-        | Shape::Kept => {}
+    if let Some(other) = field.other() {
+        value::remove(read, other);
     }
 }
 

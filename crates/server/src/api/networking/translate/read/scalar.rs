@@ -124,16 +124,14 @@ impl Reader<'_> {
 
     /// A pointer: the object with `resourceRef`, a whole resource, or only the text.
     pub(super) fn reference(&mut self, at: (&str, &str), given: &Value, to: &[&str]) -> Option<Target> {
-        let given = match given {
-            Value::Array(values) => match values.as_slice() {
-                [] => return None,
-                [only] => only,
-                _ => {
-                    self.refuse(at.0, at.1, "InvalidRequestFormat", "one pointer is wanted here: keep one");
-                    return None;
-                }
-            },
-            other => other,
+        let given = match given.as_array().map(Vec::as_slice) {
+            None => given,
+            Some([]) => return None,
+            Some([only]) => only,
+            Some(_) => {
+                self.refuse(at.0, at.1, "InvalidRequestFormat", "one pointer is wanted here: keep one");
+                return None;
+            }
         };
         let pointer = match given {
             Value::Object(object) if !object.is_empty() => member(object, "resourceRef").and_then(as_text),

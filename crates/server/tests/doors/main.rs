@@ -1,16 +1,17 @@
 //! The server at its doors: real connections, TLS, strangers, slow clients and the end.
 
-mod doors {
-    pub mod rig;
-}
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod certificate;
+mod rig;
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use doors::rig::{Credentials, Rig, certificate, head};
 use forebay_server::settings::{ClientCertificate, Role, Settings, Token};
 use forebay_server::{Server, StartError};
+use rig::{Credentials, Rig, head};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout};
@@ -252,6 +253,19 @@ async fn who_is_slow_is_waited_for_only_so_long() {
     let (began, mut rest) = (Instant::now(), Vec::new());
     let _ = stream.read_to_end(&mut rest).await;
     assert!((9..15).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+// API-5
+#[tokio::test]
+async fn who_asks_nothing_for_long_leaves() {
+    let rig = Rig::open(Settings::default()).await;
+    let mut stream = rig.http2().await;
+    tokio::time::pause();
+    let began = Instant::now();
+    while stream.ready().await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!((25..40).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
 }
 
 // API-5
