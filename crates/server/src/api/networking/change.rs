@@ -21,7 +21,7 @@ use super::translate::value;
 use super::version::Version;
 use super::{Service, guard, members};
 use crate::api::{self, status};
-use crate::catalogue::{Condition, Edit, Record, Refused, Snapshot, Written, tree};
+use crate::catalogue::{Condition, Edit, Fault, Record, Refused, Snapshot, Written, tree};
 
 impl Service {
     /// Makes or replaces a resource or child.
@@ -34,7 +34,8 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         if !exchange.is_json {
             let message = "the Content-Type of a PUT is application/json: say so";
-            return Ok(Answer::failed("InternalServerError", message));
+            // The documented code, but nothing failed within the server.
+            return Err(Refused::Wrong(Fault::new("InternalServerError", message)).into());
         }
         let path = request.uri().path().to_lowercase();
         let body = api::body::read(request, &self.state.settings).await?;
