@@ -91,7 +91,7 @@ impl Service {
             (Method::GET | Method::HEAD, Destination::Of(version, place))
                 if place.methods().starts_with("GET") =>
             {
-                self.get(version, place, exchange)
+                self.look(version, place, exchange).await
             }
             (method @ (Method::PUT | Method::DELETE), Destination::Of(version, place)) => {
                 match (method, place) {
@@ -105,6 +105,21 @@ impl Service {
             }
             (method, Destination::Of(_, place)) => Err(undefined(&method, place.methods())),
         }
+    }
+
+    /// Reads. What is about everything there is takes its time, and keeps nobody else waiting.
+    async fn look(
+        self: &Arc<Self>,
+        version: Version,
+        place: Place,
+        exchange: &Exchange,
+    ) -> Result<Answer, Refusal> {
+        if matches!(place, Place::Resource(_) | Place::Operation(_)) {
+            return self.get(version, place, exchange);
+        }
+        let (service, exchange) = (Arc::clone(self), exchange.clone());
+        let looked = tokio::task::spawn_blocking(move || service.get(version, place, &exchange)).await;
+        looked.unwrap_or_else(|_| Err(super::Refusal::Failed.into()))
     }
 
     fn get(&self, version: Version, place: Place, exchange: &Exchange) -> Result<Answer, Refusal> {

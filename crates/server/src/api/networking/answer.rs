@@ -1,5 +1,7 @@
 //! Answers as they are kept until they are sent: a write that is sent again gets the same once more.
 
+use std::fmt::Write as _;
+
 use axum::body::{Body, Bytes};
 use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -31,6 +33,22 @@ impl Answer {
     pub fn json(status: Status, value: &Value) -> Self {
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON)]);
         Self { status, headers, body: value.to_string().into() }
+    }
+
+    /// Everything of a list. Only what is being written down is held as values: lists can be long.
+    #[must_use]
+    pub fn list(status: Status, all: impl Iterator<Item = Value>) -> Self {
+        let mut body = String::from("{\"value\":[");
+        for (number, value) in all.enumerate() {
+            if number > 0 {
+                body.push(',');
+            }
+            // Writing to a text does not fail.
+            let _ = write!(body, "{value}");
+        }
+        body += "],\"nextLink\":\"\"}";
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, JSON)]);
+        Self { status, headers, body: body.into() }
     }
 
     /// A resource or child, with its etag beside it.

@@ -13,8 +13,8 @@ impl Service {
     /// All instances of resources.
     pub(super) fn show_instances(&self) -> Answer {
         let snapshot = self.state.catalogue.snapshot();
-        let all: Vec<Value> = snapshot.records.values().map(|record| self.instance(record)).collect();
-        Answer::json(status::ANSWERED, &json!({ "value": all, "nextLink": "" }))
+        let all = snapshot.records.values().map(|record| self.instance(record));
+        Answer::list(status::ANSWERED, all)
     }
 
     /// One of them.

@@ -1,7 +1,7 @@
 //! Reading: resources, their children, and lists of both.
 
 use model::{ChildPath, Kind};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::Service;
 use super::answer::Answer;
@@ -28,9 +28,8 @@ impl Service {
         let snapshot = self.state.catalogue.snapshot();
         let kind = Kind::of_segment(entry.canonical);
         let records = kind.into_iter().flat_map(|kind| snapshot.of_kind(kind));
-        let all: Vec<Value> =
-            records.map(|record| Told::of(self, &snapshot, record, version).whole(entry)).collect();
-        listed(all)
+        let all = records.map(|record| Told::of(self, &snapshot, record, version).whole(entry));
+        Answer::list(status::ANSWERED, all)
     }
 
     /// All children of one kind.
@@ -44,7 +43,7 @@ impl Service {
         let mut parent = self.shown(&snapshot, version, spot)?;
         let children = parent.get_mut("properties").and_then(|properties| properties.get_mut(entry.name));
         let children = children.and_then(Value::as_array_mut).map(std::mem::take);
-        Ok(listed(children.unwrap_or_default()))
+        Ok(Answer::list(status::ANSWERED, children.unwrap_or_default().into_iter()))
     }
 
     /// A resource or child as this dialect says it.
@@ -70,10 +69,6 @@ impl Spot {
 pub(super) fn place_of(home: &Home, record: &Record) -> Place {
     let id = record.id.to_string();
     Place { pointer: home.pointer(&id, ""), id, name: record.id.name().to_owned() }
-}
-
-fn listed(all: Vec<Value>) -> Answer {
-    Answer::json(status::ANSWERED, &json!({ "value": all, "nextLink": "" }))
 }
 
 /// A resource that is being shown.
