@@ -34,7 +34,7 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         if !exchange.is_json {
             let message = "the Content-Type of a PUT is application/json: say so";
-            return Ok(Answer::failed("InternalServerError", message));
+            return Err(Refusal::of("", "InternalServerError", message));
         }
         let path = request.uri().path().to_lowercase();
         let body = api::body::read(request, &self.state.settings).await?;
