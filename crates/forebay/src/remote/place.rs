@@ -1,6 +1,8 @@
 //! What people mean by `lb`, `lb/web`, `lb/web/probes`, or a whole id.
 
-use model::{Collection, Kind, ResourceId};
+use std::collections::BTreeSet;
+
+use model::{ChildPath, Collection, Kind, ResourceId};
 
 /// What each kind is called for short.
 const SHORT: [(Kind, &str); 10] = [
@@ -130,17 +132,29 @@ pub(super) fn flat(id: &ResourceId, home: (&str, &str)) -> String {
     }
 }
 
-/// What begins with the id of a resource, with its short name instead.
-pub(super) fn shortened(text: &str) -> String {
-    let (id, rest) = text.split_once(": ").map_or((text, ""), |(id, _)| (id, &text[id.len()..]));
-    match ResourceId::parse(id) {
-        Some((id, path)) => {
+/// These texts with short names for the ids in them; with their groups, where there are several.
+pub(super) fn shortened(texts: &[&str]) -> Vec<String> {
+    let ids = || texts.iter().flat_map(|text| text.split(' ')).filter_map(id_within).map(|(_, id, _)| id);
+    let homes: BTreeSet<(String, String)> =
+        ids().map(|id| (id.subscription().to_ascii_lowercase(), id.group().to_ascii_lowercase())).collect();
+    let is_one = homes.len() < 2;
+    let short_word = |word: &str| match id_within(word) {
+        None => word.to_owned(),
+        Some((text, id, within)) => {
+            let name = if is_one { id.name().to_owned() } else { format!("{}~{}", id.group(), id.name()) };
             let within: String =
-                path.iter().map(|(collection, child)| format!("/{collection}/{child}")).collect();
-            format!("{}{within}{rest}", name(&id))
+                within.iter().map(|(collection, child)| format!("/{collection}/{child}")).collect();
+            word.replacen(text, &format!("{}/{name}{within}", short(id.kind())), 1)
         }
-        None => text.to_owned(),
-    }
+    };
+    let short_text = |text: &&str| text.split(' ').map(short_word).collect::<Vec<_>>().join(" ");
+    texts.iter().map(short_text).collect()
+}
+
+/// The id in a word, without the signs around it.
+fn id_within(word: &str) -> Option<(&str, ResourceId, ChildPath)> {
+    let text = word.trim_matches(['`', ':', ',', ';', '.', '(', ')']);
+    ResourceId::parse(text).map(|(id, path)| (text, id, path))
 }
 
 /// `lb/web`
@@ -200,10 +214,16 @@ mod tests {
     }
 
     #[test]
-    fn a_place_is_told_by_its_short_name() {
-        assert_eq!(shortened(&format!("{WEB}: probes/a/port")), "lb/web: probes/a/port");
-        assert_eq!(shortened(&format!("{WEB}/probes/a")), "lb/web/probes/a");
-        assert_eq!(shortened("web: probes/a: no"), "web: probes/a: no");
+    fn ids_in_a_text_are_told_by_their_short_names() {
+        let other = WEB.replace("/g/", "/h/");
+        check(&format!("{WEB}: probes/a/port"), "lb/web: probes/a/port");
+        check(&format!("`{WEB}/probes/a` refers to it."), "`lb/web/probes/a` refers to it.");
+        check(&format!("{WEB} and {other}"), "lb/g~web and lb/h~web");
+        check("web: probes/a:  no", "web: probes/a:  no");
+
+        fn check(text: &str, wanted: &str) {
+            assert_eq!(shortened(&[text]), [wanted]);
+        }
     }
 
     #[test]

@@ -50,7 +50,7 @@ fn all_problems_come_at_once_and_nothing_is_applied() {
     assert_eq!(said.code, 1, "{said:?}");
     assert!(said.err.contains("loadBalancingRules/http/backendAddressPool"), "{said:?}");
     assert!(said.err.contains("loadBalancingRules/http/frontendIPConfiguration"), "{said:?}");
-    assert!(said.err.ends_with("2 problems; nothing was applied\n"), "{said:?}");
+    assert!(said.err.ends_with("2 problems; nothing was changed\n"), "{said:?}");
     assert_eq!(service.did("get lb"), "nothing is there\n");
     // What is wrong with the documents themselves needs no server.
     service.write("worse.yaml", "name: x\nproperties: { prob: 1 }\n");

@@ -16,7 +16,7 @@ fn what_is_in_use_stays_and_its_users_are_named() {
     let service = service();
     let said = service.run("delete vnet inner");
     assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("networkInterfaces/n1"), "{said:?}");
+    assert!(said.err.starts_with("nic/n1: ipConfigurations/ip/subnet: "), "{said:?}");
     let said = service.run("delete lb/web/backendAddressPools/app");
     assert!(said.code == 1 && said.err.contains("loadBalancingRules/http"), "{said:?}");
     // Who uses it may go with it.

@@ -4,6 +4,7 @@
 
 mod apply;
 mod backup;
+mod chosen;
 mod delete;
 mod get;
 mod page;

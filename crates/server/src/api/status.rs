@@ -80,8 +80,6 @@ fn of_store(error: &StoreError) -> StatusCode {
         | StoreError::Newer { .. }
         | StoreError::Read(_)
         | StoreError::Record { .. }
-        | StoreError::Foreign { .. }
-        | StoreError::Damaged { .. }
         | StoreError::Write(_)
         | StoreError::Compacted { .. } => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -8,6 +8,7 @@ use model::{Document, Inventory, Judgement, Limits, ResourceId};
 
 use super::gone::Gone;
 use super::resting::Resting;
+use super::snapshot::Parts;
 use super::{Action, Edit, Put, Record, Refused, Snapshot, etag};
 use crate::store::Revision;
 
@@ -112,8 +113,9 @@ impl Draft {
         before.filter(|address| !after.contains(address)).collect()
     }
 
-    pub(super) fn finish(self, present: &Snapshot, revision: Revision) -> Snapshot {
-        Snapshot::judged(revision, self.records, self.inventory, self.judgement, Some(present))
+    pub(super) fn finish(self, present: &Snapshot, revision: Revision, resting: Resting) -> Snapshot {
+        let Self { records, inventory, judgement, .. } = self;
+        Snapshot::judged(revision, Parts { records, inventory, judgement, resting }, Some(present))
     }
 }
 

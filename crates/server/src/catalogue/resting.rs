@@ -51,6 +51,12 @@ impl Resting {
         Self(resting)
     }
 
+    /// How many of them are within a range.
+    pub(super) fn count(&self, (first, last): (IpAddr, IpAddr), now: SystemTime) -> usize {
+        let now = seconds(now);
+        self.0.range(first..=last).filter(|(_, until)| **until > now).count()
+    }
+
     pub(super) fn addresses(&self) -> BTreeSet<IpAddr> {
         self.0.keys().copied().collect()
     }

@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
+use super::resting::Resting;
 use super::wanted::Wanted;
 use super::{Record, tree};
 use crate::store::Revision;
@@ -24,30 +27,36 @@ pub struct Snapshot {
     pub shortfalls: Arc<Vec<Problem>>,
     pub(super) inventory: Inventory,
     wanted: Wanted,
+    /// The instances of network interfaces, by their addresses.
+    adapters: Arc<BTreeMap<IpAddr, Uuid>>,
+    resting: Resting,
+}
+
+/// What a snapshot is made of.
+pub(super) struct Parts {
+    pub(super) records: BTreeMap<ResourceId, Arc<Record>>,
+    pub(super) inventory: Inventory,
+    pub(super) judgement: Judgement,
+    pub(super) resting: Resting,
 }
 
 impl Snapshot {
     pub(super) fn of(
         revision: Revision,
         records: Vec<Record>,
+        resting: Resting,
         limits: &Limits,
     ) -> Result<Self, Vec<Problem>> {
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
         let inventory = Inventory::of(records.values().map(|record| Arc::clone(&record.document)));
         let judgement = model::judge(&inventory, limits)?;
-        Ok(Self::judged(revision, records, inventory, judgement, None))
+        Ok(Self::judged(revision, Parts { records, inventory, judgement, resting }, None))
     }
 
     /// What is not changed since `former` is known to be wanted longer.
-    pub(super) fn judged(
-        revision: Revision,
-        records: BTreeMap<ResourceId, Arc<Record>>,
-        inventory: Inventory,
-        judgement: Judgement,
-        former: Option<&Self>,
-    ) -> Self {
-        let Judgement { desired, mut shortfalls } = judgement;
+    pub(super) fn judged(revision: Revision, parts: Parts, former: Option<&Self>) -> Self {
+        let Parts { records, inventory, judgement: Judgement { desired, mut shortfalls }, resting } = parts;
         let desired = match former {
             Some(former) if *former.desired == desired => Arc::clone(&former.desired),
             Some(_) | None => Arc::new(desired),
@@ -57,8 +66,13 @@ impl Snapshot {
             Some(former) => former.wanted.then(&former.desired, &desired, revision),
             None => Wanted::since(&desired, revision),
         };
+        let adapters = match former {
+            Some(former) if same_interfaces(&former.records, &records) => Arc::clone(&former.adapters),
+            Some(_) | None => Arc::new(interfaces(&records).flat_map(|record| adapters(record)).collect()),
+        };
         shortfalls.sort();
-        Self { revision, records, desired, shortfalls: Arc::new(shortfalls), inventory, wanted }
+        let shortfalls = Arc::new(shortfalls);
+        Self { revision, records, desired, shortfalls, inventory, wanted, adapters, resting }
     }
 
     /// One resource.
@@ -94,6 +108,11 @@ impl Snapshot {
         names(balancer, frontend).iter().find_map(|name| self.wanted.named(&self.desired, name))
     }
 
+    /// The network interface that has an address.
+    pub(crate) fn adapter(&self, address: IpAddr) -> Option<Uuid> {
+        self.adapters.get(&address).copied()
+    }
+
     /// A load balancer's pool, when the data path has it.
     #[must_use]
     pub fn pool(&self, balancer: &ResourceId, pool: &str) -> Option<&Pool> {
@@ -110,7 +129,17 @@ impl Snapshot {
     /// A resource as everybody may see it: with who refers to it, and what follows from others.
     #[must_use]
     pub fn view(&self, record: &Record) -> Document {
-        self.inventory.view(&record.document)
+        let mut view = self.inventory.view(&record.document);
+        if let Document::LogicalNetwork(network) = &mut view {
+            let now = SystemTime::now();
+            for pool in network.subnets.iter_mut().flat_map(|subnet| &mut subnet.ip_pools) {
+                let count = pool.range().map_or(0, |range| self.resting.count(range, now));
+                if let Some(usage) = &mut pool.usage {
+                    usage.number_of_ip_addresses_in_transition = u32::try_from(count).ok();
+                }
+            }
+        }
+        view
     }
 
     /// The same as canonical JSON, with etags and states of it and everything in it.
@@ -136,6 +165,21 @@ impl Snapshot {
 fn names(balancer: &ResourceId, part: &str) -> [String; 2] {
     let id = balancer.to_string();
     [format!("{}/{part}", balancer.name()), format!("{}/{part}", id.trim_start_matches('/'))]
+}
+
+fn interfaces(records: &BTreeMap<ResourceId, Arc<Record>>) -> impl Iterator<Item = &Arc<Record>> {
+    records.values().filter(|record| record.id.kind() == Kind::NetworkInterface)
+}
+
+fn same_interfaces(
+    before: &BTreeMap<ResourceId, Arc<Record>>,
+    after: &BTreeMap<ResourceId, Arc<Record>>,
+) -> bool {
+    interfaces(before).map(Arc::as_ptr).eq(interfaces(after).map(Arc::as_ptr))
+}
+
+fn adapters(record: &Record) -> impl Iterator<Item = (IpAddr, Uuid)> {
+    record.document.addresses().into_iter().map(|address| (address, record.instance))
 }
 
 /// Whether it is a kind of Azure's, where a resource shows its instance.

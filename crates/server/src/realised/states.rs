@@ -201,7 +201,7 @@ impl<'a> Seen<'a> {
             dip_endpoint: SocketAddr::new(address, rule.backend_port().get()).to_string(),
             host_ip_address: String::new(),
             host_id: String::new(),
-            adapter_id: String::new(),
+            adapter_id: self.wanted.adapter(address).map(|adapter| adapter.to_string()).unwrap_or_default(),
             probe_rule: String::new(),
         }
     }

@@ -101,6 +101,77 @@ async fn members_are_shown_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_member_by_its_network_interface_says_which() {
+    let bench = Bench::new().await;
+    let id = ResourceId::new("s", "g", Kind::NetworkInterface, "nic").unwrap();
+    let configuration = json!({ "name": "c", "properties": { "privateIPAddress": "203.0.113.77",
+        "privateIPAllocationMethod": "Static",
+        "subnet": { "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/n/subnets/a" },
+        "loadBalancerBackendAddressPools": [{ "id": format!("{}/backendAddressPools/q", bench.id("nics")) }] } });
+    let interface =
+        json!({ "id": id.to_string(), "name": "nic", "properties": { "ipConfigurations": [configuration] } });
+    let own = |rest: &str| json!({ "id": format!("{}/{rest}", bench.id("nics")) });
+    let balancer = json!({ "id": bench.id("nics").to_string(), "name": "nics", "properties": {
+        "frontendIPConfigurations": [{ "name": "f", "properties": { "privateIPAddress": "203.0.113.12",
+            "subnet": { "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/n/subnets/a" } } }],
+        "backendAddressPools": [{ "name": "q" }],
+        "loadBalancingRules": [{ "name": "r", "properties": { "protocol": "Udp", "frontendPort": 53, "backendPort": 53,
+            "frontendIPConfiguration": own("frontendIPConfigurations/f"),
+            "backendAddressPool": own("backendAddressPools/q") } }],
+    } });
+    let mut edit = Edit::put(bench.id("nics"), Document::read(&balancer, "nics").unwrap());
+    edit.puts.append(&mut Edit::put(id.clone(), Document::read(&interface, "nic").unwrap()).puts);
+    bench.0.write(move |_| Ok(edit)).await.unwrap();
+    let realised = done(2, &[("203.0.113.77", true)]);
+    let state = bench.states_of("nics", &realised).get(&frontend()).cloned().unwrap();
+    let endpoint = &state.vip_endpoint_states.unwrap()[0];
+    assert_eq!(endpoint.vip_endpoint, "Udp:203.0.113.12:53");
+    let dip = &endpoint.dip_endpoint_states[0];
+    let nic = bench.snapshot().get(&id).unwrap().instance(&[]).to_string();
+    assert_eq!((dip.dip_endpoint.as_str(), &dip.adapter_id), ("203.0.113.77:53", &nic));
+    let own = States::of(&bench.snapshot(), bench.snapshot().get(&id).unwrap(), &realised);
+    assert_eq!(own.get(&child("ipConfigurations", "c")).unwrap().status, Status::Success);
+}
+
+// What is valid and cannot be done yet is said where it is, and where it stands in the way.
+#[tokio::test]
+async fn what_falls_short_is_a_warning_and_what_is_left_out_a_failure() {
+    let bench = Bench::new().await;
+    let own = |rest: &str| json!({ "id": format!("{}/{rest}", bench.id("web")) });
+    let mut value = bench.snapshot().get(&bench.id("web")).unwrap().value();
+    let properties = &mut value["properties"];
+    properties["probes"] = json!([{ "name": "alive", "properties": { "protocol": "Tcp", "port": 80 } }]);
+    properties["loadBalancingRules"][0]["properties"]["probe"] = own("probes/alive");
+    let frontend_of_all = {
+        let mut all = properties["frontendIPConfigurations"][0].clone();
+        all["name"] = json!("g");
+        all["id"] = json!(null);
+        all["properties"]["privateIPAddress"] = json!("203.0.113.20");
+        all
+    };
+    properties["frontendIPConfigurations"].as_array_mut().unwrap().push(frontend_of_all);
+    properties["backendAddressPools"].as_array_mut().unwrap().push(json!({ "name": "q" }));
+    properties["loadBalancingRules"].as_array_mut().unwrap().push(json!({ "name": "all", "properties": {
+        "protocol": "All", "frontendPort": 0, "backendPort": 0,
+        "frontendIPConfiguration": own("frontendIPConfigurations/g"),
+        "backendAddressPool": own("backendAddressPools/q") } }));
+    value["sku"] = json!({ "name": "Standard" });
+    let edit = Edit::put(bench.id("web"), Document::read(&value, "web").unwrap());
+    bench.0.write(move |_| Ok(edit)).await.unwrap();
+    let realised = done(2, &[(NEAR, true), (FAR, true)]);
+    bench.check(&realised, &[("", "Warning"), ("frontend", "Success"), ("rule", "Warning")]);
+    let states = bench.states(&realised);
+    assert_eq!(states.get(&child("loadBalancingRules", "all")).unwrap().status, Status::Failure);
+    let left_out = states.get(&child("frontendIPConfigurations", "g")).unwrap();
+    let endpoints = left_out.vip_endpoint_states.as_ref().unwrap();
+    assert_eq!(
+        (left_out.status, endpoints[0].vip_endpoint.as_str()),
+        (Status::Failure, "All:203.0.113.20:0")
+    );
+    assert_eq!(realised.overall(&bench.snapshot()).status, Status::Warning);
+}
+
+#[tokio::test]
 async fn what_could_not_be_done_is_a_failure_and_the_rest_is_not() {
     let bench = Bench::new().await;
     bench.write("other", "203.0.113.11", 443).await;

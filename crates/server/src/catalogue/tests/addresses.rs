@@ -24,6 +24,30 @@ async fn who_names_no_address_gets_a_free_one_and_keeps_it() {
     bench.is_durable().await;
 }
 
+// networking-rest.md 11.5
+#[tokio::test]
+async fn an_ip_pool_says_how_many_of_its_addresses_rest() {
+    let bench = Bench::with_service().await;
+    let network = id(Kind::LogicalNetwork, "net");
+    let mut value = super::writes::interface("far", "10.1.0.12", &[]);
+    value["properties"]["ipConfigurations"][0]["properties"]["subnet"]["id"] =
+        format!("{network}/subnets/a").into();
+    bench.put(value).await.unwrap();
+    let usage = || {
+        let snapshot = bench.snapshot();
+        let shown = snapshot.shown(snapshot.get(&network).unwrap());
+        tree::find(&shown, &path("subnets/a/ipPools/x")).unwrap()["properties"]["usage"].clone()
+    };
+    let check = |taken, resting| {
+        let wanted = json!({ "numberOfIPAddresses": 6, "numberOfIPAddressesAllocated": taken,
+            "numberOfIPAddressesInTransition": resting });
+        assert_eq!(usage(), wanted);
+    };
+    check(1, 0);
+    bench.write(Edit::delete(id(Kind::NetworkInterface, "far"))).await.unwrap();
+    check(0, 1);
+}
+
 // The issue of the original: freed addresses were given out while neighbours still remembered them.
 #[tokio::test]
 async fn an_address_that_became_free_rests_before_somebody_else_gets_it() {
