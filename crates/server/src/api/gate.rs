@@ -27,6 +27,9 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-ms-correlation-req
 const CLIENT_ID: HeaderName = HeaderName::from_static("x-ms-client-request-id");
 const WANTS_CLIENT_ID: HeaderName = HeaderName::from_static("x-ms-return-client-request-id");
 
+/// How much of a path is written down.
+const LOGGED: usize = 300;
+
 /// Who is at the other end of a connection.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -115,7 +118,8 @@ impl Gate {
 pub async fn pass(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let dialect = Dialect::of_path(request.uri().path());
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let path: String = request.uri().path().chars().take(LOGGED).collect();
+    let method = request.method().clone();
     let client_id = client_id(&request);
     let peer = request.extensions().get::<Peer>().cloned().unwrap_or_default();
     let (name, mut response) = match gate.admit(&request, &peer, began) {

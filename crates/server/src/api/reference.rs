@@ -9,14 +9,16 @@ pub(super) fn complete(resource: &ResourceId, value: &mut Value) {
         Value::Object(object) => {
             for (name, value) in object {
                 let is_kept = ["tags", "resourceMetadata"].iter().any(|kept| kept.eq_ignore_ascii_case(name));
-                match value {
-                    _ if is_kept => {}
-                    Value::String(id) if name.eq_ignore_ascii_case("id") => {
+                if is_kept {
+                    continue;
+                }
+                match value.as_str().filter(|_| name.eq_ignore_ascii_case("id")) {
+                    None => complete(resource, value),
+                    Some(id) => {
                         if let Some(whole) = whole(resource, id) {
-                            *id = whole;
+                            *value = whole.into();
                         }
                     }
-                    inner => complete(resource, inner),
                 }
             }
         }

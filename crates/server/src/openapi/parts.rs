@@ -111,7 +111,10 @@ pub(super) fn describe(schemas: &mut Schemas) {
             "required": ["code", "message"],
         }),
     );
-    let endpoint = |name: &str| json!({ "status": of("ConfigurationStatus"), "detailedInfo": { "type": "array" }, "lastUpdatedTime": text(), name: text() });
+    let endpoint = |name: &str| {
+        let (status, when) = (of("ConfigurationStatus"), text());
+        json!({ "status": status, "detailedInfo": { "type": "array" }, "lastUpdatedTime": when, name: text() })
+    };
     let mut vip = endpoint("vipEndpoint");
     vip["dipEndpointStates"] =
         json!({ "type": "array", "items": { "type": "object", "properties": endpoint("dipEndpoint") } });
@@ -144,8 +147,14 @@ pub(super) fn describe(schemas: &mut Schemas) {
 pub(super) fn parameters() -> Value {
     const NAME: &str = "^[A-Za-z0-9]([A-Za-z0-9._-]{0,78}[A-Za-z0-9_])?$";
     const GROUP: &str = "^[A-Za-z0-9._()-]{1,90}$";
-    let path = |name: &str, pattern: &str| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string", "pattern": pattern } });
-    let header = |name: &str, words: &str| json!({ "name": name, "in": "header", "description": words, "schema": { "type": "string" } });
+    let path = |name: &str, pattern: &str| {
+        let schema = json!({ "type": "string", "pattern": pattern });
+        json!({ "name": name, "in": "path", "required": true, "schema": schema })
+    };
+    let header = |name: &str, words: &str| {
+        let schema = json!({ "type": "string" });
+        json!({ "name": name, "in": "header", "description": words, "schema": schema })
+    };
     let versions: Vec<&str> =
         crate::api::networking::version::Version::ALL.iter().map(|version| version.as_str()).collect();
     json!({
@@ -159,7 +168,11 @@ pub(super) fn parameters() -> Value {
             "name": "api-version",
             "in": "query",
             "required": true,
-            "schema": { "type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}(-[a-z]+)?$", "default": "2025-05-01" },
+            "schema": {
+                "type": "string",
+                "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}(-[a-z]+)?$",
+                "default": "2025-05-01",
+            },
         },
         "filter": {
             "name": "$filter",
