@@ -22,7 +22,7 @@ use super::translate::value;
 use super::version::Version;
 use super::{Service, guard, members};
 use crate::api::{self, status};
-use crate::catalogue::{Condition, Edit, Fault, Record, Refused, Snapshot, Written, tree};
+use crate::catalogue::{Condition, Edit, Record, Refused, Snapshot, Written, tree};
 
 impl Service {
     /// Makes or replaces a resource or child.
