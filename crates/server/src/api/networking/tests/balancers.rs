@@ -147,4 +147,10 @@ async fn a_strict_server_wants_the_manager_first() {
     let manager = json!({ "properties": { "loadBalancerManagerIPAddress": "65.52.0.10", "outboundNatIPExemptions": [] } });
     assert_eq!(client.put("/v1/loadBalancerManager/config", manager).await.status, 201);
     assert_eq!(client.put("/v1/loadBalancers/lb", balancer(json!({}))).await.status, 201);
+
+    let path = "/v1/loadBalancers/lb/probes/p";
+    let mut few = probe(80);
+    few["properties"]["numberOfProbes"] = 10.into();
+    assert_eq!(client.put(path, few).await.code(), "NumberOfProbesIsOutOfRange");
+    assert_eq!(client.put(path, probe(80)).await.properties()["numberOfProbes"], 31);
 }
