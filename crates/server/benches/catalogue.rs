@@ -13,50 +13,64 @@ use forebay_server::store::{Embedded, Memory, Store, Stored};
 use model::{ChildPath, Document, Kind, ResourceId};
 use serde_json::{Value, json};
 
-const RULES_OF_BALANCER: usize = 10;
 const MEMBERS_OF_POOL: usize = 10;
+/// Fewer than may lead to one member.
+const RULES_OF_POOL: usize = 250;
 
 fn main() {
     let is_quick = std::env::args().any(|argument| argument == "--quick");
     let rounds = if is_quick { 20 } else { 200 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    println!("| what | at 1,000 rules: least, median, worst | at 10,000 rules |\n|---|---|---|");
-    let small = runtime.block_on(measure(100, rounds));
-    let large = runtime.block_on(measure(1_000, rounds));
-    for ((name, small), (_, large)) in small.iter().zip(&large) {
-        println!("| {name} | {} | {} |", in_words(small), in_words(large));
+    println!("Each time the least, the one in the middle, and the worst.\n");
+    println!(
+        "| what | 1 balancer of 1,000 rules | 100 balancers of 10 rules | 1,000 balancers of 10 rules |"
+    );
+    println!("|---|---|---|---|");
+    let one = runtime.block_on(measure(Scene { balancers: 1, rules: 1_000 }, rounds));
+    let small = runtime.block_on(measure(Scene { balancers: 100, rules: 10 }, rounds));
+    let large = runtime.block_on(measure(Scene { balancers: 1_000, rules: 10 }, rounds));
+    for (((name, one), (_, small)), (_, large)) in one.iter().zip(&small).zip(&large) {
+        println!("| {name} | {} | {} | {} |", in_words(one), in_words(small), in_words(large));
     }
+}
+
+/// How much there is.
+#[derive(Clone, Copy)]
+struct Scene {
+    balancers: usize,
+    /// Of each balancer.
+    rules: usize,
 }
 
 type Figures = Vec<(&'static str, Vec<Duration>)>;
 
-async fn measure(balancers: usize, rounds: usize) -> Figures {
+async fn measure(scene: Scene, rounds: usize) -> Figures {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     let catalogue = Catalogue::open(Arc::new(Embedded::open(&path).unwrap()), limits()).await.unwrap();
     let mut edit = Edit::put(network_id(), read(&network()));
-    for number in 0..balancers {
-        edit.puts.append(&mut Edit::put(id(number), read(&balancer(number))).puts);
+    for number in 0..scene.balancers {
+        edit.puts.append(&mut Edit::put(id(number), read(&scene.balancer(number))).puts);
     }
     let started = Instant::now();
     catalogue.write(move |_| Ok(edit)).await.unwrap();
     let all = vec![started.elapsed()];
 
     let mut figures: Figures = vec![("all of it at once, into an empty store", all)];
-    figures.push(("a rule changed, on disk: until the answer", writes(&catalogue, rounds).await));
-    figures.push(("… until who waits for changes has it", until_seen(&catalogue, rounds).await));
-    figures.push(("… of it the store", commits(folder.path(), &catalogue, rounds)));
+    figures.push(("a rule changed, on disk: until the answer", writes(scene, &catalogue, rounds).await));
+    figures.push(("… until who waits for changes has it", until_seen(scene, &catalogue, rounds).await));
+    figures.push(("… of it the store", commits(scene, folder.path(), &catalogue, rounds)));
     let snapshot = catalogue.snapshot();
-    let document = Arc::clone(&snapshot.get(&id(7)).unwrap().document);
+    let document = Arc::clone(&snapshot.get(&id(0)).unwrap().document);
     let judge = || drop(model::judge(snapshot.inventory(), &limits()).unwrap());
     figures.push(("… of it the judgement", several(rounds, judge)));
     let index = || drop(snapshot.inventory().with([Arc::clone(&document)], []));
     figures.push(("… of it the index", several(rounds, index)));
     let records = || drop(snapshot.records.clone());
     figures.push(("… of it the list of records", several(rounds, records)));
-    figures.push(("the same in memory: until the answer", in_memory(&catalogue, rounds).await));
+    figures.push(("the same in memory: until the answer", in_memory(scene, &catalogue, rounds).await));
     let snapshot = catalogue.snapshot();
-    let one = || drop(snapshot.shown(snapshot.get(&id(7)).unwrap()).to_string());
+    let one = || drop(snapshot.shown(snapshot.get(&id(0)).unwrap()).to_string());
     figures.push(("one balancer shown", several(rounds, one)));
     let list = || {
         let shown = snapshot.of_kind(Kind::LoadBalancer).map(|record| snapshot.shown(record).to_string());
@@ -73,17 +87,17 @@ async fn measure(balancers: usize, rounds: usize) -> Figures {
 }
 
 /// One rule of a balancer after the other gets another idle timeout.
-async fn writes(catalogue: &Catalogue, rounds: usize) -> Vec<Duration> {
+async fn writes(scene: Scene, catalogue: &Catalogue, rounds: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for round in 0..rounds {
         let started = Instant::now();
-        change(catalogue, round).await;
+        change(scene, catalogue, round).await;
         times.push(started.elapsed());
     }
     times
 }
 
-async fn until_seen(catalogue: &Catalogue, rounds: usize) -> Vec<Duration> {
+async fn until_seen(scene: Scene, catalogue: &Catalogue, rounds: usize) -> Vec<Duration> {
     let mut times = Vec::new();
     for round in 0..rounds {
         let mut seen = catalogue.subscribe();
@@ -93,26 +107,25 @@ async fn until_seen(catalogue: &Catalogue, rounds: usize) -> Vec<Duration> {
             Instant::now()
         });
         let started = Instant::now();
-        change(catalogue, round + 1).await;
+        change(scene, catalogue, round + 1).await;
         times.push(watcher.await.unwrap() - started);
     }
     times
 }
 
-async fn in_memory(from: &Catalogue, rounds: usize) -> Vec<Duration> {
+async fn in_memory(scene: Scene, from: &Catalogue, rounds: usize) -> Vec<Duration> {
     let store = Memory::new();
     let contents = from.contents().await.unwrap();
     store.commit(0, &contents.records, &[]).unwrap();
     let catalogue = Catalogue::open(Arc::new(store), limits()).await.unwrap();
-    writes(&catalogue, rounds).await
+    writes(scene, &catalogue, rounds).await
 }
 
-async fn change(catalogue: &Catalogue, round: usize) {
+async fn change(scene: Scene, catalogue: &Catalogue, round: usize) {
     let written = catalogue.write(move |now| {
-        let id = id(round * 7 % 100);
+        let id = id(round * 7 % scene.balancers);
         let mut value = now.get(&id).unwrap().value();
-        let path: ChildPath =
-            vec![("loadBalancingRules".to_owned(), format!("r{}", round % RULES_OF_BALANCER))];
+        let path: ChildPath = vec![("loadBalancingRules".to_owned(), format!("r{}", round % scene.rules))];
         let mut rule = tree::find(&value, &path).unwrap().clone();
         rule["properties"]["idleTimeoutInMinutes"] = json!(4 + (round / 100 + round) % 20);
         assert!(tree::put(&mut value, &path, rule));
@@ -122,7 +135,7 @@ async fn change(catalogue: &Catalogue, round: usize) {
 }
 
 /// One record of this size, in a store of its own that holds as much.
-fn commits(folder: &Path, from: &Catalogue, rounds: usize) -> Vec<Duration> {
+fn commits(scene: Scene, folder: &Path, from: &Catalogue, rounds: usize) -> Vec<Duration> {
     let store = Embedded::open(&folder.join("commits.redb")).unwrap();
     let snapshot = from.snapshot();
     let stored = |record: &forebay_server::catalogue::Record| Stored {
@@ -131,7 +144,7 @@ fn commits(folder: &Path, from: &Catalogue, rounds: usize) -> Vec<Duration> {
     };
     let all: Vec<Stored> = snapshot.records.values().map(|record| stored(record)).collect();
     let mut revision = store.commit(0, &all, &[]).unwrap();
-    let one = |round: usize| stored(snapshot.get(&id(round * 7 % 100)).unwrap());
+    let one = |round: usize| stored(snapshot.get(&id(round * 7 % scene.balancers)).unwrap());
     (0..rounds)
         .map(|round| {
             let one = [one(round)];
@@ -182,31 +195,37 @@ fn network() -> Value {
     json!({ "id": network_id().to_string(), "name": "net", "type": Kind::VirtualNetwork.type_name(), "properties": properties })
 }
 
-/// A frontend, a pool of members by address, and rules of different ports.
-fn balancer(number: usize) -> Value {
-    let own = |rest: &str| json!({ "id": format!("{}/{rest}", id(number)) });
-    let address = |base: u32, at: usize| Ipv4Addr::from(base + u32::try_from(at).unwrap());
-    let member = |at: usize| {
-        let address = address(0x0a80_0100, number * MEMBERS_OF_POOL + at);
-        json!({ "name": format!("m{at}"), "properties": { "ipAddress": address } })
-    };
-    let rule = |at: usize| {
-        json!({ "name": format!("r{at}"), "properties": {
-            "protocol": "Tcp", "frontendPort": 1_000 + at, "backendPort": 2_000 + at,
-            "frontendIPConfiguration": own("frontendIPConfigurations/f"),
-            "backendAddressPool": own("backendAddressPools/p"),
-        } })
-    };
-    let frontend = json!({ "name": "f", "properties": {
-        "privateIPAddress": address(0x0a00_0100, number), "privateIPAllocationMethod": "Static",
-        "subnet": { "id": format!("{}/subnets/front", network_id()) } } });
-    json!({ "id": id(number).to_string(), "name": id(number).name(), "type": Kind::LoadBalancer.type_name(),
-        "sku": { "name": "Standard" }, "properties": {
-            "frontendIPConfigurations": [frontend],
-            "backendAddressPools": [{ "name": "p", "properties": {
-                "loadBalancerBackendAddresses": (0..MEMBERS_OF_POOL).map(member).collect::<Vec<_>>() } }],
-            "loadBalancingRules": (0..RULES_OF_BALANCER).map(rule).collect::<Vec<_>>(),
-        } })
+impl Scene {
+    /// A frontend, pools of members by address, and rules of different ports.
+    fn balancer(self, number: usize) -> Value {
+        let own = |rest: &str| json!({ "id": format!("{}/{rest}", id(number)) });
+        let pools = self.rules.div_ceil(RULES_OF_POOL);
+        let address = |base: u32, at: usize| Ipv4Addr::from(base + u32::try_from(at).unwrap());
+        let member = |pool: usize, at: usize| {
+            let address = address(0x0a80_0100, (number * pools + pool) * MEMBERS_OF_POOL + at);
+            json!({ "name": format!("m{at}"), "properties": { "ipAddress": address } })
+        };
+        let pool = |pool: usize| {
+            let members: Vec<Value> = (0..MEMBERS_OF_POOL).map(|at| member(pool, at)).collect();
+            json!({ "name": format!("p{pool}"), "properties": { "loadBalancerBackendAddresses": members } })
+        };
+        let rule = |at: usize| {
+            json!({ "name": format!("r{at}"), "properties": {
+                "protocol": "Tcp", "frontendPort": 1_000 + at, "backendPort": 2_000 + at,
+                "frontendIPConfiguration": own("frontendIPConfigurations/f"),
+                "backendAddressPool": own(&format!("backendAddressPools/p{}", at / RULES_OF_POOL)),
+            } })
+        };
+        let frontend = json!({ "name": "f", "properties": {
+            "privateIPAddress": address(0x0a00_0100, number), "privateIPAllocationMethod": "Static",
+            "subnet": { "id": format!("{}/subnets/front", network_id()) } } });
+        json!({ "id": id(number).to_string(), "name": id(number).name(),
+            "type": Kind::LoadBalancer.type_name(), "sku": { "name": "Standard" }, "properties": {
+                "frontendIPConfigurations": [frontend],
+                "backendAddressPools": (0..pools).map(pool).collect::<Vec<_>>(),
+                "loadBalancingRules": (0..self.rules).map(rule).collect::<Vec<_>>(),
+            } })
+    }
 }
 
 fn read(value: &Value) -> Document {

@@ -56,6 +56,31 @@ fn a_killed_process_loses_nothing_that_it_was_told_is_durable() {
     assert!(told > ROUNDS, "only {told} writes");
 }
 
+// API-3
+#[test]
+fn a_process_killed_at_its_first_start_leaves_a_store_or_none() {
+    if env::var_os(STORE).is_some() {
+        return;
+    }
+    for round in 0..40 {
+        let folder = tempfile::tempdir().unwrap();
+        let store = folder.path().join("store.redb");
+        let mut child = start(&store);
+        let (answers, _ready) = listen(&mut child);
+        thread::sleep(Duration::from_micros(scatter(round) % 40_000));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let told = answers.join().unwrap().last().copied().unwrap_or_default();
+        let found = whole(&open(&store));
+        assert!(
+            found == told || found == told + 1,
+            "round {round}: {found} is there, and {told} was answered"
+        );
+        let left: Vec<_> = folder.path().read_dir().unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(left, ["store.redb"]);
+    }
+}
+
 /// The process that is killed: writes on and on, and says when each write is answered.
 #[test]
 fn the_process_that_is_killed() {

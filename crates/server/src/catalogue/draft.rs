@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Document, Inventory, Judgement, Limits, ResourceId};
+use model::{ChildPath, Document, Inventory, Judgement, Limits, ResourceId};
 
 use super::gone::Gone;
 use super::resting::Resting;
 use super::snapshot::Parts;
-use super::{Action, Edit, Put, Record, Refused, Snapshot, etag};
+use super::{Action, Edit, Put, Record, Refused, Snapshot, etag, tree};
 use crate::store::Revision;
 
 /// What an edit makes of everything.
@@ -48,9 +48,12 @@ impl Draft {
         for put in &mut edit.puts {
             settle(present, put);
         }
-        let gone = Gone::of(present, &edit);
+        let mut children: Vec<Vec<ChildPath>> = edit.puts.iter().map(children).collect();
+        let gone = Gone::of(present, &edit, &children);
         if edit.detach {
-            edit.puts.append(&mut gone.detached(present, &edit));
+            let mut detached = gone.detached(present, &edit);
+            children.extend(detached.iter().map(self::children));
+            edit.puts.append(&mut detached);
         }
         let deleted: Vec<_> = edit.deletes.iter().map(|id| (id.clone(), of_delete(present, id))).collect();
         let mut records = present.records.clone();
@@ -61,7 +64,7 @@ impl Draft {
         }
         allocate(&mut inventory, present, &mut edit, resting)?;
         let mut written = Vec::new();
-        for Put { id, document, touched } in edit.puts {
+        for (Put { id, document, touched }, children) in edit.puts.into_iter().zip(&children) {
             let former = present.get(&id);
             let action = match former {
                 Some(former) if edit.keep_equal && *former.document == document => Action::Unchanged,
@@ -71,7 +74,8 @@ impl Draft {
             let record = match (former, action) {
                 (Some(former), Action::Unchanged) => Arc::clone(former),
                 (former, _) => {
-                    Arc::new(etag::written(former.map(|former| &**former), id.clone(), document, &touched))
+                    let put = Put { id: id.clone(), document, touched };
+                    Arc::new(etag::written(former.map(|former| &**former), put, children))
                 }
             };
             records.insert(id, Arc::clone(&record));
@@ -146,6 +150,11 @@ fn settle(present: &Snapshot, put: &mut Put) {
     }
     put.document.strip_read_only();
     put.document.identify(&put.id);
+}
+
+/// The places of everything in what is put. Addresses that are filled in later change none of them.
+fn children(put: &Put) -> Vec<ChildPath> {
+    tree::paths(put.id.kind(), &serde_json::to_value(&put.document).unwrap_or_default())
 }
 
 fn of_delete(present: &Snapshot, id: &ResourceId) -> Action {

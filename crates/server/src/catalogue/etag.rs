@@ -3,25 +3,19 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use model::{Document, ResourceId};
+use model::ChildPath;
 use uuid::Uuid;
 
 use super::record::Child;
-use super::{Record, Touched, tree};
+use super::{Put, Record, Touched, tree};
 
 /// The record after a write, with one new etag for all that it changes.
-pub(super) fn written(
-    former: Option<&Record>,
-    id: ResourceId,
-    document: Document,
-    touched: &Touched,
-) -> Record {
+pub(super) fn written(former: Option<&Record>, put: Put, children: &[ChildPath]) -> Record {
+    let Put { id, document, touched } = put;
     let etag = format!("W/\"{}\"", Uuid::new_v4());
-    let value = serde_json::to_value(&document).unwrap_or_default();
-    let paths = tree::paths(id.kind(), &value);
     let child = |key: String| {
         let known = former.and_then(|former| former.children.get(&key));
-        let changes = known.is_none() || is_changed(&key, touched);
+        let changes = known.is_none() || is_changed(&key, &touched);
         let instance = known.map_or_else(Uuid::new_v4, |child| child.instance);
         // A sibling of what was written keeps the etag it had, though it was that of the resource.
         let kept = || {
@@ -31,7 +25,7 @@ pub(super) fn written(
         };
         (key, Child { etag: if changes { None } else { kept() }, instance })
     };
-    let children: BTreeMap<String, Child> = paths.iter().map(|path| child(tree::key(path))).collect();
+    let children: BTreeMap<String, Child> = children.iter().map(|path| child(tree::key(path))).collect();
     let instance = former.map_or_else(Uuid::new_v4, |former| former.instance);
     Record { id, document: Arc::new(document), etag, instance, children }
 }

@@ -24,7 +24,8 @@ struct One {
 }
 
 impl Gone {
-    pub(super) fn of(present: &Snapshot, edit: &Edit) -> Self {
+    /// `children` are those of each put.
+    pub(super) fn of(present: &Snapshot, edit: &Edit, children: &[Vec<ChildPath>]) -> Self {
         let mut gone = Self { ids: BTreeMap::new(), places: Vec::new() };
         for record in edit.deletes.iter().filter_map(|id| present.get(id)) {
             gone.places.push((record.id.clone(), ChildPath::new()));
@@ -33,19 +34,17 @@ impl Gone {
                 gone.add(record.id.child(&path), false);
             }
         }
-        for put in &edit.puts {
+        for (put, children) in edit.puts.iter().zip(children) {
             if let Some(former) = present.get(&put.id) {
-                gone.compare(former, put);
+                gone.compare(former, put, children);
             }
         }
         gone
     }
 
     /// The children that are not there any more.
-    fn compare(&mut self, former: &Record, Put { id, document, touched }: &Put) {
-        let value = serde_json::to_value(document).unwrap_or_default();
-        let kept: BTreeSet<String> =
-            tree::paths(id.kind(), &value).iter().map(|path| tree::key(path)).collect();
+    fn compare(&mut self, former: &Record, Put { id, touched, .. }: &Put, children: &[ChildPath]) {
+        let kept: BTreeSet<String> = children.iter().map(|path| tree::key(path)).collect();
         if former.children.keys().all(|child| kept.contains(child)) {
             return;
         }
@@ -75,7 +74,7 @@ impl Gone {
     fn detach(&self, record: &Record) -> Option<Put> {
         let Document::NetworkInterface(before) = &*record.document else { return None };
         let mut interface = before.clone();
-        let stays = |reference: &Reference| !self.ids.contains_key(&reference.id.to_ascii_lowercase());
+        let stays = |reference: &Reference| !self.ids.contains_key(&key_of(&reference.id));
         for configuration in &mut interface.ip_configurations {
             configuration.load_balancer_backend_address_pools.retain(stays);
             configuration.load_balancer_inbound_nat_rules.retain(stays);
@@ -102,7 +101,7 @@ impl Gone {
         let mut users: BTreeMap<String, Vec<Use>> = BTreeMap::new();
         for record in candidates.iter().filter_map(|id| records.get(id)) {
             for (path, target) in record.document.references() {
-                let target = target.to_ascii_lowercase();
+                let target = key_of(&target);
                 let Some(One { also_own, .. }) = self.ids.get(&target) else { continue };
                 let is_own = target.strip_prefix(record.id.key()).is_some_and(|rest| rest.starts_with('/'));
                 if *also_own || !is_own {
@@ -124,4 +123,9 @@ impl Gone {
         let users = self.places.iter().flat_map(|(id, path)| present.inventory().users(id, path));
         users.filter_map(|user| Some(ResourceId::parse(&user.by)?.0)).collect()
     }
+}
+
+/// Clients are not always careful about slashes around ids.
+fn key_of(id: &str) -> String {
+    format!("/{}", id.trim_matches('/').to_ascii_lowercase())
 }

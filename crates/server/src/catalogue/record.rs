@@ -1,5 +1,6 @@
 //! One resource as it is kept: what clients said of it, and the etags and instances that the server gave.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -71,10 +72,10 @@ impl Record {
 
     pub(super) fn stored(&self) -> Stored {
         let form = Form {
-            etag: self.etag.clone(),
+            etag: Cow::Borrowed(&*self.etag),
             instance: self.instance,
-            children: self.children.clone(),
-            document: self.value(),
+            children: Cow::Borrowed(&self.children),
+            document: &*self.document,
         };
         let value = serde_json::to_string(&form).unwrap_or_default();
         Stored { key: self.id.key().to_owned(), value: value.into() }
@@ -85,7 +86,8 @@ impl Record {
             key: stored.key.clone(),
             cause,
         };
-        let form: Form = serde_json::from_str(&stored.value).map_err(|error| broken(error.into()))?;
+        let form: Form<'_, Value> =
+            serde_json::from_str(&stored.value).map_err(|error| broken(error.into()))?;
         let document = Document::read(&form.document, &stored.key).map_err(|problems| {
             let words: Vec<String> = problems.iter().map(ToString::to_string).collect();
             broken(words.join("; ").into())
@@ -95,16 +97,21 @@ impl Record {
             return Err(broken(format!("it is {id}").into()));
         }
         let Form { etag, instance, children, .. } = form;
+        let (etag, children) = (etag.into_owned(), children.into_owned());
         Ok(Self { id, document: Arc::new(document), etag, instance, children })
     }
 }
 
 /// How a record is written into the store.
 #[derive(Serialize, Deserialize)]
-struct Form {
-    etag: String,
+struct Form<'a, D> {
+    etag: Cow<'a, str>,
     instance: Uuid,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    children: BTreeMap<String, Child>,
-    document: Value,
+    #[serde(default, skip_serializing_if = "is_empty")]
+    children: Cow<'a, BTreeMap<String, Child>>,
+    document: D,
+}
+
+fn is_empty(children: &BTreeMap<String, Child>) -> bool {
+    children.is_empty()
 }

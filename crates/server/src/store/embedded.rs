@@ -1,11 +1,14 @@
 //! The store of one machine: a file of redb's.
 
 use std::fmt;
+use std::fs::{self, File};
+use std::io::ErrorKind;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, DatabaseError, ReadableTable, TableDefinition, TableHandle};
+use uuid::Uuid;
 
 use super::history::History;
 use super::{Cause, Change, Changes, Contents, Revision, Store, StoreError, Stored, once_each};
@@ -17,6 +20,9 @@ const REVISION: &str = "revision";
 /// How the tables are meant.
 const FORM: &str = "form";
 const KNOWN_FORM: u64 = 1;
+
+/// How a file ends that is being made.
+const UNFINISHED: &str = "new";
 
 type Open = Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>;
 
@@ -35,8 +41,16 @@ impl Embedded {
     /// # Errors
     /// It cannot be opened, another process has it, or a newer version wrote it.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists()
+            && let Err(cause) = make(path)
+            && !path.exists()
+        {
+            return Err(StoreError::Open { path: path.to_owned(), cause });
+        }
         let file = path.to_owned();
-        Self::with(path, Box::new(move || Database::create(&file)))
+        let store = Self::with(path, Box::new(move || Database::open(&file)))?;
+        forget_unfinished(path);
+        Ok(store)
     }
 
     pub(super) fn with(path: &Path, open: Open) -> Result<Self, StoreError> {
@@ -119,6 +133,40 @@ impl Store for Embedded {
 
     fn watch(&self, from: Revision) -> Result<Changes, StoreError> {
         self.history.watch(from)
+    }
+}
+
+/// Makes a file. redb does it in several steps, so it is done beside, and the file is there when it is whole: who is killed
+/// on the way leaves none. When somebody else was faster, theirs stays.
+fn make(path: &Path) -> Result<(), Cause> {
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(format!(".{}.{UNFINISHED}", Uuid::new_v4()));
+    let unfinished = PathBuf::from(unfinished);
+    let database = Database::create(&unfinished)?;
+    prepare(&database)?;
+    drop(database);
+    File::open(&unfinished)?.sync_all()?;
+    let linked = fs::hard_link(&unfinished, path);
+    fs::remove_file(&unfinished)?;
+    match linked {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error.into()),
+        Ok(()) | Err(_) => Ok(File::open(path.parent().unwrap_or(path))?.sync_all()?),
+    }
+}
+
+/// Removes what those left who were killed while they made the file. Nobody else makes one any more.
+fn forget_unfinished(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let is_unfinished = |file: &str| {
+        let rest = file.strip_prefix(name).and_then(|rest| rest.strip_suffix(UNFINISHED));
+        rest.is_some_and(|rest| rest.len() > 1)
+    };
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if file.file_name().to_str().is_some_and(is_unfinished) {
+            let _ = fs::remove_file(file.path());
+        }
     }
 }
 

@@ -21,6 +21,40 @@ fn a_file_that_is_no_store_is_not_opened_and_not_touched() {
     assert!(Embedded::open(folder.path()).is_err());
 }
 
+// API-3
+#[test]
+fn who_was_killed_while_the_file_was_made_left_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let unfinished = folder.path().join("store.redb.0b5e.new");
+    fs::write(&unfinished, b"half").unwrap();
+    let other = folder.path().join("store.redb.notes");
+    fs::write(&other, b"mine").unwrap();
+    let store = Embedded::open(&path).unwrap();
+    assert_eq!((unfinished.exists(), other.exists()), (false, true));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    store.commit(0, &[stored("a", 1)], &[]).unwrap();
+}
+
+#[test]
+fn of_those_who_make_a_store_at_once_one_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store.redb");
+    let threads: Vec<_> = (0..8)
+        .map(|_| {
+            let path = path.clone();
+            std::thread::spawn(move || Embedded::open(&path))
+        })
+        .collect();
+    let results: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    let held = |result: &&Result<Embedded, StoreError>| matches!(result, Err(StoreError::Held { .. }));
+    assert_eq!(
+        (results.iter().filter(|result| result.is_ok()).count(), results.iter().filter(held).count()),
+        (1, 7),
+        "{results:?}"
+    );
+}
+
 #[test]
 fn somebody_elses_database_is_not_taken_for_a_store() {
     let folder = tempfile::tempdir().unwrap();
