@@ -6,10 +6,9 @@ use axum::body::{Body, Bytes};
 use axum::http::header::{ALLOW, CONTENT_TYPE, ETAG};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::api::status::{self, Status};
-use crate::api::{Dialect, Refusal};
+use crate::api::status::Status;
 
 /// An answer.
 #[derive(Clone, Debug)]
@@ -56,13 +55,6 @@ impl Answer {
     pub fn resource(status: Status, value: &Value) -> Self {
         let etag = value.get("etag").and_then(Value::as_str).unwrap_or_default();
         Self::json(status, value).with(ETAG, etag)
-    }
-
-    /// A mistake of the client that counts as one of the server here.
-    #[must_use]
-    pub fn failed(code: &str, message: &str) -> Self {
-        let body = json!({ "error": { "code": code, "message": message } });
-        Self::json(status::of_refusal(&Refusal::Failed, Dialect::Networking), &body)
     }
 
     /// How many bytes its body has.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::WARNING;
-use model::{ChildPath, Document, ResourceId};
+use model::{ChildPath, Code, Document, Problem, ResourceId};
 use serde_json::Value;
 use tokio::sync::oneshot;
 
@@ -15,13 +15,14 @@ use super::path::Spot;
 use super::refusal::Refusal;
 use super::sent::Key;
 use super::show::place_of;
+use super::translate::finding::Finding;
 use super::translate::read::{Place, Reader};
 use super::translate::reference::Home;
 use super::translate::value;
 use super::version::Version;
 use super::{Service, guard, members};
 use crate::api::{self, status};
-use crate::catalogue::{Condition, Edit, Fault, Record, Refused, Snapshot, Written, tree};
+use crate::catalogue::{Condition, Edit, Record, Refused, Snapshot, Written, tree};
 
 impl Service {
     /// Makes or replaces a resource or child.
@@ -34,8 +35,7 @@ impl Service {
     ) -> Result<Answer, Refusal> {
         if !exchange.is_json {
             let message = "the Content-Type of a PUT is application/json: say so";
-            // The documented code, but nothing failed within the server.
-            return Err(Refused::Wrong(Fault::new("InternalServerError", message)).into());
+            return Err(Refusal::of("", "InternalServerError", message));
         }
         let path = request.uri().path().to_lowercase();
         let body = api::body::read(request, &self.state.settings).await?;
@@ -156,6 +156,10 @@ impl Service {
         let written = write.await;
         match (told.try_recv(), written) {
             (Ok(Err(refusal)), _) => Err(refusal),
+            (Ok(Ok(notes)), Err(Refused::Invalid(problems))) if !notes.findings.is_empty() => {
+                Err(Refusal::together(notes.findings, &problems, &self.home))
+            }
+            (Ok(Ok(notes)), Err(_)) if !notes.findings.is_empty() => Err(Refusal::Findings(notes.findings)),
             (_, Err(refused)) => Err(refused.into()),
             (Ok(Ok(notes)), Ok(written)) => Ok((written, notes)),
             (Err(_), Ok(_)) => Err(api::Refusal::Failed.into()),
@@ -168,6 +172,8 @@ impl Service {
 struct Notes {
     is_new: bool,
     ignored: Vec<String>,
+    /// Why it is refused, whatever else is said of it.
+    findings: Vec<Finding>,
 }
 
 /// A write that is asked for.
@@ -198,24 +204,35 @@ impl Wish {
             (false, Some(former)) => self.within(&mut reader, former, &places, &path, read)?,
             (true, _) | (false, None) => read,
         };
-        let Reader { findings, .. } = &mut reader;
+        let findings = std::mem::take(&mut reader.findings);
+        let (typed, mut unread) = Document::read_in_part(&document, &id.to_string());
+        let typed = match typed {
+            Some(typed) if findings.iter().all(Finding::is_of_a_value) => typed,
+            Some(_) | None if !findings.is_empty() => return Err(Refusal::Findings(findings)),
+            Some(typed) => typed,
+            None => return Err(Refused::Invalid(unread).into()),
+        };
         if !findings.is_empty() {
-            return Err(Refusal::Findings(std::mem::take(findings)));
+            unread.push(refused(id));
+            let edit = Edit { unread, detach: true, ..self.edit(id, typed, path) };
+            return Ok((edit, Notes { findings, ..Notes::default() }));
         }
-        let typed = as_document(id, &document)?;
-        findings.append(&mut guard::check(snapshot, id, &typed, self.strict, &self.home));
-        if !findings.is_empty() {
-            return Err(Refusal::Findings(std::mem::take(findings)));
+        let found = guard::check(snapshot, id, &typed, self.strict, &self.home);
+        if !found.is_empty() {
+            return Err(Refusal::Findings(found));
         }
         let interfaces =
             members::puts(snapshot, &reader, &self.home, (id, &document)).map_err(Refusal::Findings)?;
-        let mut edit = match path.is_empty() {
-            true => Edit::put(id.clone(), typed),
-            false => Edit::put_child(id.clone(), typed, path),
-        };
+        let mut edit = Edit { unread, detach: true, ..self.edit(id, typed, path) };
         edit.puts.extend(interfaces);
-        edit.detach = true;
-        Ok((edit, Notes { is_new: etag.is_none(), ignored: reader.ignored }))
+        Ok((edit, Notes { is_new: etag.is_none(), ignored: reader.ignored, findings }))
+    }
+
+    fn edit(&self, id: &ResourceId, document: Document, path: ChildPath) -> Edit {
+        match self.spot.path.is_empty() {
+            true => Edit::put(id.clone(), document),
+            false => Edit::put_child(id.clone(), document, path),
+        }
     }
 
     /// The resource with the child that was read, checked as a whole.
@@ -350,6 +367,12 @@ impl Wish {
         let target = format!("{}/resourceId", place.pointer);
         Err(Refusal::of(&target, "InvalidParameterValue", message))
     }
+}
+
+/// What keeps a write from being done whose values are judged only to say everything that is wrong at once (API-2).
+fn refused(id: &ResourceId) -> Problem {
+    let document = id.to_string();
+    Problem { document, path: String::new(), code: Code::InvalidRequestFormat, message: String::new() }
 }
 
 fn as_document(id: &ResourceId, value: &Value) -> Result<Document, Refusal> {

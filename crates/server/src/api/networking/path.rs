@@ -92,10 +92,11 @@ impl Place {
 
     fn of_resources(entry: &'static Entry, rest: &[&str], home: &Home) -> Option<Self> {
         let [name, rest @ ..] = rest else { return Some(Self::Resources(entry)) };
-        if name.is_empty() || (entry.is_single() && !name.eq_ignore_ascii_case(THE_MANAGER)) {
+        let (.., plain) = home.parts(name);
+        if name.is_empty() || (entry.is_single() && !plain.eq_ignore_ascii_case(THE_MANAGER)) {
             return None;
         }
-        let name = if entry.is_single() { THE_MANAGER } else { name };
+        let name = if entry.is_single() && plain == *name { THE_MANAGER } else { name };
         let mut spot = Spot::of(entry, name, home)?;
         let mut rest = rest;
         loop {
@@ -190,6 +191,7 @@ mod tests {
         check("/v1/logicalNetworks/l/subnets/s/ippools/p", "logicalNetworks/l/subnets/s/ipPools/p");
         check("/v1/accessControlLists/a", "networkSecurityGroups/a");
         check("/v1/loadbalancermanager/Config", "loadBalancerManagers/config");
+        check("/v1/loadbalancermanager/g~config", "loadBalancerManagers/config");
         check("/Discovery", "discovery");
         check("/v1/Diagnostics/SlbState", "SlbState");
     }

@@ -37,6 +37,23 @@ impl Refusal {
         Self::Findings(vec![Finding::at(target, "", code, message)])
     }
 
+    /// What was found when the request was read, and what is wrong with the rest of it. What could not be read looks
+    /// absent to the judge, so what he says there is left out.
+    #[must_use]
+    pub fn together(mut findings: Vec<Finding>, problems: &[Problem], home: &Home) -> Self {
+        let places: Vec<String> = findings.iter().map(|finding| finding.target.to_lowercase()).collect();
+        let is_news = |judged: &Finding| {
+            let target = judged.target.to_lowercase();
+            let is_within = |place: &String| {
+                target.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            !judged.message.is_empty() && !places.iter().any(is_within)
+        };
+        let judged = problems.iter().map(|problem| finding(problem, home));
+        findings.extend(judged.filter(is_news));
+        Self::Findings(findings)
+    }
+
     /// The answer.
     #[must_use]
     pub fn answer(&self, home: &Home) -> Answer {

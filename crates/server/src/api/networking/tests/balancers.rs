@@ -75,6 +75,33 @@ async fn every_problem_is_in_the_details() {
     );
 }
 
+// API-2
+#[tokio::test]
+async fn what_cannot_be_read_and_what_is_not_valid_are_said_together() {
+    let client = Client::with_balancer().await;
+    let pools = json!([{ "resourceId": "web" }]);
+    let mut wrong = rule(80, 8080);
+    wrong["resourceId"] = "wrong".into();
+    wrong["properties"]["idleTimeoutInMinutes"] = 31.into();
+    let rules: Vec<Value> = ["one", "two"]
+        .iter()
+        .map(|name| {
+            let mut rule = rule(81, 81);
+            rule["resourceId"] = (*name).into();
+            rule
+        })
+        .chain([wrong])
+        .collect();
+    let body = balancer(json!({ "backendAddressPools": pools, "loadBalancingRules": rules }));
+    let got = client.put("/v1/loadBalancers/lb", body).await;
+    let details = got.body["error"]["details"].as_array().unwrap();
+    let codes: Vec<&str> = details.iter().filter_map(|it| it["code"].as_str()).collect();
+    assert_eq!(got.status, 400);
+    assert_eq!(codes[0], "RuleIdleTimeoutIsOutOfRange");
+    assert!(codes.contains(&"RulesUseSameFrontendPort"), "{codes:?}");
+    assert!(details.iter().all(|it| it["message"] != "" && it["target"] != ""), "{details:?}");
+}
+
 #[tokio::test]
 async fn what_is_wrong_has_the_code_that_clients_know() {
     let client = Client::with_balancer().await;
@@ -120,4 +147,10 @@ async fn a_strict_server_wants_the_manager_first() {
     let manager = json!({ "properties": { "loadBalancerManagerIPAddress": "65.52.0.10", "outboundNatIPExemptions": [] } });
     assert_eq!(client.put("/v1/loadBalancerManager/config", manager).await.status, 201);
     assert_eq!(client.put("/v1/loadBalancers/lb", balancer(json!({}))).await.status, 201);
+
+    let path = "/v1/loadBalancers/lb/probes/p";
+    let mut few = probe(80);
+    few["properties"]["numberOfProbes"] = 10.into();
+    assert_eq!(client.put(path, few).await.code(), "NumberOfProbesIsOutOfRange");
+    assert_eq!(client.put(path, probe(80)).await.properties()["numberOfProbes"], 31);
 }

@@ -170,11 +170,15 @@ fn public_frontend(element: &mut Element<'_>, public: bool, address: bool) {
 /// How many equal results change a member's state when a client does not say: the documents name no number that makes
 /// sense as a count, and with one a single lost answer would take a member out.
 const NUMBER_OF_PROBES: u64 = 2;
+/// The one that is documented, and the least.
+const STRICT_NUMBER_OF_PROBES: u64 = 31;
+const STRICT_LEAST_PROBES: u64 = 11;
 
 /// How members are asked whether they serve.
 pub fn probe(mut element: Element<'_>) {
     if !element.has("probeThreshold") {
-        element.set("probeThreshold", NUMBER_OF_PROBES);
+        element
+            .set("probeThreshold", if element.strict { STRICT_NUMBER_OF_PROBES } else { NUMBER_OF_PROBES });
     }
     if element.is_unchanged() {
         return;
@@ -193,7 +197,7 @@ pub fn probe(mut element: Element<'_>) {
         ),
         Some(_) | None => {}
     }
-    if element.strict && element.number("probeThreshold").is_some_and(|number| number < 11) {
+    if element.strict && element.number("probeThreshold").is_some_and(|number| number < STRICT_LEAST_PROBES) {
         element.refuse("numberOfProbes", "NumberOfProbesIsOutOfRange", "write a number from 11 on");
     }
 }

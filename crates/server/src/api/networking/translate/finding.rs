@@ -20,4 +20,11 @@ impl Finding {
         };
         Self { target, code: code.to_owned(), message: message.into() }
     }
+
+    /// Whether it is of one value, and the rest can be judged without it.
+    #[must_use]
+    pub fn is_of_a_value(&self) -> bool {
+        let shape = ["InvalidRequestFormat", "InvalidResourceName", "RuleNameDuplicate"];
+        !(shape.contains(&self.code.as_str()) || self.target.ends_with("/resourceId"))
+    }
 }
