@@ -1,6 +1,8 @@
-//! What the control plane costs: `cargo bench -p forebay --bench control-plane` as root. How it is measured, and what came out, is in docs/performance.md.
+//! What the control plane costs: `cargo bench -p forebay --bench control-plane` as root. How it is measured, and what came out, is
+//! in docs/performance.md.
 //!
-//! The ordinary `forebay serve` on a host in a network namespace, with its data path in the kernel; requests come over TLS from the same host.
+//! The ordinary `forebay serve` on a host in a network namespace, with its data path in the kernel; requests come over TLS from the
+//! same host.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,7 @@
 //! The control plane and the data path in one process.
 //!
-//! Two threads of work that share nothing but three channels: what is accepted goes down (`Wanted`), what became of it comes up (`Observed`),
-//! and so does what was counted. The data path has a thread and a runtime of its own: a busy interface does not hold it up.
+//! Two threads of work that share nothing but three channels: what is accepted goes down (`Wanted`), what became of it comes up
+//! (`Observed`), and so does what was counted. The data path has a thread and a runtime of its own: a busy interface does not hold it up.
 
 use std::path::Path;
 use std::sync::Arc;

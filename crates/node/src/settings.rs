@@ -84,7 +84,8 @@ pub enum SettingsError {
     },
     /// Intent from two sides.
     #[error(
-        "{path}: `documents` and `server` exclude each other: remove `server`, or bring the documents in with `forebay apply` and remove `documents`"
+        "{path}: `documents` and `server` exclude each other: remove `server`, or bring the documents in with \
+         `forebay apply` and remove `documents`"
     )]
     TwoSources {
         /// The file.

@@ -38,7 +38,9 @@ async fn of_sixty_four_writers_on_one_balancer_nobody_loses_an_update() {
     put(
         path("loadBalancers/lb"),
         json!({"properties": {
-            "frontendIPConfigurations": [{"resourceId": "fe", "properties": {"publicIPAddress": {"resourceRef": "/publicIPAddresses/pip"}}}],
+            "frontendIPConfigurations": [{"resourceId": "fe", "properties": {
+                "publicIPAddress": {"resourceRef": "/publicIPAddresses/pip"},
+            }}],
             "backendAddressPools": [{"resourceId": "web"}],
         }}),
     )

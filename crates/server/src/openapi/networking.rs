@@ -154,11 +154,21 @@ fn of_field(name: &str, field: &Field) -> Value {
     if field.writer == Writer::Server {
         schema.insert("readOnly".to_owned(), true.into());
     }
-    let words = match (field.since, field.until) {
+    // A range is a rule for who writes here: what another dialect wrote is shown as it is.
+    let range = if let Shape::Number { least, most, .. } = field.shape
+        && field.writer == Writer::Client
+    {
+        Some(format!("{least} to {most}."))
+    } else {
+        None
+    };
+    let version = match (field.since, field.until) {
         (Version::V1, None) => None,
         (since, None) => Some(format!("Since {since}.")),
         (since, Some(until)) => Some(format!("Since {since}, no more in {until}.")),
     };
+    let words: Vec<String> = range.into_iter().chain(version).collect();
+    let words = (!words.is_empty()).then(|| words.join(" "));
     schema.extend(words.map(|words| ("description".to_owned(), words.into())));
     schema.into()
 }
@@ -169,7 +179,7 @@ fn of_shape(name: &str, field: &Field) -> Value {
     match field.shape {
         Shape::Text | Shape::TextOrTexts { .. } => text(),
         Shape::Texts => json!({ "type": "array", "items": text() }),
-        Shape::Number { least, most, .. } => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        Shape::Number { .. } => json!({ "type": "integer", "minimum": 0 }),
         Shape::Flag => json!({ "type": "boolean" }),
         Shape::Words { words, .. } => {
             let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
