@@ -165,27 +165,36 @@ fn too_many_rings_are_refused_with_table_limit_and_mend() {
 
 #[test]
 fn too_many_members_are_refused_with_table_limit_and_mend() {
-    // Eight pools of 4,096 members each: one number more than there is.
-    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
-    let mut wish = Wish::new(&[], &[rule("10.0.1.1", 80, "a", 80)]);
-    for name in names {
-        let members = (0..4_096).map(|at| std::net::Ipv4Addr::from_bits(0x0a10_0000 + at).into()).collect();
-        wish.pools.push(crate::testing::PoolWish { name, gateway: true, members });
-    }
-    let refused = |wish: &Wish| {
+    // Twice four pools of 4,096 members each: one number more than there is.
+    let wish = |frontend: &str| {
+        let mut wish = Wish::new(&[], &[rule(frontend, 80, "a", 80)]);
+        for name in ["a", "b", "c", "d"] {
+            let members =
+                (0..4_096).map(|at| std::net::Ipv4Addr::from_bits(0x0a10_0000 + at).into()).collect();
+            wish.pools.push(crate::testing::PoolWish { name, gateway: true, members });
+        }
+        wish
+    };
+    // One balancer may not have so many.
+    let refused = |one: &Wish, other: &Wish| {
+        let text = other.text().replacen("\"name\":\"b\"", "\"name\":\"other\"", 1);
+        let sources = [one.text(), text].map(|text| model::Source { name: "b.json".into(), text });
+        let desired = model::check(&sources).unwrap();
         Compiler::default()
-            .compile(&wish.desired(), &Health::default(), &surroundings([]), &Tables::default())
+            .compile(&desired, &Health::default(), &surroundings([]), &Tables::default())
             .map(|tables| tables.members.len())
             .map_err(|full| full.to_string())
     };
-    let full = refused(&wish).unwrap_err();
+    let (one, mut other) = (wish("10.0.1.1"), wish("10.0.1.2"));
+    other.rules[0].backend_port = 81;
+    let full = refused(&one, &other).unwrap_err();
     assert!(
         full.starts_with(&format!("table `members` is full: it has room for {} members", MAX_MEMBERS - 1)),
         "{full}"
     );
     assert!(full.ends_with("spread the pools over more balancers"), "{full}");
-    wish.pools[7].members.pop();
-    assert_eq!(refused(&wish), Ok(MAX_MEMBERS as usize - 1));
+    other.pools[3].members.pop();
+    assert_eq!(refused(&one, &other), Ok(MAX_MEMBERS as usize - 1));
 }
 
 #[test]
