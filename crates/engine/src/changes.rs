@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use plane::row::{AddressRow, BUSY, ConfigRow, LinkRow, MemberRow, RING_WORDS, ReturnRow, Role, RuleRow};
 
-use crate::tables::{Ring, Tables};
+use crate::tables::{Ring, Tables, are_equal};
 
 /// A table's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -386,7 +386,7 @@ fn place<R: Copy + PartialEq, K: Ord>(
 }
 
 fn ring_changes(out: &mut Changes, ring: u32, old: &Ring, new: &Ring) {
-    if old == new {
+    if are_equal(old, new) {
         return;
     }
     for (at, (old, new)) in old.iter().zip(new.iter()).enumerate() {

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule};
 use plane::row::{
@@ -18,7 +19,7 @@ use plane::{address_places, key_places};
 use crate::place::arrange;
 use crate::slots::fill;
 use crate::surroundings::{Health, Surroundings};
-use crate::tables::{Tables, ring_words};
+use crate::tables::{Ring, Tables, are_equal, ring_words};
 
 /// A table has no room for what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +35,12 @@ pub struct Full {
 #[derive(Debug, Default)]
 pub struct Compiler {
     filled: BTreeMap<Vec<(IpAddr, bool)>, Vec<Option<u16>>>,
+    /// What each ring was made of, and what it became. Made of the same again, it becomes the same.
+    made: BTreeMap<u32, (Vec<Share>, Ring)>,
 }
+
+/// A member's part in a ring: its number, its address, and whether it is up.
+type Share = (u32, IpAddr, bool);
 
 impl Compiler {
     /// The tables for `desired`, as far as `health` and `surroundings` allow, when those of `before` are in force.
@@ -86,11 +92,22 @@ impl Compiler {
     }
 
     /// Every ring's slots: who takes new flows now, and who took them before.
-    fn slots(&mut self, pools: &Pools<'_>, health: &Health, before: &Tables) -> BTreeMap<u32, crate::Ring> {
+    fn slots(&mut self, pools: &Pools<'_>, health: &Health, before: &Tables) -> BTreeMap<u32, Ring> {
         let mut rings = BTreeMap::new();
-        for (ring, members) in pools.by_ring() {
-            let key: Vec<(IpAddr, bool)> =
-                members.iter().map(|member| (member.address, member.is_up(health))).collect();
+        let by_ring = pools.by_ring();
+        self.made.retain(|ring, _| by_ring.contains_key(ring));
+        for (ring, members) in &by_ring {
+            let ring = *ring;
+            let shares: Vec<Share> =
+                members.iter().map(|member| (member.number, member.address, member.is_up(health))).collect();
+            let same = |made: &&(Vec<Share>, Ring)| {
+                made.0 == shares && before.rings.get(&ring).is_some_and(|now| Arc::ptr_eq(now, &made.1))
+            };
+            if let Some((_, words)) = self.made.get(&ring).filter(same) {
+                rings.insert(ring, Arc::clone(words));
+                continue;
+            }
+            let key: Vec<(IpAddr, bool)> = shares.iter().map(|(_, address, up)| (*address, *up)).collect();
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
             let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
             let was_there = before.rings.contains_key(&ring);
@@ -100,11 +117,12 @@ impl Compiler {
                 let old = if was_there { before.slot(ring, slot) } else { Slot::steady(current) };
                 successor(old, current, &alive)
             });
-            rings.insert(ring, ring_words(slots));
+            let words = ring_words(slots);
+            rings.insert(ring, Arc::clone(&words));
+            self.made.insert(ring, (shares, words));
         }
         // Rings of pools that are gone need not be kept; a pool that flaps between two states needs two.
-        let used: BTreeSet<Vec<(IpAddr, bool)>> = pools
-            .by_ring()
+        let used: BTreeSet<Vec<(IpAddr, bool)>> = by_ring
             .values()
             .flat_map(|members| {
                 let all_up = members.iter().map(|member| (member.address, true)).collect();
@@ -246,7 +264,7 @@ struct Numbered<'a> {
 
 impl Numbered<'_> {
     fn is_up(&self, health: &Health) -> bool {
-        !health.down.contains(&(self.name.to_owned(), self.address))
+        health.down.is_empty() || !health.down.contains(&(self.name.to_owned(), self.address))
     }
 }
 
@@ -282,8 +300,9 @@ impl<'a> Pools<'a> {
             wanted().map(|(_, pool, address)| (pool, address.is_ipv4())).collect();
         // Rings that only rules name still are not free.
         let mut taken = rings_before.clone();
+        let of_members: BTreeSet<u32> = rings_before.values().copied().collect();
         for (spare, ring) in before.rings_in_use().into_iter().enumerate() {
-            if !rings_before.values().any(|known| *known == ring) {
+            if !of_members.contains(&ring) {
                 taken.insert((spare as u64, false), ring);
             }
         }
@@ -311,12 +330,9 @@ impl<'a> Pools<'a> {
         rings
     }
 
-    /// The ring of a pool and address family; 0 where it has no member.
-    fn ring(&self, pool: u64, v4: bool) -> u32 {
-        self.members
-            .iter()
-            .find(|member| member.pool == pool && member.address.is_ipv4() == v4)
-            .map_or(0, |member| member.ring)
+    /// The rings by pool and address family. Those that have no member have none.
+    fn rings(&self) -> BTreeMap<(u64, bool), u32> {
+        self.members.iter().map(|member| ((member.pool, member.address.is_ipv4()), member.ring)).collect()
     }
 
     /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the pool
@@ -324,7 +340,7 @@ impl<'a> Pools<'a> {
     fn copy_changing_rings(
         &mut self,
         plans: &BTreeMap<Key, Plan>,
-        slots: &mut BTreeMap<u32, crate::Ring>,
+        slots: &mut BTreeMap<u32, Ring>,
         surroundings: &Surroundings,
         before: &Tables,
     ) -> Result<(), Full> {
@@ -334,7 +350,9 @@ impl<'a> Pools<'a> {
             .filter(|row| row.key().and_then(|key| plans.get(&key)).is_some_and(|plan| *plan != row.plan()))
             .map(|row| u32::from(row.plan().ring))
             .filter(|ring| {
-                slots.get(ring).is_some_and(|new| before.rings.get(ring).is_some_and(|old| old != new))
+                slots
+                    .get(ring)
+                    .is_some_and(|new| before.rings.get(ring).is_some_and(|old| !are_equal(old, new)))
             })
             .collect();
         let used = before.rings_in_use();
@@ -399,6 +417,7 @@ fn plans(
 ) -> BTreeMap<Key, Plan> {
     let before: BTreeMap<Key, Plan> =
         before.rules.values().filter_map(|row| Some((row.key()?, row.plan()))).collect();
+    let rings = pools.rings();
     keys(desired, numbers)
         .map(|(key, rule)| {
             let pool = desired.pool(rule.pool());
@@ -415,7 +434,10 @@ fn plans(
             };
             let plan = Plan {
                 backend_port: rule.backend_port().get(),
-                ring: pools.ring(pool_identity(pool.name()), rule.frontend().is_ipv4()) as u16,
+                ring: rings
+                    .get(&(pool_identity(pool.name()), rule.frontend().is_ipv4()))
+                    .copied()
+                    .unwrap_or_default() as u16,
                 distribution,
                 former,
                 settled,

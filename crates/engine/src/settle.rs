@@ -5,27 +5,56 @@
 //! for flows that live on elsewhere; once none is pinned to a member of the pool any more, the slot is steady again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use plane::row::{RuleRow, Slot};
 use plane::{Remembered, Tick};
 
 use crate::surroundings::Clock;
-use crate::tables::{Tables, ring_words};
+use crate::tables::{Ring, Tables, is_steady, ring_words};
 
 /// Since when each ring has been changing. It is forgotten at a restart, which only makes a change last longer.
 #[derive(Clone, Debug, Default)]
 pub struct Settling {
     since: BTreeMap<u32, (Duration, u64)>,
+    /// Rings that were looked at and have no slot that changes. They need not be looked at again while they are the same.
+    steady: BTreeMap<u32, Ring>,
 }
 
 impl Settling {
+    /// Whether nothing is changing: what [`Tables::is_steady`] says, but each ring is looked at once only.
+    pub fn is_over(&mut self, tables: &Tables) -> bool {
+        self.look(tables);
+        self.steady.len() == tables.rings.len() && tables.has_steady_rules()
+    }
+
+    /// Finds the rings that are steady.
+    fn look(&mut self, tables: &Tables) {
+        let is_known =
+            |ring: &u32, known: &Ring| tables.rings.get(ring).is_some_and(|now| Arc::ptr_eq(now, known));
+        self.steady.retain(|ring, known| is_known(ring, known));
+        for (ring, words) in &tables.rings {
+            if !self.steady.contains_key(ring) && is_steady(words) {
+                self.steady.insert(*ring, Arc::clone(words));
+            }
+        }
+    }
+
     /// The tables with what is over at `now` settled or steady. `pinned`: members to which a living flow is pinned.
     pub fn step(&mut self, tables: &Tables, pinned: &BTreeSet<u32>, clock: Clock, now: Duration) -> Tables {
         let mut after = tables.clone();
         let used = tables.rings_in_use();
         self.since.retain(|ring, _| used.contains(ring));
+        self.look(tables);
+        let open = |row: &&RuleRow| row.plan().former != row.plan().distribution;
+        let open: BTreeSet<u32> =
+            tables.rules.values().filter(open).map(|row| u32::from(row.plan().ring)).collect();
         for ring in used {
+            if self.steady.contains_key(&ring) && !open.contains(&ring) {
+                self.since.remove(&ring);
+                continue;
+            }
             let state = State::of(tables, ring);
             let held =
                 tables.members.iter().any(|(number, row)| row.ring() == ring && pinned.contains(number));

@@ -56,10 +56,12 @@ impl Tables {
 
     /// Whether no slot and no rule is changing.
     pub fn is_steady(&self) -> bool {
-        let steady = |word: u64| Slot::of_pair(word, 0).is_steady() && Slot::of_pair(word, 1).is_steady();
-        let plans = || self.rules.values().map(|row| row.plan());
-        self.rings.values().all(|words| words.iter().all(|word| steady(*word)))
-            && plans().all(|plan| plan.former == plan.distribution)
+        self.rings.values().all(|words| is_steady(words)) && self.has_steady_rules()
+    }
+
+    /// Whether no rule is changing.
+    pub(crate) fn has_steady_rules(&self) -> bool {
+        self.rules.values().map(|row| row.plan()).all(|plan| plan.former == plan.distribution)
     }
 
     /// Address rows by their address.
@@ -84,6 +86,16 @@ impl Tables {
     pub fn numbers(&self) -> BTreeMap<u32, Address> {
         self.addresses.values().map(|row| (row.number(), row.address())).collect()
     }
+}
+
+/// Whether two rings are the same, which most often are one.
+pub(crate) fn are_equal(one: &Ring, other: &Ring) -> bool {
+    Arc::ptr_eq(one, other) || one == other
+}
+
+/// Whether no slot of these words is changing.
+pub(crate) fn is_steady(words: &[u64]) -> bool {
+    words.iter().all(|word| Slot::of_pair(*word, 0).is_steady() && Slot::of_pair(*word, 1).is_steady())
 }
 
 /// A slot array as words.

@@ -245,7 +245,7 @@ fn document(number: usize, idle: usize) -> Value {
         "sku": {"name": "Standard"},
         "properties": {
             "frontendIPConfigurations": [{"name": "fe", "properties": {
-                "privateIPAddress": at(100, number + 1), "privateIPAllocationMethod": "Static",
+                "privateIPAddress": at(100, number + 10), "privateIPAllocationMethod": "Static",
                 "subnet": {"id": path("virtualNetworks", "net/subnets/front")},
             }}],
             "backendAddressPools": [{"name": "web", "properties": {"loadBalancerBackendAddresses": members}}],

@@ -396,7 +396,7 @@ impl<'a> Balancer<'a> {
 
     /// Lets changes end that are over.
     fn settle(&mut self) -> Result<(), ServeError> {
-        if self.tables.is_steady() {
+        if self.settling.is_over(&self.tables) {
             return Ok(());
         }
         let pinned = pinned(self.kernel.flow_words(), self.kernel.now()?);
