@@ -110,11 +110,12 @@ impl Compiler {
             let key: Vec<(IpAddr, bool)> = shares.iter().map(|(_, address, up)| (*address, *up)).collect();
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
             let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
-            let was_there = before.rings.contains_key(&ring);
+            let was_there = before.rings.get(&ring);
             let slots = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
                 let current =
                     owner.and_then(|owner| members.get(usize::from(owner))).map_or(0, |member| member.number);
-                let old = if was_there { before.slot(ring, slot) } else { Slot::steady(current) };
+                let old = was_there.and_then(|words| words.get(slot as usize / 2));
+                let old = old.map_or(Slot::steady(current), |pair| Slot::of_pair(*pair, slot));
                 successor(old, current, &alive)
             });
             let words = ring_words(slots);

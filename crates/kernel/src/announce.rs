@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
@@ -13,10 +13,14 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 pub enum AnnounceError {
     /// The process lacks a capability.
-    #[error("could not announce {address}: this needs the capability CAP_NET_RAW; run it as root")]
-    Privilege {
-        /// The address.
-        address: IpAddr,
+    #[error("could not announce frontend addresses: this needs the capability CAP_NET_RAW; run it as root")]
+    Privilege,
+    /// There is no socket.
+    #[error("could not open a socket to announce frontend addresses with")]
+    Socket {
+        /// What the kernel said.
+        #[source]
+        cause: io::Error,
     },
     /// The frame could not be sent.
     #[error("could not announce {address} on the link with index {link}: is the link up?")]
@@ -31,20 +35,58 @@ pub enum AnnounceError {
     },
 }
 
-/// Tells all stations on a link that `address` is at `mac`: by a gratuitous ARP request, or by an unsolicited neighbour
-/// advertisement.
-pub fn announce(link_index: u32, mac: Mac, address: IpAddr) -> Result<(), AnnounceError> {
-    let sent = match address {
-        IpAddr::V4(v4) => send(link_index, ARP, BROADCAST, &gratuitous_arp(mac, v4)),
-        IpAddr::V6(v6) => send(link_index, IPV6, ALL_NODES_MAC, &advertisement(mac, v6)),
-    };
-    sent.map_err(|cause| {
-        if cause == Errno::EPERM || cause == Errno::EACCES {
-            AnnounceError::Privilege { address }
-        } else {
-            AnnounceError::Send { address, link: link_index, cause: cause.into() }
-        }
-    })
+/// Announces addresses. It has one socket for all of them: closing one takes the kernel ten milliseconds and more.
+#[derive(Debug)]
+pub struct Announcer {
+    socket: OwnedFd,
+}
+
+impl Announcer {
+    /// Opens the socket.
+    ///
+    /// # Errors
+    /// The process lacks a capability, or the system has no more sockets.
+    pub fn new() -> Result<Self, AnnounceError> {
+        // Without a protocol the socket receives nothing.
+        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
+        socket.map(|socket| Self { socket }).map_err(|cause| match cause {
+            Errno::EPERM | Errno::EACCES => AnnounceError::Privilege,
+            other => AnnounceError::Socket { cause: other.into() },
+        })
+    }
+
+    /// Tells all stations on a link that `address` is at `mac`: by a gratuitous ARP request, or by an unsolicited neighbour
+    /// advertisement.
+    ///
+    /// # Errors
+    /// The frame could not be sent.
+    pub fn announce(&self, link_index: u32, mac: Mac, address: IpAddr) -> Result<(), AnnounceError> {
+        let sent = match address {
+            IpAddr::V4(v4) => self.send(link_index, ARP, BROADCAST, &gratuitous_arp(mac, v4)),
+            IpAddr::V6(v6) => self.send(link_index, IPV6, ALL_NODES_MAC, &advertisement(mac, v6)),
+        };
+        sent.map_err(|cause| AnnounceError::Send { address, link: link_index, cause: cause.into() })
+    }
+
+    fn send(&self, link: u32, kind: u16, destination: Mac, frame: &[u8]) -> Result<(), Errno> {
+        let [a, b, c, d, e, f] = destination.bytes();
+        let to = libc::sockaddr_ll {
+            sll_family: libc::AF_PACKET as u16,
+            sll_protocol: kind.to_be(),
+            // The kernel counts them as signed numbers, and they are never negative.
+            sll_ifindex: i32::try_from(link).map_err(|_| Errno::ENODEV)?,
+            sll_hatype: 0,
+            sll_pkttype: 0,
+            sll_halen: 6,
+            sll_addr: [a, b, c, d, e, f, 0, 0],
+        };
+        let (socket, size) = (self.socket.as_raw_fd(), size_of_val(&to) as libc::socklen_t);
+        // SAFETY: both pointers are to values that outlive the call, each passed with its own size.
+        let sent = unsafe {
+            libc::sendto(socket, frame.as_ptr().cast(), frame.len(), 0, (&raw const to).cast(), size)
+        };
+        Errno::result(sent).map(drop)
+    }
 }
 
 const ARP: u16 = 0x0806;
@@ -114,28 +156,6 @@ fn with_checksum(mut message: Vec<u8>, source: Ipv6Addr, protocol: u8) -> Vec<u8
 
 fn ethernet(destination: Mac, source: Mac, kind: u16) -> Vec<u8> {
     [&destination.bytes()[..], &source.bytes(), &kind.to_be_bytes()].concat()
-}
-
-fn send(link: u32, kind: u16, destination: Mac, frame: &[u8]) -> Result<(), Errno> {
-    let [a, b, c, d, e, f] = destination.bytes();
-    let to = libc::sockaddr_ll {
-        sll_family: libc::AF_PACKET as u16,
-        sll_protocol: kind.to_be(),
-        // The kernel counts them as signed numbers, and they are never negative.
-        sll_ifindex: i32::try_from(link).map_err(|_| Errno::ENODEV)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 6,
-        sll_addr: [a, b, c, d, e, f, 0, 0],
-    };
-    // Without a protocol the socket receives nothing.
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    let size = size_of_val(&to) as libc::socklen_t;
-    // SAFETY: both pointers are to values that outlive the call, each passed with its own size.
-    let sent = unsafe {
-        libc::sendto(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0, (&raw const to).cast(), size)
-    };
-    Errno::result(sent).map(drop)
 }
 
 #[cfg(test)]

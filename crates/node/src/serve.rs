@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
+use kernel::announce::Announcer;
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
 use plane::row::{Hop, Path, Role};
@@ -419,12 +420,16 @@ impl<'a> Balancer<'a> {
 
     /// Tells the segment who answers for the frontends now.
     fn announce(&self, frontends: &BTreeSet<IpAddr>) {
-        if self.attached.is_empty() {
+        if self.attached.is_empty() || frontends.is_empty() {
             return;
         }
+        let announcer = match Announcer::new() {
+            Ok(announcer) => announcer,
+            Err(cause) => return warn!("{}", describe(&cause)),
+        };
         for (index, link) in self.watcher.links().iter().filter(|(_, link)| link.up) {
             for frontend in frontends {
-                if let Err(cause) = kernel::announce::announce(*index, link.mac, *frontend) {
+                if let Err(cause) = announcer.announce(*index, link.mac, *frontend) {
                     warn!("could not announce {frontend} on {}: {cause}", link.name);
                 }
             }
