@@ -49,9 +49,12 @@ impl Announcer {
     pub fn new() -> Result<Self, AnnounceError> {
         // Without a protocol the socket receives nothing.
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
-        socket.map(|socket| Self { socket }).map_err(|cause| match cause {
-            Errno::EPERM | Errno::EACCES => AnnounceError::Privilege,
-            other => AnnounceError::Socket { cause: other.into() },
+        socket.map(|socket| Self { socket }).map_err(|cause| {
+            if cause == Errno::EPERM || cause == Errno::EACCES {
+                AnnounceError::Privilege
+            } else {
+                AnnounceError::Socket { cause: cause.into() }
+            }
         })
     }
 
