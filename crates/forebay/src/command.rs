@@ -76,10 +76,11 @@ pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
+/// The texts of these files, of the files of these folders with one of these endings, and, for `-`, of standard input.
+pub(crate) fn sources(paths: &[PathBuf], endings: &[&str]) -> Done<Vec<Source>> {
     let mut sources = Vec::new();
     for path in paths {
-        for file in documents(path)? {
+        for file in listed(path, endings)? {
             let text = if file.as_os_str() == "-" {
                 io::read_to_string(io::stdin())
             } else {
@@ -89,6 +90,11 @@ fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
             sources.push(Source { name: file.display().to_string(), text });
         }
     }
+    Ok(sources)
+}
+
+fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
+    let sources = sources(paths, &["json"])?;
     let problems: Vec<Problem> = model::check(&sources).err().unwrap_or_default();
     if json {
         print(&to_json(&problems)?)?;
@@ -100,7 +106,7 @@ fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(NO) })
 }
 
-fn documents(path: &Path) -> Done<Vec<PathBuf>> {
+fn listed(path: &Path, endings: &[&str]) -> Done<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }
@@ -108,12 +114,13 @@ fn documents(path: &Path) -> Done<Vec<PathBuf>> {
     for entry in fs::read_dir(path).map_err(|cause| format!("could not list {}: {cause}", path.display()))? {
         let file = entry?.path();
         let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && file.extension().is_some_and(|extension| extension == "json") {
+        if !hidden && file.extension().is_some_and(|it| endings.iter().any(|ending| it == *ending)) {
             files.push(file);
         }
     }
     if files.is_empty() {
-        return Err(format!("there is no *.json in {}", path.display()).into());
+        let endings: Vec<String> = endings.iter().map(|ending| format!("*.{ending}")).collect();
+        return Err(format!("there is no {} in {}", endings.join(" or "), path.display()).into());
     }
     files.sort();
     Ok(files)

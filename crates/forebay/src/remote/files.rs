@@ -1,13 +1,12 @@
 //! Documents out of files of JSON and YAML, each with its id.
 
 use std::collections::BTreeMap;
-use std::error::Error;
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use model::{Code, Document, Problem, ResourceId, Source};
 use serde_json::Value;
+
+use crate::command::{self, Done};
 
 #[cfg(test)]
 mod tests;
@@ -16,20 +15,8 @@ mod tests;
 const ENDINGS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// The texts of these files, of the files of these folders, and of standard input.
-pub(super) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>, Box<dyn Error>> {
-    let mut sources = Vec::new();
-    for path in paths {
-        for file in listed(path)? {
-            let text = if file.as_os_str() == "-" {
-                io::read_to_string(io::stdin())
-            } else {
-                fs::read_to_string(&file)
-            }
-            .map_err(|cause| format!("could not read {}: {cause}", file.display()))?;
-            sources.push(Source { name: file.display().to_string(), text });
-        }
-    }
-    Ok(sources)
+pub(super) fn sources(paths: &[PathBuf]) -> Done<Vec<Source>> {
+    command::sources(paths, &ENDINGS)
 }
 
 /// Reads documents. Those without an id are put into the subscription and group of `home`.
@@ -69,25 +56,6 @@ pub(super) fn documents(
         }
     }
     if problems.is_empty() { Ok(documents) } else { Err(problems) }
-}
-
-fn listed(path: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(path).map_err(|cause| format!("could not list {}: {cause}", path.display()))? {
-        let file = entry?.path();
-        let hidden = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if !hidden && file.extension().is_some_and(|it| ENDINGS.iter().any(|ending| it == *ending)) {
-            files.push(file);
-        }
-    }
-    if files.is_empty() {
-        return Err(format!("there is no *.json, *.yaml or *.yml in {}", path.display()).into());
-    }
-    files.sort();
-    Ok(files)
 }
 
 /// YAML becomes JSON, each of its documents a source. JSON stays as it is, for the better messages.
