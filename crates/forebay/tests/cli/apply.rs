@@ -21,6 +21,14 @@ fn a_folder_of_yaml_and_json_becomes_resources() {
 }
 
 #[test]
+fn the_examples_can_be_applied_as_they_are() {
+    let service = Service::start();
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
+    let out = service.did(&format!("apply -f {examples}"));
+    assert!(out.ends_with("applied as revision 1: 4 created\n"), "{out}");
+}
+
+#[test]
 fn only_what_differs_is_said_and_written() {
     let service = Service::with_network();
     service.write_balancer("web", "203.0.113.9", 80);

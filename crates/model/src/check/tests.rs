@@ -86,7 +86,7 @@ fn every_example_is_valid() {
     };
     assert_eq!(
         rules(include_str!("../../../../examples/floating-ip.json")),
-        ["65.52.0.1 80/tcp -> colours/vms 80 floating", "65.52.0.2 80/tcp -> colours/vms 80 floating"] // FIP-4
+        ["65.52.0.10 80/tcp -> colours/vms 80 floating", "65.52.0.20 80/tcp -> colours/vms 80 floating"] // FIP-4
     );
     assert_eq!(
         rules(include_str!("../../../../examples/internal.json")),
