@@ -20,7 +20,7 @@ pub struct Args {
 /// What `forebay` can do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Load the data path, forward, and follow the documents.
+    /// Load the data path, forward, and do what documents say, or resources over HTTPS.
     ///
     /// Stopping it, or killing it, leaves the data path forwarding; starting it again takes over. `forebay detach` removes it.
     Serve {

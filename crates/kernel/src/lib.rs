@@ -195,7 +195,19 @@ impl Kernel {
     /// # Errors
     /// None in practice: every table is mapped since the data path was opened.
     pub fn dump(&self) -> Result<Tables, KernelError> {
-        let mut tables = Tables {
+        let mut tables = self.dump_rows()?;
+        for ring in tables.rings_in_use() {
+            tables.rings.insert(ring, self.ring_words(ring)?.collect());
+        }
+        Ok(tables)
+    }
+
+    /// The tables in force without their rings, which are by far the most of them.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn dump_rows(&self) -> Result<Tables, KernelError> {
+        let tables = Tables {
             config: ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()),
             links: self.rows(Name::Links)?.map(|(at, row)| (at, LinkRow(row))).collect(),
             addresses: self.rows(Name::Addresses)?.map(|(at, row)| (at, AddressRow(row))).collect(),
@@ -203,15 +215,18 @@ impl Kernel {
             returns: self.rows(Name::Returns)?.map(|(at, row)| (at, ReturnRow(row))).collect(),
             members: self.rows(Name::Members)?.map(|(at, row)| (at, MemberRow(row))).collect(),
             ..Tables::default()
-        }
-        .tidied();
+        };
+        Ok(tables.tidied())
+    }
+
+    /// The slots of a ring, two a word, as they are now.
+    ///
+    /// # Errors
+    /// As [`Self::dump`].
+    pub fn ring_words(&self, ring: u32) -> Result<impl Iterator<Item = u64> + '_, KernelError> {
         let slots = self.table(Name::Slots)?;
-        for ring in tables.rings_in_use() {
-            let first = ring as usize * RING_WORDS as usize;
-            let words: Vec<u64> = (first..first + RING_WORDS as usize).map(|at| slots.get(at)).collect();
-            tables.rings.insert(ring, words.into());
-        }
-        Ok(tables)
+        let first = ring as usize * RING_WORDS as usize;
+        Ok((first..first + RING_WORDS as usize).map(|at| slots.get(at)))
     }
 
     /// The rows of a table that are not empty.

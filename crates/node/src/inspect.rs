@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::{Replica, Tables, trace as run};
 use kernel::{Kernel, KernelError, Place};
-use plane::row::{Mac, Role, protocol};
+use plane::row::{Mac, Role, Slot, protocol};
 use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
 
@@ -131,7 +131,7 @@ pub struct VerdictStats {
 pub fn stats(place: &Place) -> Result<Stats, KernelError> {
     let kernel = Kernel::look(place)?;
     let legend = Legend::read(&place.file("json"));
-    let tables = kernel.dump()?;
+    let tables = kernel.dump_rows()?;
     let interfaces = kernel
         .attached()?
         .into_iter()
@@ -140,8 +140,11 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
     let rules = rule_stats(&kernel, &legend, &tables)?;
     let now = kernel.now()?;
     let sizes = kernel.sizes();
-    let changing =
-        tables.rings.keys().flat_map(|ring| tables.slots(*ring)).filter(|slot| !slot.is_steady()).count();
+    let mut changing = 0;
+    for ring in tables.rings_in_use() {
+        let slots = kernel.ring_words(ring)?.flat_map(|word| [Slot::of_pair(word, 0), Slot::of_pair(word, 1)]);
+        changing += slots.filter(|slot| !slot.is_steady()).count();
+    }
     let remembered = RememberedStats {
         flows: kernel.flow_words().filter(|word| Remembered::of(*word, now).is_some()).count() as u64,
         flows_limit: 8 << sizes.flow_bits,

@@ -90,7 +90,7 @@ impl<'a> Balancer<'a> {
         Self { net, name, config, serve: None }
     }
 
-    /// Writes settings for a balancer that is told what to do over its interfaces, and starts nothing.
+    /// Starts one that is told what to do over its interfaces, and was told nothing yet.
     pub fn controlled(net: &'a Net) -> Self {
         let mut balancer = Self::prepare(net, &Document::new(&[], Vec::new()), Settings::default());
         let text = fs::read_to_string(&balancer.config).unwrap();
@@ -98,6 +98,7 @@ impl<'a> Balancer<'a> {
         let mut text: String = text.lines().filter(is_documents).map(|line| format!("{line}\n")).collect();
         text += "[server]\nlisten = [\"127.0.0.1:8443\"]\nstore = \"store\"\n";
         balancer.config = net.lab.write("forebay.toml", &text).unwrap();
+        balancer.serve();
         balancer
     }
 
