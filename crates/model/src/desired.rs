@@ -33,6 +33,20 @@ impl Desired {
         &self.rules
     }
 
+    /// The rules of one frontend.
+    #[must_use]
+    pub fn rules_at(&self, frontend: IpAddr) -> &[Rule] {
+        let from = self.rules.partition_point(|rule| rule.frontend < frontend);
+        let to = self.rules.partition_point(|rule| rule.frontend <= frontend);
+        &self.rules[from..to]
+    }
+
+    /// Where the pool of this name (`load balancer/pool`) is.
+    #[must_use]
+    pub fn pool_named(&self, name: &str) -> Option<PoolIndex> {
+        self.pools.binary_search_by(|pool| pool.name.as_str().cmp(name)).ok().map(PoolIndex)
+    }
+
     /// The pool a rule leads to.
     ///
     /// # Panics

@@ -142,7 +142,8 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
     let sizes = kernel.sizes();
     let mut changing = 0;
     for ring in tables.rings_in_use() {
-        let slots = kernel.ring_words(ring)?.flat_map(|word| [Slot::of_pair(word, 0), Slot::of_pair(word, 1)]);
+        let slots =
+            kernel.ring_words(ring)?.flat_map(|word| [Slot::of_pair(word, 0), Slot::of_pair(word, 1)]);
         changing += slots.filter(|slot| !slot.is_steady()).count();
     }
     let remembered = RememberedStats {

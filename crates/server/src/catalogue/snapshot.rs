@@ -116,9 +116,8 @@ impl Snapshot {
     /// A load balancer's pool, when the data path has it.
     #[must_use]
     pub fn pool(&self, balancer: &ResourceId, pool: &str) -> Option<&Pool> {
-        let pools = self.desired.pools();
-        let find = |name: &String| pools.binary_search_by(|pool| pool.name().cmp(name)).ok();
-        names(balancer, pool).iter().find_map(find).map(|at| &pools[at])
+        let found = names(balancer, pool).iter().find_map(|name| self.desired.pool_named(name));
+        found.map(|at| self.desired.pool(at))
     }
 
     /// All resources of a kind, sorted by their ids.

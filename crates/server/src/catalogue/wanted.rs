@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Desired, Rule};
+use model::{Desired, Pool, PoolIndex, Rule};
 
 use crate::store::Revision;
 
@@ -26,12 +26,11 @@ impl Wanted {
     /// After a change: what is wanted as before keeps its revision.
     pub(super) fn then(&self, before: &Desired, after: &Desired, revision: Revision) -> Self {
         let pools = same_pools(before, after);
-        let same = |one: &Rule, other: &Rule| {
-            pools[other.pool().index()] == Some(one.pool().index()) && is_same(one, other)
-        };
+        let same =
+            |one: &Rule, other: &Rule| pools[other.pool().index()] == Some(one.pool()) && is_same(one, other);
         let since = after.frontends().iter().map(|frontend| {
             let address = frontend.address();
-            let (one, other) = (rules_at(before, address), rules_at(after, address));
+            let (one, other) = (before.rules_at(address), after.rules_at(address));
             let is_same =
                 one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other));
             let former = self.since.get(&address).filter(|_| is_same);
@@ -58,10 +57,9 @@ fn by_name(desired: &Desired) -> Arc<Vec<usize>> {
     Arc::new(positions)
 }
 
-/// For each pool after, where it was before if it was the same. Both are sorted by name.
-fn same_pools(before: &Desired, after: &Desired) -> Vec<Option<usize>> {
-    let former = |name: &str| before.pools().binary_search_by(|pool| pool.name().cmp(name)).ok();
-    let one = |pool: &model::Pool| former(pool.name()).filter(|at| before.pools()[*at] == *pool);
+/// For each pool after, where it was before if it was the same.
+fn same_pools(before: &Desired, after: &Desired) -> Vec<Option<PoolIndex>> {
+    let one = |pool: &Pool| before.pool_named(pool.name()).filter(|at| before.pool(*at) == pool);
     after.pools().iter().map(one).collect()
 }
 
@@ -72,11 +70,4 @@ fn is_same(one: &Rule, other: &Rule) -> bool {
         (rule.protocol(), ports, rule.distribution(), rule.floating(), rule.idle())
     };
     one.name() == other.name() && parts(one) == parts(other)
-}
-
-fn rules_at(desired: &Desired, frontend: IpAddr) -> &[Rule] {
-    let rules = desired.rules();
-    let from = rules.partition_point(|rule| rule.frontend() < frontend);
-    let to = rules.partition_point(|rule| rule.frontend() <= frontend);
-    &rules[from..to]
 }

@@ -111,6 +111,7 @@ impl<'a> Seen<'a> {
 
     fn balancer(&self, balancer: &LoadBalancer, children: &mut BTreeMap<String, ConfigurationState>) {
         let listening = Self::listening(balancer);
+        let mut addresses = BTreeMap::new();
         for frontend in &balancer.frontend_ip_configurations {
             let key = key("frontendIPConfigurations", &frontend.name);
             let Some(state) = children.get_mut(&key) else { continue };
@@ -119,14 +120,14 @@ impl<'a> Seen<'a> {
                 state.join(if short { Status::Failure } else { Status::Success }, []);
                 continue;
             };
+            addresses.insert(key.clone(), address);
             let mine = listening.iter().filter(|one| one.frontends.contains(&key));
             let absent = mine.filter_map(|one| self.absent(one, address)).collect();
             self.listen(state, address, absent);
         }
         for one in &listening {
-            let addresses: Vec<IpAddr> =
-                one.frontends.iter().filter_map(|key| self.address(name_of(key))).collect();
-            let states = addresses.iter().map(|address| self.place(one, *address));
+            let addresses = one.frontends.iter().filter_map(|key| addresses.get(key));
+            let states = addresses.map(|address| self.place(one, *address));
             let status = Status::together(states);
             if let Some(state) = children.get_mut(&one.key) {
                 state.join(status, []);
@@ -165,7 +166,7 @@ impl<'a> Seen<'a> {
     /// The state of an address that clients call, with everything that listens there.
     fn listen(&self, state: &mut ConfigurationState, address: IpAddr, absent: Vec<VipEndpointState>) {
         let progress = self.progress(address);
-        let rules = self.rules_at(address);
+        let rules = self.wanted.desired.rules_at(address);
         let mut endpoints: Vec<VipEndpointState> =
             rules.iter().map(|rule| self.endpoint(rule, progress.status)).collect();
         endpoints.extend(absent);
@@ -177,10 +178,8 @@ impl<'a> Seen<'a> {
     }
 
     fn endpoint(&self, rule: &Rule, progress: Status) -> VipEndpointState {
-        let family = rule.frontend().is_ipv4();
-        let members = self.wanted.desired.pool(rule.pool()).members().iter();
-        let members = members.filter(|member| member.address().is_ipv4() == family);
-        let members: Vec<DipEndpointState> = members.map(|member| self.dip(rule, member)).collect();
+        let members: Vec<DipEndpointState> =
+            self.members(rule).map(|member| self.dip(rule, member)).collect();
         let status = after(progress, members.iter().map(|member| member.status));
         VipEndpointState {
             status,
@@ -188,6 +187,13 @@ impl<'a> Seen<'a> {
             vip_endpoint: vip(protocol(rule.protocol()), rule.frontend(), rule.frontend_port().get()),
             dip_endpoint_states: members,
         }
+    }
+
+    /// The members that a rule leads to.
+    fn members(&self, rule: &Rule) -> impl Iterator<Item = &'a Member> + use<'a> {
+        let family = rule.frontend().is_ipv4();
+        let members = self.wanted.desired.pool(rule.pool()).members().iter();
+        members.filter(move |member| member.address().is_ipv4() == family)
     }
 
     fn dip(&self, rule: &Rule, member: &Member) -> DipEndpointState {
@@ -221,7 +227,10 @@ impl<'a> Seen<'a> {
     /// What became of one rule at one address.
     fn place(&self, one: &Listening, address: IpAddr) -> Status {
         match self.rule_at(one, address) {
-            Some(rule) => self.endpoint(rule, self.progress(address).status).status,
+            Some(rule) => {
+                let members = self.members(rule).map(|member| self.member(member.address()).0);
+                after(self.progress(address).status, members)
+            }
             None if self.shortfalls_of(&one.key).is_empty() => Status::Success,
             None => Status::Failure,
         }
@@ -243,19 +252,17 @@ impl<'a> Seen<'a> {
     }
 
     fn rule_at(&self, one: &Listening, address: IpAddr) -> Option<&'a Rule> {
-        let wanted = one.protocol.map_or("", TransportProtocol::as_str);
-        let is_it = |rule: &&Rule| {
-            rule.frontend_port().get() == one.port && protocol(rule.protocol()).eq_ignore_ascii_case(wanted)
+        let protocol = match one.protocol? {
+            TransportProtocol::Tcp => Protocol::Tcp,
+            TransportProtocol::Udp => Protocol::Udp,
+            TransportProtocol::All
+            | TransportProtocol::Quic
+            | TransportProtocol::Gre
+            | TransportProtocol::Esp => return None,
         };
-        self.rules_at(address).iter().find(is_it)
-    }
-
-    /// The rules of a frontend; they are sorted by it.
-    fn rules_at(&self, address: IpAddr) -> &'a [Rule] {
-        let rules = self.wanted.desired.rules();
-        let from = rules.partition_point(|rule| rule.frontend() < address);
-        let to = rules.partition_point(|rule| rule.frontend() <= address);
-        &rules[from..to]
+        let rules = self.wanted.desired.rules_at(address);
+        let place = |rule: &Rule| (rule.protocol(), rule.frontend_port().get());
+        rules.binary_search_by_key(&(protocol, one.port), place).ok().map(|at| &rules[at])
     }
 
     fn is_frontend(&self, address: IpAddr) -> bool {

@@ -127,8 +127,8 @@ impl Service {
         let realised = self.state.realised.borrow();
         let vips = snapshot.desired.frontends().iter().map(|frontend| {
             let address = frontend.address();
-            let rules = snapshot.desired.rules().iter().filter(|rule| rule.frontend() == address);
-            let report = report(snapshot, &realised, frontend.name(), address, &rules.collect::<Vec<_>>());
+            let rules = snapshot.desired.rules_at(address);
+            let report = report(snapshot, &realised, frontend.name(), address, rules);
             unit(&address.to_string(), report)
         });
         let section = section("VipConsolidatedState", "all that is known of each address", vips.collect());
@@ -142,7 +142,7 @@ fn report(
     realised: &Realised,
     name: &str,
     address: std::net::IpAddr,
-    rules: &[&Rule],
+    rules: &[Rule],
 ) -> String {
     let wanted = snapshot.wanted_since(address);
     let achieved = if wanted <= realised.done { "achieved" } else { "not achieved" };
