@@ -3,7 +3,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use crate::{Distribution, IdleTimeout, Port, ReturnPath};
+use std::time::Duration;
+
+use crate::{AdminState, Distribution, IdleTimeout, NoHealthyBackendsBehavior, Port, ReturnPath};
 
 /// What all documents together ask for. It comes from `check` only, so holding one is the proof that it is
 /// valid; the default asks for nothing. Sorted, so that the same documents always give the same value.
@@ -11,6 +13,7 @@ use crate::{Distribution, IdleTimeout, Port, ReturnPath};
 pub struct Desired {
     pub(crate) frontends: Vec<Frontend>,
     pub(crate) pools: Vec<Pool>,
+    pub(crate) probes: Vec<Probe>,
     pub(crate) rules: Vec<Rule>,
 }
 
@@ -31,6 +34,21 @@ impl Desired {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Every probe, by name; also those no rule uses.
+    #[must_use]
+    pub fn probes(&self) -> &[Probe] {
+        &self.probes
+    }
+
+    /// The probe that finds out which members a rule may lead to. Without one they are all up (PROBE-4).
+    ///
+    /// # Panics
+    /// When the rule is of another `Desired` with more probes.
+    #[must_use]
+    pub fn probe_of(&self, rule: &Rule) -> Option<&Probe> {
+        rule.probe.map(|index| &self.probes[index.0])
     }
 
     /// The rules of one frontend.
@@ -111,6 +129,7 @@ impl Pool {
 pub struct Member {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
+    pub(crate) admin: AdminState,
 }
 
 impl Member {
@@ -124,6 +143,81 @@ impl Member {
     #[must_use]
     pub const fn address(&self) -> IpAddr {
         self.address
+    }
+
+    /// Its health by order, for rules that have a probe (FLOW-4).
+    #[must_use]
+    pub const fn admin(&self) -> AdminState {
+        self.admin
+    }
+}
+
+/// How the health of members is found out: whoever answers `ask` at `port` is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    pub(crate) name: String,
+    pub(crate) ask: Ask,
+    pub(crate) port: Port,
+    pub(crate) interval: Duration,
+    pub(crate) threshold: u32,
+    pub(crate) all_down: NoHealthyBackendsBehavior,
+}
+
+/// What a member is asked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ask {
+    /// To complete a TCP handshake.
+    Tcp,
+    /// For this path over HTTP.
+    Http(String),
+    /// For this path over HTTPS, whatever the certificate.
+    Https(String),
+}
+
+impl Probe {
+    /// The longest that an answer is waited for.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// `load balancer/probe`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What members are asked.
+    #[must_use]
+    pub const fn ask(&self) -> &Ask {
+        &self.ask
+    }
+
+    /// The port of the member's own address that is asked.
+    #[must_use]
+    pub const fn port(&self) -> Port {
+        self.port
+    }
+
+    /// From the start of one attempt to the start of the next: at least 100 ms (PROBE-2).
+    #[must_use]
+    pub const fn interval(&self) -> Duration {
+        self.interval
+    }
+
+    /// How long an attempt may take, from its start: the interval, 30 s at most (PROBE-1).
+    #[must_use]
+    pub fn timeout(&self) -> Duration {
+        self.interval.min(Self::PATIENCE)
+    }
+
+    /// How many equal results in a row change a member's state: 1 to 100 (PROBE-3).
+    #[must_use]
+    pub const fn threshold(&self) -> u32 {
+        self.threshold
+    }
+
+    /// What holds when all members are found down (FLOW-2).
+    #[must_use]
+    pub const fn all_down(&self) -> NoHealthyBackendsBehavior {
+        self.all_down
     }
 }
 
@@ -139,6 +233,9 @@ pub struct Rule {
     pub(crate) distribution: Distribution,
     pub(crate) floating: bool,
     pub(crate) idle: IdleTimeout,
+    pub(crate) probe: Option<ProbeIndex>,
+    pub(crate) when_down: WhenDown,
+    pub(crate) hairpin: bool,
 }
 
 impl Rule {
@@ -194,6 +291,47 @@ impl Rule {
     #[must_use]
     pub const fn idle(&self) -> IdleTimeout {
         self.idle
+    }
+
+    /// The probe that finds out who is up.
+    #[must_use]
+    pub const fn probe(&self) -> Option<ProbeIndex> {
+        self.probe
+    }
+
+    /// What becomes of established connections when members are found down.
+    #[must_use]
+    pub const fn when_down(&self) -> WhenDown {
+        self.when_down
+    }
+
+    /// Whether a member that calls the frontend may be led to itself (HAIR-1).
+    #[must_use]
+    pub const fn hairpin(&self) -> bool {
+        self.hairpin
+    }
+}
+
+/// What becomes of established connections when members are found down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum WhenDown {
+    /// They continue (FLOW-1).
+    Continue,
+    /// They continue, unless all members are down (FLOW-2, Basic).
+    EndWithTheLast,
+    /// They are led to a member that is up, which does not know them and resets them (CLUS-1).
+    Reset,
+}
+
+/// Which probe of a `Desired`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeIndex(pub(crate) usize);
+
+impl ProbeIndex {
+    /// Its position among the probes.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self.0
     }
 }
 

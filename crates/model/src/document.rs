@@ -31,7 +31,7 @@ pub use network::{
 pub use outbound::OutboundRule;
 pub use pool::{BackendAddress, BackendAddressPool, PoolExtension, TunnelInterface};
 pub use prefix::{PublicIpPrefix, PublicIpPrefixSku};
-pub use probe::Probe;
+pub use probe::{Probe, ProbeExtension};
 pub use rule::{LoadBalancingRule, RuleExtension};
 pub use security::{
     DefaultAction, NetworkSecurityGroup, SecurityGroupExtension, SecurityRule, SecurityRuleExtension,

@@ -14,6 +14,7 @@ use crate::resource_id::ResourceId;
 pub(crate) use entry::{Child, Entry, Link, key_of};
 use entry::{Located, located};
 pub(crate) use segment::{Segment, SegmentKind, next};
+pub(crate) use view::mirror_name;
 
 mod claims;
 mod entry;

@@ -29,8 +29,10 @@ mod units;
 
 pub use allocate::allocate;
 pub use check::{Judgement, check, check_documents, judge, merge};
-pub use desired::{Desired, Frontend, Member, Pool, PoolIndex, Protocol, Rule};
-pub use document::words::{Distribution, ReturnPath};
+pub use desired::{
+    Ask, Desired, Frontend, Member, Pool, PoolIndex, Probe, ProbeIndex, Protocol, Rule, WhenDown,
+};
+pub use document::words::{AdminState, Distribution, NoHealthyBackendsBehavior, ReturnPath};
 pub use document::{Document, Source, parse};
 pub use inventory::{Inventory, Use};
 pub use kind::{Collection, Kind, PROVIDER};

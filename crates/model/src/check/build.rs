@@ -1,9 +1,10 @@
 //! Puts together what is wanted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::balancer::Balancer;
-use crate::desired::{self, Desired, PoolIndex};
+use super::probe;
+use crate::desired::{self, Desired, PoolIndex, ProbeIndex};
 use crate::document::LoadBalancer;
 
 /// What all load balancers ask for. Where there are problems this is incomplete, and nobody gets it.
@@ -29,17 +30,34 @@ pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
             *at = PoolIndex(position);
         }
     }
+    let (probes, probe_positions) = probes(balancers, &names);
     let mut rules = Vec::new();
     for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
-        rules.extend(
-            balancer
-                .rules
-                .iter()
-                .filter_map(|rule| rule.desired(name, *positions.get(number)?.get(rule.pool)?)),
-        );
+        rules.extend(balancer.rules.iter().filter_map(|rule| {
+            let pool = *positions.get(number)?.get(rule.pool)?;
+            let probe = rule.probe.and_then(|probe| probe_positions.get(&(number, probe)).copied());
+            rule.desired(name, pool, probe)
+        }));
     }
     rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
-    Desired { frontends, pools: pools.into_iter().map(|(_, pool)| pool).collect(), rules }
+    Desired { frontends, pools: pools.into_iter().map(|(_, pool)| pool).collect(), probes, rules }
+}
+
+/// All probes by name, and where that of a load balancer and a position in its document is.
+fn probes(
+    balancers: &[Balancer<'_>],
+    names: &[&str],
+) -> (Vec<desired::Probe>, HashMap<(usize, usize), ProbeIndex>) {
+    let mut probes = Vec::new();
+    for (number, (balancer, name)) in balancers.iter().zip(names).enumerate() {
+        let of_balancer = balancer.document.probes.iter().enumerate();
+        probes
+            .extend(of_balancer.filter_map(|(index, it)| Some(((number, index), probe::desired(name, it)?))));
+    }
+    probes.sort_by(|(_, one), (_, other)| one.name().cmp(other.name()));
+    let positions = probes.iter().enumerate().map(|(position, (place, _))| (*place, ProbeIndex(position)));
+    let positions = positions.collect();
+    (probes.into_iter().map(|(_, probe)| probe).collect(), positions)
 }
 
 /// What each load balancer is called: its name, or its id where two have one name.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use super::{Case, Scope, address};
 use crate::document::{Document, IpConfiguration, NetworkInterface, Reference};
-use crate::inventory::{Child, Entry};
+use crate::inventory::{Child, Entry, mirror_name};
 use crate::problem::{Code, Path, Problem, Report};
 
 /// What ip configurations say of pools and NAT rules.
@@ -89,6 +89,12 @@ impl Binding<'_> {
     /// `interface/configuration`
     pub(super) fn name(&self) -> String {
         format!("{}/{}", self.interface.name, self.configuration.name)
+    }
+
+    /// What it is called in its pool.
+    pub(super) fn mirror_name(&self) -> String {
+        let interface = self.interface.id.as_deref().unwrap_or(&self.interface.name);
+        mirror_name(&format!("{interface}/ipConfigurations/{}", self.configuration.name))
     }
 
     /// What its problems go by.

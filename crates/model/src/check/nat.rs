@@ -10,6 +10,7 @@ use super::pool::Pool;
 use super::reference::{Sibling, resolve};
 use super::rule::{self, Route, Rule, Target, frontend};
 use super::{Scope, field};
+use crate::desired::WhenDown;
 use crate::document::{InboundNatPool, InboundNatRule, LoadBalancer};
 use crate::problem::{Code, Path, Report};
 use crate::{Distribution, IdleTimeout, Port};
@@ -133,6 +134,9 @@ fn follow_rule<'a>(
             distribution: Distribution::Default,
             floating,
             idle: rule::idle(rule.idle_timeout_in_minutes)?,
+            probe: None,
+            when_down: WhenDown::Continue,
+            hairpin: false,
         })
     };
     rules.extend(build());

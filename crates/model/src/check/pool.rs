@@ -29,6 +29,7 @@ pub(super) struct Pool<'a> {
 pub(super) struct Member<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) address: IpAddr,
+    pub(super) admin: AdminState,
     pub(super) origin: Origin<'a>,
 }
 
@@ -53,7 +54,11 @@ impl<'a> Pool<'a> {
     }
 
     pub(super) fn desired(&self, balancer: &str) -> desired::Pool {
-        let member = |it: &Member<'_>| desired::Member { name: it.name.clone().into(), address: it.address };
+        let member = |it: &Member<'_>| desired::Member {
+            name: it.name.clone().into(),
+            address: it.address,
+            admin: it.admin,
+        };
         let mut members: Vec<_> = self.members.iter().map(member).collect();
         members.sort_by_key(desired::Member::address);
         desired::Pool { name: format!("{balancer}/{}", self.name), members, return_path: self.return_path }
@@ -63,7 +68,8 @@ impl<'a> Pool<'a> {
 impl<'a> Member<'a> {
     fn of_interface(binding: &Binding<'a>) -> Option<Self> {
         let address = binding.address()?;
-        Some(Self { name: Cow::Owned(binding.name()), address, origin: Origin::Interface(binding.clone()) })
+        let origin = Origin::Interface(binding.clone());
+        Some(Self { name: Cow::Owned(binding.name()), address, admin: AdminState::None, origin })
     }
 }
 
@@ -95,7 +101,7 @@ pub(super) fn open<'a>(
             mirrors(report, &at, document, bindings);
         }
         let mut members = members(report, &addresses, document, scope);
-        join(&mut members, bindings, membership);
+        join(&mut members, bindings, membership, &orders(document));
         field::limit(report, &addresses, members.len(), limit);
         let return_path = document.forebay.as_ref().and_then(|extension| extension.return_path);
         pools.push(Pool {
@@ -148,15 +154,34 @@ fn mirrors(report: &mut Report, at: &Path, pool: &BackendAddressPool, bindings: 
     }
 }
 
+/// The health by order of members by interface, by what they are called in the pool.
+fn orders(pool: &BackendAddressPool) -> HashMap<String, AdminState> {
+    let entries = pool.load_balancer_backend_addresses.iter().filter(|entry| entry.ip_address.is_none());
+    entries.filter_map(|entry| Some((entry.name.to_ascii_lowercase(), entry.admin_state?))).collect()
+}
+
+fn order_of(binding: &Binding<'_>, orders: &HashMap<String, AdminState>) -> AdminState {
+    if orders.is_empty() {
+        return AdminState::None;
+    }
+    orders.get(&binding.mirror_name().to_ascii_lowercase()).copied().unwrap_or(AdminState::None)
+}
+
 /// Adds the members that say so themselves.
-fn join<'a>(members: &mut Vec<Member<'a>>, bindings: &[Binding<'a>], membership: &Membership<'a>) {
+fn join<'a>(
+    members: &mut Vec<Member<'a>>,
+    bindings: &[Binding<'a>],
+    membership: &Membership<'a>,
+    orders: &HashMap<String, AdminState>,
+) {
     if bindings.is_empty() {
         return;
     }
     let mut seen: HashMap<IpAddr, Cow<'a, str>> =
         members.iter().map(|member| (member.address, member.name.clone())).collect();
     for binding in bindings {
-        let Some(member) = Member::of_interface(binding) else { continue };
+        let Some(mut member) = Member::of_interface(binding) else { continue };
+        member.admin = order_of(binding, orders);
         match seen.get(&member.address) {
             Some(other) => {
                 let message = format!(
@@ -198,6 +223,7 @@ fn members<'a>(
                 members.push(Member {
                     name: Cow::Borrowed(&document.name),
                     address,
+                    admin: document.admin_state.unwrap_or(AdminState::None),
                     origin: Origin::Entry(at),
                 });
             }
@@ -207,13 +233,6 @@ fn members<'a>(
 }
 
 fn member_not_there_yet(report: &mut Report, at: &Path, document: &BackendAddress) {
-    match document.admin_state {
-        Some(AdminState::None) | None => {}
-        Some(AdminState::Up | AdminState::Down) => {
-            let mend = "it has no effect: set it to None, and add or remove the member";
-            field::not_there_yet(report, &at.field("adminState"), "health by order comes", mend);
-        }
-    }
     if document.load_balancer_frontend_ip_configuration.is_some() {
         let at = at.field("loadBalancerFrontendIPConfiguration");
         let mend = "this is no member: give the ipAddress of a machine";

@@ -10,8 +10,8 @@ use super::field;
 use super::frontend::Frontend;
 use super::pool::Pool;
 use super::reference::{Sibling, resolve};
-use crate::desired::{self, PoolIndex, Protocol};
-use crate::document::words::{IpVersion, TransportProtocol};
+use crate::desired::{self, PoolIndex, ProbeIndex, Protocol, WhenDown};
+use crate::document::words::{IpVersion, SkuName, TransportProtocol};
 use crate::document::{LoadBalancer, LoadBalancingRule, Reference, RuleExtension};
 use crate::problem::{Code, Path, Report};
 use crate::{Distribution, IdleTimeout, Port, ReturnPath};
@@ -28,10 +28,19 @@ pub(super) struct Rule<'a> {
     pub(super) distribution: Distribution,
     pub(super) floating: bool,
     pub(super) idle: IdleTimeout,
+    /// Its position in the document.
+    pub(super) probe: Option<usize>,
+    pub(super) when_down: WhenDown,
+    pub(super) hairpin: bool,
 }
 
 impl Rule<'_> {
-    pub(super) fn desired(&self, balancer: &str, pool: PoolIndex) -> Option<desired::Rule> {
+    pub(super) fn desired(
+        &self,
+        balancer: &str,
+        pool: PoolIndex,
+        probe: Option<ProbeIndex>,
+    ) -> Option<desired::Rule> {
         Some(desired::Rule {
             name: format!("{balancer}/{}", self.name),
             frontend: self.frontend?,
@@ -42,6 +51,9 @@ impl Rule<'_> {
             distribution: self.distribution,
             floating: self.floating,
             idle: self.idle,
+            probe,
+            when_down: self.when_down,
+            hairpin: self.hairpin,
         })
     }
 }
@@ -76,9 +88,10 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
     for (index, rule) in document.load_balancing_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         not_there_yet(report, &at, rule);
-        if let Some(probe) = &rule.probe {
-            resolve(report, (&at, "probe"), document, probe, Sibling::Probe);
-        }
+        let probe = rule.probe.as_ref();
+        let probe = probe.and_then(|probe| resolve(report, (&at, "probe"), document, probe, Sibling::Probe));
+        let when_down = when_down(report, &at, document, rule);
+        let hairpin = hairpin(report, &at, rule);
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
 
@@ -129,7 +142,8 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
                 target: target.filter(|_| !is_second),
             });
             if is_done && *done && !is_second {
-                rules.extend(build(rule, *address, pool, protocol));
+                let built = build(rule, *address, pool, protocol);
+                rules.extend(built.map(|built| Rule { probe, when_down, hairpin, ..built }));
             }
         }
     }
@@ -152,7 +166,36 @@ fn build(
         distribution: rule.load_distribution.unwrap_or(Distribution::Default),
         floating: rule.enable_floating_ip == Some(true),
         idle: idle(rule.idle_timeout_in_minutes)?,
+        probe: None,
+        when_down: WhenDown::Continue,
+        hairpin: false,
     })
+}
+
+/// What becomes of connections when members are found down.
+fn when_down(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBalancingRule) -> WhenDown {
+    let resets = rule.forebay.as_ref().and_then(|extension| extension.reset_on_member_down) == Some(true);
+    if resets && rule.probe.is_none() {
+        let message = "without a probe no member is found down: name a probe, or remove this";
+        let at = at.field("forebay").field("resetOnMemberDown");
+        report.add(&at, Code::InvalidRequestFormat, message);
+    }
+    match balancer.sku_name() {
+        _ if resets => WhenDown::Reset,
+        SkuName::Basic => WhenDown::EndWithTheLast,
+        SkuName::Standard | SkuName::Gateway | SkuName::Service => WhenDown::Continue,
+    }
+}
+
+/// HAIR-1. A member of a floating rule has the frontend's address itself, so its calls never leave it.
+fn hairpin(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> bool {
+    let hairpin = rule.forebay.as_ref().and_then(|extension| extension.hairpin) == Some(true);
+    if hairpin && rule.enable_floating_ip == Some(true) {
+        let message = "a member of a floating rule has the frontend's address itself, and reaches itself \
+                       there without the balancer: remove this";
+        report.add(&at.field("forebay").field("hairpin"), Code::InvalidRequestFormat, message);
+    }
+    hairpin
 }
 
 /// The protocol as the data path knows it, if it does.
@@ -194,10 +237,6 @@ pub(super) fn protocol_not_there_yet(report: &mut Report, at: &Path, protocol: O
 }
 
 fn not_there_yet(report: &mut Report, at: &Path, rule: &LoadBalancingRule) {
-    if rule.probe.is_some() {
-        let mend = "every member is taken as up: remove the reference to the probe";
-        field::not_there_yet(report, &at.field("probe"), "rules with a probe come", mend);
-    }
     protocol_not_there_yet(report, at, rule.protocol);
     if rule.enable_tcp_reset == Some(true) {
         let mend = "idle flows are forgotten without a reset: set it to false";

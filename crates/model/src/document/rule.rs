@@ -30,10 +30,14 @@ resource! {
 }
 
 object! {
-    /// What Azure has no words for: there a rule has one frontend.
+    /// What Azure has no words for.
     RuleExtension {
         /// The frontends the rule listens on beside `frontendIPConfiguration`.
         frontend_ip_configurations: Vec<Reference> = "frontendIPConfigurations",
+        /// Connections to a member that is found down are led to another one, which resets them (CLUS-1).
+        reset_on_member_down: Option<bool> = "resetOnMemberDown",
+        /// A member that calls the frontend may be led to itself (HAIR-1).
+        hairpin: Option<bool> = "hairpin",
     }
 }
 
