@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use plane::row::{AddressRow, BUSY, ConfigRow, LinkRow, MemberRow, RING_WORDS, ReturnRow, Role, RuleRow};
+use plane::row::{
+    AddressRow, BUSY, ConfigRow, DOWN_WORDS, LinkRow, MemberRow, RING_WORDS, ReturnRow, Role, RuleRow,
+};
 
 use crate::tables::{Ring, Tables, are_equal};
 
@@ -26,6 +28,8 @@ pub enum Name {
     Returns,
     /// Slots of all rings.
     Slots,
+    /// Who is down, beside each ring.
+    Down,
     /// Members.
     Members,
 }
@@ -34,10 +38,10 @@ impl Name {
     /// Words in a row.
     pub fn width(self) -> usize {
         match self {
-            Self::Config | Self::Returns => 4,
+            Self::Config | Self::Rules | Self::Returns => 4,
             Self::Links => 2,
-            Self::Addresses | Self::Rules => 3,
-            Self::Slots => 1,
+            Self::Addresses => 3,
+            Self::Slots | Self::Down => 1,
             Self::Members => 8,
         }
     }
@@ -63,6 +67,8 @@ pub enum Change {
         ring: u32,
         /// Its slots.
         words: Ring,
+        /// Who is down beside it, by word; the others are 0.
+        down: BTreeMap<u32, u64>,
     },
     /// Every remembered flow of a member that is gone: its number may be given away after this.
     Forget {
@@ -104,7 +110,7 @@ impl Tables {
         // Before anything names them: a restart believes what is named.
         for (ring, words) in &after.rings {
             if !before.rings.contains_key(ring) {
-                out.push(Change::Ring { ring: *ring, words: words.clone() });
+                out.push(Change::Ring { ring: *ring, words: words.clone(), down: after.down_beside(*ring) });
             }
         }
         let members_kept: BTreeMap<u32, MemberRow> = before
@@ -113,12 +119,7 @@ impl Tables {
             .filter(|(number, _)| after.members.contains_key(number))
             .map(copy)
             .collect();
-        // Which of them are down is told after the slots, so that no flow moves to where only a slot of before leads.
-        let as_before = |(number, row): (&u32, &MemberRow)| {
-            (*number, before.members.get(number).map_or(*row, |old| row.found(old.is_down())))
-        };
-        let members_now: BTreeMap<u32, MemberRow> = after.members.iter().map(as_before).collect();
-        rewrite(out, &MEMBERS, &members_kept, &members_now);
+        rewrite(out, &MEMBERS, &members_kept, &after.members);
 
         let was_there: BTreeSet<_> = before.address_rows().keys().copied().collect();
         let addresses_first: BTreeMap<u32, AddressRow> = after
@@ -148,7 +149,8 @@ impl Tables {
         let rules_now: BTreeMap<u32, RuleRow> =
             before.rules.iter().filter(|(_, row)| has_rule(row)).map(copy).collect();
         let rules_now = place(out, &RULES, rules_now, &after.rules, |row| row.key());
-        rewrite(out, &MEMBERS, &members_now, &after.members);
+        // After the slots, so that no flow moves to where only a slot of before leads.
+        down_changes(out, before, after);
         // A rule is in two places where somebody stopped while it moved.
         clear(out, &RULES, rules_now.iter().filter(|(at, _)| !after.rules.contains_key(at)));
         let addresses_now = place(out, &ADDRESSES, addresses_now, &after.addresses, |row| row.address());
@@ -171,6 +173,9 @@ impl Tables {
                 Name::Rules => set(&mut self.rules, *place, *word, *value, |row| &mut row.0),
                 Name::Returns => set(&mut self.returns, *place, *word, *value, |row| &mut row.0),
                 Name::Members => set(&mut self.members, *place, *word, *value, |row| &mut row.0),
+                Name::Down => {
+                    self.down.insert(*place, *value);
+                }
                 Name::Slots => {
                     let empty = || vec![0; RING_WORDS as usize].into();
                     let ring = self.rings.entry(place / RING_WORDS).or_insert_with(empty);
@@ -179,8 +184,11 @@ impl Tables {
                     }
                 }
             },
-            Change::Ring { ring, words } => {
+            Change::Ring { ring, words, down } => {
                 self.rings.insert(*ring, words.clone());
+                let first = ring * DOWN_WORDS;
+                self.down.retain(|place, _| place / DOWN_WORDS != *ring);
+                self.down.extend(down.iter().map(|(word, value)| (first + word, *value)));
             }
             Change::Forget { .. } | Change::Sweep { .. } => {}
         }
@@ -195,6 +203,7 @@ impl Tables {
         self.members.retain(|_, row| row.is_live());
         let used = self.rings_in_use();
         self.rings.retain(|ring, _| used.contains(ring));
+        self.down.retain(|place, word| *word != 0 && used.contains(&(place / DOWN_WORDS)));
         self
     }
 }
@@ -383,6 +392,21 @@ fn place<R: Copy + PartialEq, K: Ord>(
         }
     }
     now
+}
+
+/// Who is down beside rings that stay.
+fn down_changes(out: &mut Changes, before: &Tables, after: &Tables) {
+    let stays = |place: &u32| {
+        let ring = place / DOWN_WORDS;
+        before.rings.contains_key(&ring) && after.rings.contains_key(&ring)
+    };
+    let places: BTreeSet<u32> = before.down.keys().chain(after.down.keys()).copied().filter(stays).collect();
+    for place in places {
+        let value = after.down.get(&place).copied().unwrap_or_default();
+        if before.down.get(&place).copied().unwrap_or_default() != value {
+            out.push(Change::Word { table: Name::Down, place, word: 0, value });
+        }
+    }
 }
 
 fn ring_changes(out: &mut Changes, ring: u32, old: &Ring, new: &Ring) {

@@ -8,17 +8,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule};
+use model::{
+    Desired, Distribution as Wanted, Member, Pool, PoolIndex, ProbeIndex, Protocol, ReturnPath, Rule,
+    WhenDown,
+};
 use plane::row::{
-    Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES,
-    MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES,
-    ReturnRow, Role, RuleRow, Slot, protocol,
+    Address, AddressRow, ConfigRow, DOWN_WORDS, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow,
+    MAX_ADDRESSES, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS,
+    RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View, protocol,
 };
 use plane::{address_places, key_places};
 
 use crate::place::arrange;
 use crate::slots::fill;
-use crate::surroundings::{Health, Surroundings};
+use crate::standing::Health;
+use crate::surroundings::Surroundings;
 use crate::tables::{Ring, Tables, are_equal, ring_words};
 
 /// A table has no room for what is wanted.
@@ -56,27 +60,31 @@ impl Compiler {
     ) -> Result<Tables, Full> {
         let mut tables = Tables { links: links(surroundings, before)?, ..Tables::default() };
         let numbers = addresses(desired, surroundings, before, &mut tables)?;
-        let mut pools = Pools::number(desired, surroundings, before)?;
-        let mut slots = self.slots(&pools, health, before);
+        let members = Members::number(desired, before)?;
+        let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
         let rule_numbers = rule_numbers(desired, &numbers, before)?;
-        let plans = plans(desired, surroundings, &pools, &numbers, before);
-        pools.copy_changing_rings(&plans, &mut slots, surroundings, before)?;
+        let mut slots = self.slots(&rings, desired, &numbers, before);
+        let plans = plans(desired, surroundings, &rings, &numbers, before);
+        rings.copy_changing(&plans, &mut slots, surroundings, before)?;
+        let plans = self::plans(desired, surroundings, &rings, &numbers, before);
 
+        let named: BTreeSet<u32> = plans.values().map(|(plan, _)| u32::from(plan.ring)).collect();
+        slots.retain(|ring, _| named.contains(ring));
         tables.rings = slots;
-        for member in &pools.members {
+        tables.down = rings.down(&named);
+        for member in &members.all {
             let number = numbers.get(&(member.address.into())).copied().unwrap_or_default();
             let hop = surroundings.hops.get(&member.address).copied();
-            let row = MemberRow::new(member.address.into(), number, member.pool, member.ring, hop);
-            tables.members.insert(member.number, row.found(!member.is_up(health)));
+            let row = MemberRow::new(member.address.into(), number, member.pool, hop);
+            tables.members.insert(member.number, row);
         }
-        let plans = self::plans(desired, surroundings, &pools, &numbers, before);
         let rule_places = arrange(&plans.keys().copied().collect(), &rule_places(before), |key| {
             key_places(key, RULE_PLACES - 1)
         })
         .ok_or(FULL_RULES)?;
         for (key, place) in rule_places {
-            if let (Some(plan), Some(number)) = (plans.get(&key), rule_numbers.get(&key)) {
-                tables.rules.insert(place, RuleRow::new(key, *plan, *number));
+            if let (Some((plan, view)), Some(number)) = (plans.get(&key), rule_numbers.get(&key)) {
+                tables.rules.insert(place, RuleRow::new(key, *plan, *number, *view));
             }
         }
         tables.returns = returns(desired, &numbers, &rule_numbers, before)?;
@@ -92,48 +100,57 @@ impl Compiler {
     }
 
     /// Every ring's slots: who takes new flows now, and who took them before.
-    fn slots(&mut self, pools: &Pools<'_>, health: &Health, before: &Tables) -> BTreeMap<u32, Ring> {
-        let mut rings = BTreeMap::new();
-        let by_ring = pools.by_ring();
+    fn slots(
+        &mut self,
+        rings: &Rings<'_>,
+        desired: &Desired,
+        numbers: &BTreeMap<Address, u32>,
+        before: &Tables,
+    ) -> BTreeMap<u32, Ring> {
+        let mut slots = BTreeMap::new();
+        let by_ring = rings.by_ring();
         self.made.retain(|ring, _| by_ring.contains_key(ring));
-        for (ring, members) in &by_ring {
+        for (ring, (group, shares)) in &by_ring {
             let ring = *ring;
-            let shares: Vec<Share> =
-                members.iter().map(|member| (member.number, member.address, member.is_up(health))).collect();
             let same = |made: &&(Vec<Share>, Ring)| {
-                made.0 == shares && before.rings.get(&ring).is_some_and(|now| Arc::ptr_eq(now, &made.1))
+                made.0 == **shares && before.rings.get(&ring).is_some_and(|now| Arc::ptr_eq(now, &made.1))
             };
             if let Some((_, words)) = self.made.get(&ring).filter(same) {
-                rings.insert(ring, Arc::clone(words));
+                slots.insert(ring, Arc::clone(words));
                 continue;
             }
-            let key: Vec<(IpAddr, bool)> = shares.iter().map(|(_, address, up)| (*address, *up)).collect();
+            let key = filling(shares);
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
-            let alive: BTreeSet<u32> = members.iter().map(|member| member.number).collect();
-            let was_there = before.rings.get(&ring);
-            let slots = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
+            let alive: BTreeSet<u32> = shares.iter().map(|(number, ..)| *number).collect();
+            let was_there =
+                before.rings.get(&ring).or_else(|| rings.ancestor(**group, desired, numbers, before));
+            let each = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
                 let current =
-                    owner.and_then(|owner| members.get(usize::from(owner))).map_or(0, |member| member.number);
+                    owner.and_then(|owner| shares.get(usize::from(owner))).map_or(0, |(number, ..)| *number);
                 let old = was_there.and_then(|words| words.get(slot as usize / 2));
                 let old = old.map_or(Slot::steady(current), |pair| Slot::of_pair(*pair, slot));
                 successor(old, current, &alive)
             });
-            let words = ring_words(slots);
-            rings.insert(ring, Arc::clone(&words));
-            self.made.insert(ring, (shares, words));
+            let words = ring_words(each);
+            slots.insert(ring, Arc::clone(&words));
+            self.made.insert(ring, (shares.to_vec(), words));
         }
         // Rings of pools that are gone need not be kept; a pool that flaps between two states needs two.
         let used: BTreeSet<Vec<(IpAddr, bool)>> = by_ring
             .values()
-            .flat_map(|members| {
-                let all_up = members.iter().map(|member| (member.address, true)).collect();
-                let now = members.iter().map(|member| (member.address, member.is_up(health))).collect();
-                [all_up, now]
+            .flat_map(|(_, shares)| {
+                let now = filling(shares);
+                [now.iter().map(|(address, _)| (*address, true)).collect(), now]
             })
             .collect();
         self.filled.retain(|key, _| used.contains(key));
-        rings
+        slots
     }
+}
+
+/// What decides how a ring is filled.
+fn filling(shares: &[Share]) -> Vec<(IpAddr, bool)> {
+    shares.iter().map(|(_, address, up)| (*address, *up)).collect()
 }
 
 /// The slot that follows `old` when `current` takes its new flows. `members`: those that are still in the pool, up or down.
@@ -253,28 +270,26 @@ pub fn pool_identity(name: &str) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// A member of a pool with its numbers.
-struct Numbered<'a> {
-    /// The pool's name.
-    name: &'a str,
+/// A probe by name, as it stands in the tables: never 0, which is none.
+pub fn probe_identity(name: &str) -> u32 {
+    let whole = pool_identity(name);
+    ((whole ^ whole >> 32) as u32).max(1)
+}
+
+/// A member of a pool with its number.
+struct Numbered {
     pool: u64,
     address: IpAddr,
     number: u32,
-    ring: u32,
 }
 
-impl Numbered<'_> {
-    fn is_up(&self, health: &Health) -> bool {
-        health.down.is_empty() || !health.down.contains(&(self.name.to_owned(), self.address))
-    }
+struct Members {
+    all: Vec<Numbered>,
+    numbers: BTreeMap<(u64, IpAddr), u32>,
 }
 
-struct Pools<'a> {
-    members: Vec<Numbered<'a>>,
-}
-
-impl<'a> Pools<'a> {
-    fn number(desired: &'a Desired, surroundings: &Surroundings, before: &Tables) -> Result<Self, Full> {
+impl Members {
+    fn number(desired: &Desired, before: &Tables) -> Result<Self, Full> {
         const FULL: Full = Full {
             table: "members",
             limit: MAX_MEMBERS - 1,
@@ -283,9 +298,8 @@ impl<'a> Pools<'a> {
         };
         let wanted = || {
             desired.pools().iter().flat_map(|pool| {
-                pool.members()
-                    .iter()
-                    .map(|member| (pool.name(), pool_identity(pool.name()), member.address()))
+                let identity = pool_identity(pool.name());
+                pool.members().iter().map(move |member| (identity, member.address()))
             })
         };
         let known: BTreeMap<(u64, IpAddr), u32> = before
@@ -293,54 +307,99 @@ impl<'a> Pools<'a> {
             .iter()
             .map(|(number, row)| ((row.pool(), row.address().into()), *number))
             .collect();
-        let numbers =
-            number(wanted().map(|(_, pool, address)| (pool, address)), &known, MAX_MEMBERS).ok_or(FULL)?;
-        let rings_before: BTreeMap<(u64, bool), u32> =
-            before.members.values().map(|row| ((row.pool(), row.address().is_v4()), row.ring())).collect();
-        let rings_wanted: BTreeSet<(u64, bool)> =
-            wanted().map(|(_, pool, address)| (pool, address.is_ipv4())).collect();
-        // Rings that only rules name still are not free.
-        let mut taken = rings_before.clone();
-        let of_members: BTreeSet<u32> = rings_before.values().copied().collect();
-        for (spare, ring) in before.rings_in_use().into_iter().enumerate() {
-            if !of_members.contains(&ring) {
-                taken.insert((spare as u64, false), ring);
-            }
-        }
-        let rings = number(rings_wanted.into_iter(), &taken, surroundings.sizes.rings)
-            .ok_or(full_rings(surroundings))?;
-        let members = wanted()
-            .filter_map(|(name, pool, address)| {
-                let number = *numbers.get(&(pool, address))?;
-                let ring = *rings.get(&(pool, address.is_ipv4()))?;
-                Some(Numbered { name, pool, address, number, ring })
+        let numbers = number(wanted(), &known, MAX_MEMBERS).ok_or(FULL)?;
+        let all = wanted()
+            .filter_map(|(pool, address)| {
+                Some(Numbered { pool, address, number: *numbers.get(&(pool, address))? })
             })
             .collect();
-        Ok(Self { members })
+        Ok(Self { all, numbers })
     }
+}
 
-    /// Members by ring, in the order of their addresses.
-    fn by_ring(&self) -> BTreeMap<u32, Vec<&Numbered<'a>>> {
-        let mut rings: BTreeMap<u32, Vec<&Numbered<'a>>> = BTreeMap::new();
-        for member in &self.members {
-            rings.entry(member.ring).or_default().push(member);
+/// Rules that lead to the members of one family of one pool, of which one probe finds out who is up: they share a ring.
+type Group = (PoolIndex, bool, Option<ProbeIndex>);
+
+fn group_of(rule: &Rule) -> Group {
+    (rule.pool(), rule.frontend().is_ipv4(), rule.probe())
+}
+
+fn view_of(desired: &Desired, rule: &Rule) -> View {
+    View {
+        pool: pool_identity(desired.pool(rule.pool()).name()),
+        probe: desired.probe_of(rule).map_or(0, |probe| probe_identity(probe.name())),
+    }
+}
+
+struct Rings<'a> {
+    /// The ring and the shares of each group that has members.
+    groups: BTreeMap<Group, (u32, Vec<Share>)>,
+    /// A rule of each group.
+    rules: BTreeMap<Group, Vec<&'a Rule>>,
+}
+
+impl<'a> Rings<'a> {
+    fn number(
+        desired: &'a Desired,
+        members: &Members,
+        health: &Health,
+        surroundings: &Surroundings,
+        before: &Tables,
+    ) -> Result<Self, Full> {
+        let mut rules: BTreeMap<Group, Vec<&Rule>> = BTreeMap::new();
+        for rule in desired.rules() {
+            rules.entry(group_of(rule)).or_default().push(rule);
         }
-        for members in rings.values_mut() {
-            members.sort_by_key(|member| member.address);
-        }
-        rings
+        let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
+            let rule = rules.first()?;
+            let shares = shares(desired, rule, members, health);
+            (!shares.is_empty()).then_some((*group, (view_of(desired, rule), shares)))
+        };
+        let shares: BTreeMap<Group, (View, Vec<Share>)> = rules.iter().filter_map(shares_of).collect();
+        let known = rings_before(before);
+        let wanted = shares.iter().map(|((_, v4, _), (view, _))| (*view, *v4));
+        let rings =
+            number(wanted, &known, surroundings.sizes.rings).ok_or_else(|| full_rings(surroundings))?;
+        let groups = shares
+            .into_iter()
+            .filter_map(|(group, (view, shares))| Some((group, (*rings.get(&(view, group.1))?, shares))));
+        Ok(Self { groups: groups.collect(), rules })
     }
 
-    /// The rings by pool and address family. Those that have no member have none.
-    fn rings(&self) -> BTreeMap<(u64, bool), u32> {
-        self.members.iter().map(|member| ((member.pool, member.address.is_ipv4()), member.ring)).collect()
+    fn ring_of(&self, rule: &Rule) -> u32 {
+        self.groups.get(&group_of(rule)).map_or(0, |(ring, _)| *ring)
     }
 
-    /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the pool
+    /// Whether somebody takes new flows of a rule.
+    fn has_somebody(&self, rule: &Rule) -> bool {
+        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(.., up)| *up))
+    }
+
+    fn by_ring(&self) -> BTreeMap<u32, (&Group, &[Share])> {
+        self.groups.iter().map(|(group, (ring, shares))| (*ring, (group, shares.as_slice()))).collect()
+    }
+
+    /// The ring that a rule of a group had before it came into the group: its flows are under way there.
+    fn ancestor<'b>(
+        &self,
+        group: Group,
+        desired: &Desired,
+        numbers: &BTreeMap<Address, u32>,
+        before: &'b Tables,
+    ) -> Option<&'b Ring> {
+        let rules = self.rules.get(&group)?;
+        let keys: BTreeSet<Key> = rules.iter().filter_map(|rule| key_of(rule, numbers)).collect();
+        let pool = pool_identity(desired.pool(group.0).name());
+        let same =
+            |row: &&RuleRow| row.view().pool == pool && row.key().is_some_and(|key| keys.contains(&key));
+        before.rings.get(&before.rules.values().find(same)?.plan().ring.into())
+    }
+
+    /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the group
     /// gets a new ring, and the plan's one word switches to it.
-    fn copy_changing_rings(
+    fn copy_changing(
         &mut self,
-        plans: &BTreeMap<Key, Plan>,
+        plans: &BTreeMap<Key, (Plan, View)>,
         slots: &mut BTreeMap<u32, Ring>,
         surroundings: &Surroundings,
         before: &Tables,
@@ -348,7 +407,9 @@ impl<'a> Pools<'a> {
         let changing: BTreeSet<u32> = before
             .rules
             .values()
-            .filter(|row| row.key().and_then(|key| plans.get(&key)).is_some_and(|plan| *plan != row.plan()))
+            .filter(|row| {
+                row.key().and_then(|key| plans.get(&key)).is_some_and(|(plan, _)| *plan != row.plan())
+            })
             .map(|row| u32::from(row.plan().ring))
             .filter(|ring| {
                 slots
@@ -364,16 +425,56 @@ impl<'a> Pools<'a> {
         };
         free.reverse();
         for ring in changing {
-            let copy = free.pop().ok_or(full_rings(surroundings))?;
+            let copy = free.pop().ok_or_else(|| full_rings(surroundings))?;
             if let Some(words) = slots.remove(&ring) {
                 slots.insert(copy, words);
             }
-            for member in self.members.iter_mut().filter(|member| member.ring == ring) {
-                member.ring = copy;
+            for (of_group, _) in self.groups.values_mut().filter(|(of_group, _)| *of_group == ring) {
+                *of_group = copy;
             }
         }
         Ok(())
     }
+
+    /// Who is down beside these rings, by word.
+    fn down(&self, rings: &BTreeSet<u32>) -> BTreeMap<u32, u64> {
+        let mut words: BTreeMap<u32, u64> = BTreeMap::new();
+        for (ring, shares) in self.groups.values().filter(|(ring, _)| rings.contains(ring)) {
+            for (number, ..) in shares.iter().filter(|(.., up)| !up) {
+                *words.entry(ring * DOWN_WORDS + number / 64).or_default() |= 1 << (number % 64);
+            }
+        }
+        words
+    }
+}
+
+/// The members that a rule leads to, in the order of their addresses.
+fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
+    let pool = desired.pool(rule.pool());
+    let identity = pool_identity(pool.name());
+    let family = |member: &&Member| member.address().is_ipv4() == rule.frontend().is_ipv4();
+    let of_family: Vec<&Member> = pool.members().iter().filter(family).collect();
+    let up = health.standing(&of_family, desired.probe_of(rule));
+    let shares = of_family.iter().zip(up).filter_map(|(member, up)| {
+        Some((*members.numbers.get(&(identity, member.address()))?, member.address(), up))
+    });
+    shares.collect()
+}
+
+/// The rings in force, by whose slots they have.
+fn rings_before(before: &Tables) -> BTreeMap<(View, bool), u32> {
+    let numbers = before.numbers();
+    let one = |row: &RuleRow| {
+        let ring = u32::from(row.plan().ring);
+        let frontend = numbers.get(&row.key()?.number())?;
+        (ring != 0).then_some(((row.view(), frontend.is_v4()), ring))
+    };
+    let mut known: BTreeMap<(View, bool), u32> = before.rules.values().filter_map(one).collect();
+    // Somebody stopped while rules moved to a copy, or the frontend is not there yet: such a ring is not free.
+    let of_rules: BTreeSet<u32> = known.values().copied().collect();
+    let spare = before.rings_in_use().into_iter().filter(|ring| !of_rules.contains(ring));
+    known.extend(spare.map(|ring| ((View { pool: ring.into(), probe: 0 }, false), ring)));
+    known
 }
 
 fn full_rings(surroundings: &Surroundings) -> Full {
@@ -389,10 +490,12 @@ fn keys<'a>(
     desired: &'a Desired,
     numbers: &'a BTreeMap<Address, u32>,
 ) -> impl Iterator<Item = (Key, &'a Rule)> {
-    desired.rules().iter().filter_map(|rule| {
-        let number = numbers.get(&rule.frontend().into())?;
-        Some((Key::new(*number, protocol_number(rule.protocol()), rule.frontend_port().get()), rule))
-    })
+    desired.rules().iter().filter_map(|rule| Some((key_of(rule, numbers)?, rule)))
+}
+
+fn key_of(rule: &Rule, numbers: &BTreeMap<Address, u32>) -> Option<Key> {
+    let number = numbers.get(&rule.frontend().into())?;
+    Some(Key::new(*number, protocol_number(rule.protocol()), rule.frontend_port().get()))
 }
 
 fn rule_places(before: &Tables) -> BTreeMap<Key, u32> {
@@ -412,13 +515,12 @@ fn rule_numbers(
 fn plans(
     desired: &Desired,
     surroundings: &Surroundings,
-    pools: &Pools<'_>,
+    rings: &Rings<'_>,
     numbers: &BTreeMap<Address, u32>,
     before: &Tables,
-) -> BTreeMap<Key, Plan> {
+) -> BTreeMap<Key, (Plan, View)> {
     let before: BTreeMap<Key, Plan> =
         before.rules.values().filter_map(|row| Some((row.key()?, row.plan()))).collect();
-    let rings = pools.rings();
     keys(desired, numbers)
         .map(|(key, rule)| {
             let pool = desired.pool(rule.pool());
@@ -435,18 +537,23 @@ fn plans(
             };
             let plan = Plan {
                 backend_port: rule.backend_port().get(),
-                ring: rings
-                    .get(&(pool_identity(pool.name()), rule.frontend().is_ipv4()))
-                    .copied()
-                    .unwrap_or_default() as u16,
+                // FLOW-2: without a ring, established connections end as well.
+                ring: match rule.when_down() {
+                    WhenDown::EndWithTheLast if !rings.has_somebody(rule) => 0,
+                    WhenDown::EndWithTheLast | WhenDown::Continue | WhenDown::Reset => {
+                        rings.ring_of(rule) as u16
+                    }
+                },
                 distribution,
                 former,
                 settled,
                 path,
                 remembers,
+                resets: rule.when_down() == WhenDown::Reset,
+                hairpin: rule.hairpin(),
                 idle: surroundings.clock.ticks(rule.idle().duration()),
             };
-            (key, plan)
+            (key, (plan, view_of(desired, rule)))
         })
         .collect()
 }

@@ -15,6 +15,7 @@ mod place;
 mod replica;
 mod settle;
 mod slots;
+mod standing;
 mod surroundings;
 mod tables;
 #[cfg(test)]
@@ -22,10 +23,11 @@ mod testing;
 mod trace;
 
 pub use changes::{Change, Changes, Name};
-pub use compile::{Compiler, Full, pool_identity};
+pub use compile::{Compiler, Full, pool_identity, probe_identity};
 pub use replica::{Counts, Memory, Replica};
 pub use settle::{Settling, pinned};
 pub use slots::fill as fill_slots;
-pub use surroundings::{Clock, Health, Sizes, Surroundings};
+pub use standing::Health;
+pub use surroundings::{Clock, Sizes, Surroundings};
 pub use tables::{Ring, Tables};
 pub use trace::trace;

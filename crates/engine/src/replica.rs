@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plane::row::{
-    AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
+    AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
 };
 use plane::{Bucket, Entry, Remembered, Tick, Verdict, Word, World, process};
 
@@ -217,6 +217,10 @@ impl World for Replica {
 
     fn slot(&self, ring: u32, slot: u32) -> Option<Slot> {
         Some(self.tables.slot(ring, slot))
+    }
+
+    fn down(&self, ring: u32, word: u32) -> Option<u64> {
+        Some(self.tables.down.get(&(ring * DOWN_WORDS + word)).copied().unwrap_or_default())
     }
 
     fn member(&self, number: u32) -> Option<MemberRow> {

@@ -56,8 +56,11 @@ impl Settling {
                 continue;
             }
             let state = State::of(tables, ring);
-            let held =
-                tables.members.iter().any(|(number, row)| row.ring() == ring && pinned.contains(number));
+            let pools = pools_of(tables, ring);
+            let held = tables
+                .members
+                .iter()
+                .any(|(number, row)| pinned.contains(number) && pools.contains(&row.pool()));
             match state.phase {
                 Phase::Steady => {
                     self.since.remove(&ring);
@@ -82,6 +85,12 @@ impl Settling {
         }
         after
     }
+}
+
+/// The pools whose members a ring leads to: one.
+fn pools_of(tables: &Tables, ring: u32) -> BTreeSet<u64> {
+    let rules = tables.rules.values().filter(|row| u32::from(row.plan().ring) == ring);
+    rules.map(|row| row.view().pool).collect()
 }
 
 /// Members to which a living flow is pinned, from the words of the memory.
@@ -173,10 +182,7 @@ fn steady_rule(row: RuleRow) -> RuleRow {
 }
 
 fn with(row: RuleRow, plan: plane::row::Plan) -> RuleRow {
-    match row.key() {
-        Some(key) => RuleRow::new(key, plan, row.number()),
-        None => row,
-    }
+    row.with(plan)
 }
 
 #[cfg(test)]

@@ -1,17 +1,10 @@
 //! What is observed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use plane::row::{Hop, MAX_IDLE_TICKS, Mac, RING_WORDS};
-
-/// Which members are found down. Members that nobody watches are up (PROBE-4).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Health {
-    /// Pool name and member address.
-    pub down: BTreeSet<(String, IpAddr)>,
-}
 
 /// The host the data path runs on, and what lies around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use plane::row::{
-    Address, AddressRow, ConfigRow, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS, ReturnRow, Role,
-    RuleRow, Slot,
+    Address, AddressRow, ConfigRow, DOWN_WORDS, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS,
+    ReturnRow, Role, RuleRow, Slot,
 };
 
 /// A ring's slots, two a word.
 pub type Ring = Arc<[u64]>;
 
-/// All tables; rows are found by their place. Empty rows are absent, and so are rings that no rule and no member names.
+/// All tables; rows are found by their place. Empty rows are absent, and so are rings that no rule names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tables {
     /// What holds for the whole balancer.
@@ -28,16 +28,33 @@ pub struct Tables {
     pub returns: BTreeMap<u32, ReturnRow>,
     /// Rings by their number, [`RING_WORDS`] words each. Ring 0 is the one of pools without members: it is never written.
     pub rings: BTreeMap<u32, Ring>,
+    /// Which members are down, by `ring * DOWN_WORDS + word`: bit `n` of word `w` is member `64 w + n`. Words that are 0 are absent.
+    pub down: BTreeMap<u32, u64>,
     /// Members by their number.
     pub members: BTreeMap<u32, MemberRow>,
 }
 
 impl Tables {
-    /// The rings that rules and members name.
+    /// The rings that rules name.
     pub fn rings_in_use(&self) -> BTreeSet<u32> {
-        let of_rules = self.rules.values().map(|rule| u32::from(rule.plan().ring));
-        let of_members = self.members.values().map(|member| member.ring());
-        of_rules.chain(of_members).filter(|ring| *ring != 0).collect()
+        self.rules.values().map(|rule| u32::from(rule.plan().ring)).filter(|ring| *ring != 0).collect()
+    }
+
+    /// Whether a member is down for the rules that use a ring.
+    pub fn is_down(&self, ring: u32, member: u32) -> bool {
+        let word = self.down.get(&(ring * DOWN_WORDS + member / 64)).copied().unwrap_or_default();
+        word >> (member % 64) & 1 != 0
+    }
+
+    /// The words of those that are down for the rules that use a ring, by their position beside it.
+    pub(crate) fn down_beside(&self, ring: u32) -> BTreeMap<u32, u64> {
+        let first = ring * DOWN_WORDS;
+        self.down.range(first..first + DOWN_WORDS).map(|(place, word)| (place - first, *word)).collect()
+    }
+
+    /// The members that are down for the rules that use a ring.
+    fn all_down(&self, ring: u32) -> impl Iterator<Item = u32> + '_ {
+        self.members.keys().copied().filter(move |member| self.is_down(ring, *member))
     }
 
     /// A slot; nobody's where the ring is not there.
@@ -139,6 +156,11 @@ impl fmt::Display for Tables {
         for ((address, protocol, port), row) in self.rule_rows() {
             let plan = row.plan();
             write!(f, "rule {address} {}/{port} -> ring {}", protocol_name(protocol), plan.ring)?;
+            let view = row.view();
+            write!(f, " of pool {:016x}", view.pool)?;
+            if view.probe != 0 {
+                write!(f, " probe {:08x}", view.probe)?;
+            }
             writeln!(f, " port {}{} counted {}", plan.backend_port, PlanWords(plan), row.number())?;
         }
         let numbers = self.numbers();
@@ -159,25 +181,17 @@ impl fmt::Display for Tables {
             )?;
         }
         for (number, row) in &self.members {
-            write!(
-                f,
-                "member #{number} {} @{} pool {:016x} ring {}",
-                row.address(),
-                row.number(),
-                row.pool(),
-                row.ring()
-            )?;
+            write!(f, "member #{number} {} @{} pool {:016x}", row.address(), row.number(), row.pool())?;
             match row.hop() {
-                Some(hop) => write!(
+                Some(hop) => writeln!(
                     f,
                     " via {} link {}{}",
                     hop.destination,
                     hop.link,
                     if hop.adjacent { "" } else { " routed" }
                 )?,
-                None => write!(f, " unresolved")?,
+                None => writeln!(f, " unresolved")?,
             }
-            writeln!(f, "{}", if row.is_down() { " down" } else { "" })?;
         }
         for ring in self.rings.keys() {
             self.write_ring(f, *ring)?;
@@ -203,6 +217,9 @@ impl Tables {
         for (member, slots) in owners {
             write!(f, " #{member}:{slots}")?;
         }
+        for member in self.all_down(ring) {
+            write!(f, " down #{member}")?;
+        }
         writeln!(f, " changing {changing} settled {settled} digest {digest:016x}")
     }
 }
@@ -216,8 +233,12 @@ impl fmt::Display for PlanWords {
         if plan.former != plan.distribution {
             write!(f, " {} {:?}", if plan.settled { "after" } else { "from" }, plan.former)?;
         }
-        if plan.remembers {
-            write!(f, " remembers")?;
+        for (flag, word) in
+            [(plan.remembers, "remembers"), (plan.resets, "resets"), (plan.hairpin, "hairpin")]
+        {
+            if flag {
+                write!(f, " {word}")?;
+            }
         }
         write!(f, " idle {}", plan.idle)
     }

@@ -35,11 +35,19 @@ impl Dice {
     }
 }
 
+/// The probes there are.
+pub const PROBES: [&str; 2] = ["alive", "ready"];
+
 /// One load balancer, before it is written as a document.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wish {
     pub pools: Vec<PoolWish>,
     pub rules: Vec<RuleWish>,
+    pub basic: bool,
+    /// Members are taken as up when all are found down.
+    pub all_up: bool,
+    /// Members' health by order.
+    pub ordered: BTreeMap<IpAddr, &'static str>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +66,11 @@ pub struct RuleWish {
     pub backend_port: u16,
     pub distribution: &'static str,
     pub floating: bool,
+    /// The probe that finds out who is up.
+    pub probe: Option<&'static str>,
+    /// Connections to a member that is down are reset.
+    pub resets: bool,
+    pub hairpin: bool,
 }
 
 pub fn pool(name: &'static str, gateway: bool, members: &[&str]) -> PoolWish {
@@ -74,6 +87,9 @@ pub fn rule(frontend: &str, port: u16, pool: &'static str, backend_port: u16) ->
         backend_port,
         distribution: "Default",
         floating: false,
+        probe: Some("alive"),
+        resets: false,
+        hairpin: false,
     }
 }
 
@@ -86,6 +102,10 @@ impl RuleWish {
         Self { floating: true, ..self }
     }
 
+    pub fn probed(self, probe: Option<&'static str>) -> Self {
+        Self { probe, ..self }
+    }
+
     pub fn by(self, distribution: &'static str) -> Self {
         Self { distribution, ..self }
     }
@@ -93,7 +113,7 @@ impl RuleWish {
 
 impl Wish {
     pub fn new(pools: &[PoolWish], rules: &[RuleWish]) -> Self {
-        Self { pools: pools.to_vec(), rules: rules.to_vec() }
+        Self { pools: pools.to_vec(), rules: rules.to_vec(), ..Self::default() }
     }
 
     /// The document in the shape of the ARM resource.
@@ -112,7 +132,10 @@ impl Wish {
         });
         let pools = self.pools.iter().map(|pool| {
             let members = pool.members.iter().enumerate().map(|(number, address)| {
-                format!(r#"{{"name":"m{number}","properties":{{"ipAddress":"{address}"}}}}"#)
+                let order = self.ordered.get(address).unwrap_or(&"None");
+                format!(
+                    r#"{{"name":"m{number}","properties":{{"ipAddress":"{address}","adminState":"{order}"}}}}"#
+                )
             });
             format!(
                 r#"{{"name":"{}","properties":{{"loadBalancerBackendAddresses":[{}],"forebay":{{"returnPath":"{}"}}}}}}"#,
@@ -121,26 +144,41 @@ impl Wish {
                 if pool.gateway { "gateway" } else { "masquerade" }
             )
         });
+        let all_down = if self.all_up { "AllProbedUp" } else { "AllProbedDown" };
+        let probes = PROBES.iter().map(|name| {
+            format!(
+                r#"{{"name":"{name}","properties":{{"protocol":"Tcp","port":80,"noHealthyBackendsBehavior":"{all_down}"}}}}"#
+            )
+        });
         let rules = self.rules.iter().enumerate().map(|(number, rule)| {
+            let probe = rule.probe.map(|probe| format!(r#""probe":{{"id":"probes/{probe}"}},"#));
             format!(
                 r#"{{"name":"r{number}","properties":{{
                 "frontendIPConfiguration":{{"id":"frontendIPConfigurations/{}"}},
                 "backendAddressPool":{{"id":"backendAddressPools/{}"}},
-                "protocol":"{}","frontendPort":{},"backendPort":{},"loadDistribution":"{}","enableFloatingIP":{}}}}}"#,
+                "protocol":"{}","frontendPort":{},"backendPort":{},"loadDistribution":"{}","enableFloatingIP":{},
+                {}"forebay":{{"resetOnMemberDown":{},"hairpin":{}}}}}}}"#,
                 frontend_name(rule.frontend),
                 rule.pool,
                 if rule.tcp { "Tcp" } else { "Udp" },
                 rule.port,
                 rule.backend_port,
                 rule.distribution,
-                rule.floating
+                rule.floating,
+                probe.unwrap_or_default(),
+                rule.resets,
+                rule.hairpin
             )
         });
+        let probes = if self.rules.is_empty() { Vec::new() } else { probes.collect() };
         format!(
-            r#"{{"name":"b","properties":{{"frontendIPConfigurations":[{}],"backendAddressPools":[{}],"loadBalancingRules":[{}]}}}}"#,
+            r#"{{"name":"b","sku":{{"name":"{}"}},"properties":{{"frontendIPConfigurations":[{}],"backendAddressPools":[{}],
+            "loadBalancingRules":[{}],"probes":[{}]}}}}"#,
+            if self.basic { "Basic" } else { "Standard" },
             list(frontends.collect()),
             list(pools.collect()),
-            list(rules.collect())
+            list(rules.collect()),
+            list(probes)
         )
     }
 
@@ -412,13 +450,15 @@ impl Lab {
         Ok(stations[&station])
     }
 
-    pub fn down(&mut self, pool: &str, member: &str) {
-        self.health.down.insert((format!("b/{pool}"), ip(member)));
+    /// The probe `alive` finds a member down.
+    pub fn down(&mut self, member: &str) {
+        self.health.find("b/alive", ip(member), false);
         self.apply();
     }
 
-    pub fn up(&mut self, pool: &str, member: &str) {
-        self.health.down.remove(&(format!("b/{pool}"), ip(member)));
+    /// The probe `alive` finds a member up.
+    pub fn up(&mut self, member: &str) {
+        self.health.find("b/alive", ip(member), true);
         self.apply();
     }
 }
@@ -517,10 +557,16 @@ impl Chance {
 
     fn turn_health(&mut self, dice: &mut Dice) {
         for _ in 0..=dice.below(2) {
-            let one = (format!("b/{}", dice.pick(&POOLS)), ip(dice.pick(&MEMBERS)));
-            if !self.health.down.remove(&one) {
-                self.health.down.insert(one);
+            let member = ip(dice.pick(&MEMBERS));
+            if dice.one_in(4) {
+                if !self.health.avoided.remove(&member) {
+                    self.health.avoided.insert(member);
+                }
+                continue;
             }
+            let probe = format!("b/{}", dice.pick(&PROBES));
+            let was_down = self.health.is_down(&probe, member);
+            self.health.find(&probe, member, was_down);
         }
     }
 
@@ -572,7 +618,10 @@ fn change_rule(wish: &mut Wish, dice: &mut Dice) {
     }
     let at = dice.below(wish.rules.len());
     let rule = &mut wish.rules[at];
-    match dice.below(6) {
+    match dice.below(8) {
+        6 => rule.probe = dice.pick(&[None, Some(PROBES[0]), Some(PROBES[1])]),
+        7 if rule.probe.is_some() => rule.resets ^= true,
+        7 => rule.hairpin ^= !rule.floating,
         0..=2 => rule.distribution = dice.pick(&DISTRIBUTIONS),
         3 => rule.pool = dice.pick(&POOLS),
         4 => rule.backend_port = dice.pick(&[rule.port, 8_000, 8_001, 8_002, 8_003]),

@@ -1,6 +1,6 @@
 //! Why a packet goes where it goes: the pipeline itself runs, and every question it asks is written down with the answer.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 
 use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, ReturnRow, Role, RuleRow, Slot};
@@ -13,7 +13,7 @@ use crate::tables::protocol_name;
 ///
 /// The memory of `replica` is written as by a real packet, so it should be a copy of what is in force.
 pub fn trace(replica: &Replica, frame: &mut [u8], link: u32, now: Tick) -> (Verdict, Vec<String>) {
-    let recorder = Recorder { replica, link, now, lines: RefCell::default() };
+    let recorder = Recorder { replica, link, now, ring: Cell::default(), lines: RefCell::default() };
     let verdict = process(&mut &mut *frame, &recorder, now);
     (verdict, recorder.lines.into_inner())
 }
@@ -22,6 +22,8 @@ struct Recorder<'a> {
     replica: &'a Replica,
     link: u32,
     now: Tick,
+    /// The ring that was asked last.
+    ring: Cell<u32>,
     lines: RefCell<Vec<String>>,
 }
 
@@ -101,6 +103,7 @@ impl World for Recorder<'_> {
 
     fn slot(&self, ring: u32, slot: u32) -> Option<Slot> {
         let row = self.replica.slot(ring, slot)?;
+        self.ring.set(ring);
         let state = if row.is_steady() {
             String::new()
         } else if row.is_settled() {
@@ -112,10 +115,15 @@ impl World for Recorder<'_> {
         Some(row)
     }
 
+    fn down(&self, ring: u32, word: u32) -> Option<u64> {
+        self.replica.down(ring, word)
+    }
+
     fn member(&self, number: u32) -> Option<MemberRow> {
         let row = self.replica.member(number)?;
         if row.is_live() {
-            let down = if row.is_down() { "found down, " } else { "" };
+            let is_down = self.replica.tables().is_down(self.ring.get(), number);
+            let down = if is_down { "found down, " } else { "" };
             self.say(format!("members: #{number} is {}, {down}{}", row.address(), Self::hop(&row)));
         } else {
             self.say(format!("members: #{number} is nobody"));

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 
 use aya::programs::{TestRun, TestRunOptions};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
-use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, RING_WORDS, ReturnRow, RuleRow};
+use plane::row::{AddressRow, ConfigRow, DOWN_WORDS, LinkRow, MemberRow, RING_WORDS, ReturnRow, RuleRow};
 use plane::{Reason, Remembered, Tick};
 
 pub use attach::{Attached, Mode};
@@ -138,7 +138,9 @@ impl Kernel {
             Change::Word { table, place, word, .. } => {
                 (*table, *place as usize * table.width() + *word as usize + 1)
             }
-            Change::Ring { ring, words } => (Name::Slots, *ring as usize * RING_WORDS as usize + words.len()),
+            Change::Ring { ring, words, .. } => {
+                (Name::Slots, *ring as usize * RING_WORDS as usize + words.len())
+            }
             Change::Forget { .. } | Change::Sweep { .. } => return Ok(()),
         };
         if end > self.table(table)?.len() { Err(KernelError::OutsideTable { table }) } else { Ok(()) }
@@ -149,10 +151,15 @@ impl Kernel {
             Change::Word { table, place, word, value } => {
                 self.table(*table)?.set(*place as usize * table.width() + *word as usize, *value);
             }
-            Change::Ring { ring, words } => {
+            Change::Ring { ring, words, down } => {
                 let table = self.table(Name::Slots)?;
                 for (at, word) in words.iter().enumerate() {
                     table.set(*ring as usize * RING_WORDS as usize + at, *word);
+                }
+                let table = self.table(Name::Down)?;
+                for at in 0..DOWN_WORDS {
+                    let word = down.get(&at).copied().unwrap_or_default();
+                    table.set((*ring * DOWN_WORDS + at) as usize, word);
                 }
             }
             Change::Forget { member } => self.forget(*member),
@@ -213,6 +220,7 @@ impl Kernel {
             addresses: self.rows(Name::Addresses)?.map(|(at, row)| (at, AddressRow(row))).collect(),
             rules: self.rows(Name::Rules)?.map(|(at, row)| (at, RuleRow(row))).collect(),
             returns: self.rows(Name::Returns)?.map(|(at, row)| (at, ReturnRow(row))).collect(),
+            down: self.rows(Name::Down)?.map(|(at, [word])| (at, word)).collect(),
             members: self.rows(Name::Members)?.map(|(at, row)| (at, MemberRow(row))).collect(),
             ..Tables::default()
         };

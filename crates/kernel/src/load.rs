@@ -8,8 +8,8 @@ use aya::{EbpfLoader, include_bytes_aligned};
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
 use plane::row::{
-    ADDRESS_PLACES, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, RETURN_PLACES, RING_WORDS,
-    RULE_PLACES,
+    ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, RETURN_PLACES,
+    RING_WORDS, RULE_PLACES,
 };
 
 use crate::error::KernelError;
@@ -19,13 +19,14 @@ use crate::{Kernel, Options};
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
-const TABLES: [(Name, &str); 7] = [
+const TABLES: [(Name, &str); 8] = [
     (Name::Config, "CONFIG"),
     (Name::Links, "LINKS"),
     (Name::Addresses, "ADDRESSES"),
     (Name::Rules, "RULES"),
     (Name::Returns, "RETURNS"),
     (Name::Slots, "SLOTS"),
+    (Name::Down, "DOWN"),
     (Name::Members, "MEMBERS"),
 ];
 const MEMORIES: [&str; 3] = ["FLOWS", "OUTWARD", "INWARD"];
@@ -33,7 +34,7 @@ const COUNTERS: [&str; 4] = ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS",
 const NOW: &str = "now";
 
 /// Rows of every map that has others than the object says, or that must have as many as we think.
-fn rows(sizes: Sizes) -> [(&'static str, u32); 12] {
+fn rows(sizes: Sizes) -> [(&'static str, u32); 13] {
     [
         ("CONFIG", 1),
         ("LINKS", LINK_PLACES),
@@ -41,6 +42,7 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 12] {
         ("RULES", RULE_PLACES),
         ("RETURNS", RETURN_PLACES),
         ("SLOTS", sizes.rings * RING_WORDS),
+        ("DOWN", sizes.rings * DOWN_WORDS),
         ("MEMBERS", MAX_MEMBERS),
         ("FLOWS", 1 << sizes.flow_bits),
         ("OUTWARD", 1 << sizes.masquerade_bits),

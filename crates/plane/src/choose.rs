@@ -4,7 +4,7 @@ use crate::Tick;
 use crate::flow::Flow;
 use crate::memory::{self, Why};
 use crate::pipeline::reachable;
-use crate::row::{Distribution, Plan, Slot};
+use crate::row::{DOWN_WORDS, Distribution, Plan, Slot};
 use crate::verdict::Drop;
 use crate::world::World;
 
@@ -29,7 +29,8 @@ pub(crate) fn choose<W: World>(
     if let Some(remembered) = memory.remembered {
         match reachable(world, remembered.member()) {
             // FLOW-1: a session without connection leaves a member that is down, and so does a connection that starts again.
-            Ok(member) if member.is_down() && (start || plan.remembers) => {}
+            Ok(_)
+                if (start || plan.remembers || plan.resets) && is_down(world, plan, remembered.member()) => {}
             Ok(_) => {
                 memory.refresh(world, remembered, !start, plan.idle, now);
                 return Ok((remembered.member(), false));
@@ -55,9 +56,21 @@ pub(crate) fn choose<W: World>(
         return somebody(slot.current(), false);
     }
     let by = if plan.settled { plan.distribution } else { plan.former };
-    let chosen = somebody(find_slot(world, flow, plan, by)?.stable(), start)?;
+    let former = find_slot(world, flow, plan, by)?.stable();
+    // CLUS-1: who takes new flows does not know this one, and resets it.
+    let stays = !plan.resets || !is_down(world, plan, former);
+    let chosen = somebody(if stays { former } else { slot.current() }, start)?;
     memory.remember(world, chosen.0, Why { pinned: true, confirmed: true }, plan.idle, now);
     Ok(chosen)
+}
+
+/// Whether a member is found down, for rules of this plan. New flows are kept away from it by the slots.
+#[inline(always)]
+pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
+    match world.down(plan.ring as u32, member / 64 & (DOWN_WORDS - 1)) {
+        Some(word) => word >> (member & 63) & 1 != 0,
+        None => false,
+    }
 }
 
 /// Whether nothing is changing for the flows of this slot under this plan.

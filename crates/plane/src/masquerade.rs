@@ -12,11 +12,12 @@
 //! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
 
 use crate::Tick;
+use crate::choose::is_down;
 use crate::flow::{Flow, inward_place};
 use crate::frame::Frame;
 use crate::outline::{NOWHERE, VACANT};
 use crate::parse::{self, Packet, Segment};
-use crate::pipeline::{addressed_to, find_address, reachable};
+use crate::pipeline::{addressed_to, find_address, not_itself, reachable};
 use crate::rewrite;
 use crate::row::{
     Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
@@ -58,6 +59,7 @@ pub(crate) fn out<F: Frame, W: World>(
             let place = found.place.ok_or(Drop::TableFull)?;
             let slot = world.slot(plan.ring as u32, flow.slot(plan.distribution)).ok_or(Drop::NoMember)?;
             let member = reachable(world, slot.current())?;
+            not_itself(flow, &member, plan)?;
             let place = Place { outward: place, tag, client, link: link_place(world, link), until };
             let port = begin(world, flow, rule, &member, slot.current(), &place, now)?;
             (slot.current(), member, port, true)
@@ -148,7 +150,7 @@ fn known<W: World>(
         Err(_) => return Ok(None),
     };
     let protocol = read::<W>(entry, 5) as u8;
-    if member.is_down() && (start || protocol != protocol::TCP) {
+    if (start || protocol != protocol::TCP || plan.resets) && is_down(world, plan, number) {
         return Ok(None);
     }
     if word as u32 != until {

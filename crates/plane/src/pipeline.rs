@@ -1,11 +1,12 @@
 //! The pipeline, as a sentence.
 
 use crate::choose::choose;
-use crate::flow::{address_places, key_places};
+use crate::flow::{Flow, address_places, key_places};
 use crate::frame::Frame;
 use crate::parse::{self, Packet, Segment};
 use crate::row::{
-    Address, AddressRow, Key, LINK_PLACES, LINK_TRIES, LinkRow, MemberRow, Path, RULE_PLACES, Role, RuleRow,
+    Address, AddressRow, Key, LINK_PLACES, LINK_TRIES, LinkRow, MemberRow, Path, Plan, RULE_PLACES, Role,
+    RuleRow,
 };
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
@@ -71,11 +72,22 @@ fn forward<F: Frame, W: World>(
         return Err(Drop::Changing);
     }
     let plan = rule.plan();
-    let (number, started, out) = if let Path::Masquerade = plan.path {
+    // Ring 0 is nobody's, also not those whom somebody was chosen for before (FLOW-2).
+    if plan.ring == 0 {
+        return Err(Drop::NoMember);
+    }
+    let masquerades = match plan.path {
+        Path::Masquerade => true,
+        // A member would answer another one, or itself, without the balancer.
+        Path::Gateway => plan.hairpin && is_member(world, packet.source),
+        Path::Floating | Path::FloatingGateway => false,
+    };
+    let (number, started, out) = if masquerades {
         masquerade::out(frame, world, packet, &flow, start, &rule, link, now)?
     } else {
         let (number, started) = choose(world, &flow, start, plan, now)?;
         let member = reachable(world, number)?;
+        not_itself(&flow, &member, plan)?;
         let hop = member.hop().ok_or(Drop::Unresolved)?;
         match plan.path {
             Path::Gateway => {
@@ -98,6 +110,20 @@ fn forward<F: Frame, W: World>(
     world.count_rule(rule.number(), bytes, started);
     world.count_member(number, bytes, started);
     Ok(Verdict::Send(out, Sent::Forwarded))
+}
+
+/// HAIR-1: a member that calls a frontend and is chosen itself would answer itself, and never hear of it.
+#[inline(always)]
+pub(crate) fn not_itself(flow: &Flow, member: &MemberRow, plan: Plan) -> Result<(), Drop> {
+    if member.address() == flow.source && !plan.hairpin { Err(Drop::Hairpin) } else { Ok(()) }
+}
+
+#[inline(always)]
+fn is_member<W: World>(world: &W, address: Address) -> bool {
+    match find_address(world, address) {
+        Some(row) => row.role() == Some(Role::Member),
+        None => false,
+    }
 }
 
 /// The member with this number, unless it is being rewritten.

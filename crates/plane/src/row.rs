@@ -12,7 +12,7 @@ mod whole;
 
 pub use address::{Address, Mac};
 pub use member::{Hop, MemberRow};
-pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow};
+pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow, View};
 pub use slot::Slot;
 pub use whole::{AddressRow, ConfigRow, LinkRow, Role};
 
@@ -27,6 +27,8 @@ pub const RING_SLOTS: u32 = 1 << 16;
 pub const RING_WORDS: u32 = RING_SLOTS / 2;
 /// Members of all pools together; 0 is nobody.
 pub const MAX_MEMBERS: u32 = 1 << 15;
+/// Words that say, beside each ring, which members are down: a bit for each.
+pub const DOWN_WORDS: u32 = MAX_MEMBERS / 64;
 /// Places for addresses: four for each address that may be in use.
 pub const ADDRESS_PLACES: u32 = 1 << 16;
 /// Frontend, member and own addresses together.

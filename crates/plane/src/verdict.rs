@@ -44,7 +44,7 @@ pub enum Pass {
 
 /// Why nobody gets a frame.
 #[repr(u8)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Drop {
     /// Addressed to a frontend, with headers that are cut off or contradict each other.
     Malformed = 16,
@@ -72,6 +72,8 @@ pub enum Drop {
     NoOwnAddress = 27,
     /// The frame came in by a link that is not configured.
     UnknownLink = 28,
+    /// HAIR-1: a member called a frontend and was chosen itself.
+    Hairpin = 29,
 }
 
 /// What a frame was sent as.
@@ -95,7 +97,7 @@ pub const REASONS: u32 = 64;
 
 impl Reason {
     /// Every reason with its verdict and name, in the order of their numbers.
-    pub const ALL: [(Reason, &'static str, &'static str); 21] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 22] = [
         (Reason(0), "pass", "NotIp"),
         (Reason(1), "pass", "NotOurs"),
         (Reason(2), "pass", "OtherHost"),
@@ -114,6 +116,7 @@ impl Reason {
         (Reason(26), "drop", "Changing"),
         (Reason(27), "drop", "NoOwnAddress"),
         (Reason(28), "drop", "UnknownLink"),
+        (Reason(29), "drop", "Hairpin"),
         (Reason(32), "send", "Forwarded"),
         (Reason(33), "send", "Returned"),
         (Reason(34), "send", "Answered"),

@@ -42,6 +42,8 @@ pub trait World: Sized {
     fn way_back(&self, place: u32) -> Option<ReturnRow>;
     /// A slot of a ring.
     fn slot(&self, ring: u32, slot: u32) -> Option<Slot>;
+    /// A word of those that say which members are down: bit `n` of word `w` of a ring is member `64 w + n`.
+    fn down(&self, ring: u32, word: u32) -> Option<u64>;
     /// A member by its number.
     fn member(&self, number: u32) -> Option<MemberRow>;
     /// A bucket of remembered flows.

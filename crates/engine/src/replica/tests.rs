@@ -105,7 +105,7 @@ fn new_flows_avoid_a_member_that_is_down_and_established_ones_stay() {
     // FLOW-1
     let mut lab = three();
     let flows = connections(&lab, 60);
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     for (flow, member) in &flows {
         assert_eq!(lab.member(flow.with(ACK)), Ok(*member));
         let again = tcp((&flow.from.0.to_string(), flow.from.1 + 10_000), FRONTEND, SYN);
@@ -125,7 +125,7 @@ fn sessions_without_connection_leave_a_member_that_is_down() {
             .map(|port| udp(("192.0.2.1", 4_000 + port), (FRONTEND.0, 53)))
             .map(|packet| (packet, lab.member(packet).unwrap()))
             .collect();
-        lab.down("web", "10.0.0.4");
+        lab.down("10.0.0.4");
         for (packet, member) in &sessions {
             let now = lab.member(*packet).unwrap();
             if *member == ip("10.0.0.4") {
@@ -162,7 +162,7 @@ fn nobody_up_takes_no_new_flow_and_keeps_established_ones() {
     let mut lab = three();
     let flows = connections(&lab, 30);
     for member in ["10.0.0.4", "10.0.0.5", "10.0.0.6"] {
-        lab.down("web", member);
+        lab.down(member);
     }
     for (flow, member) in flows {
         assert_eq!(lab.member(flow.with(ACK)), Ok(member));
@@ -182,9 +182,9 @@ fn a_flow_that_was_silent_for_the_idle_time_is_chosen_afresh() {
     let others: Vec<IpAddr> =
         ["10.0.0.4", "10.0.0.5", "10.0.0.6"].map(ip).into_iter().filter(|at| *at != member).collect();
     // The slot goes to another member, but the session stays as long as it speaks.
-    lab.down("web", &member.to_string());
+    lab.down(&member.to_string());
     let moved = lab.member(packet).unwrap();
-    lab.up("web", &member.to_string());
+    lab.up(&member.to_string());
     lab.now += IDLE;
     assert_eq!(lab.member(packet), Ok(moved));
     lab.now += IDLE + 1;
@@ -208,7 +208,7 @@ fn a_flood_while_changing_takes_no_place_of_an_established_flow() {
     // FLOW-6
     let mut lab = small(3);
     let flows = connections(&lab, 30);
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     let kept: Vec<_> =
         flows.into_iter().filter(|(flow, member)| lab.member(flow.with(ACK)) == Ok(*member)).collect();
     let remembered = confirmed(&lab);
@@ -309,7 +309,7 @@ fn a_members_flows_stop_when_it_leaves_its_pool() {
     // FLOW-3
     let mut lab = three();
     let flows = connections(&lab, 60);
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     // Remembered, by a packet under way.
     for (flow, member) in &flows {
         assert_eq!(lab.member(flow.with(ACK)), Ok(*member));
@@ -345,7 +345,7 @@ fn a_member_whose_row_is_being_rewritten_keeps_its_flows() {
             &[rule(FRONTEND.0, FRONTEND.1, "web", 8080)],
         ));
         let flows = connections(&lab, 40);
-        lab.down("web", "10.0.0.4");
+        lab.down("10.0.0.4");
         for (flow, member) in &flows {
             assert_eq!(lab.member(flow.with(ACK)), Ok(*member));
         }
@@ -507,7 +507,7 @@ fn a_masqueraded_flow_that_ran_out_is_chosen_afresh() {
         .find(|packet| lab.member(*packet) == Ok(ip("10.0.0.4")))
         .unwrap();
     assert_eq!(lab.member(flow.with(ACK)), Ok(ip("10.0.0.4")));
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     lab.now += IDLE;
     assert_eq!(lab.member(flow.with(ACK)), Ok(ip("10.0.0.4")));
     lab.now += IDLE + 1;
@@ -523,7 +523,7 @@ fn a_connection_that_starts_again_avoids_a_member_that_is_down() {
             &[rule(FRONTEND.0, FRONTEND.1, "web", 8080)],
         ));
         let flows = connections(&lab, 40);
-        lab.down("web", "10.0.0.4");
+        lab.down("10.0.0.4");
         for (flow, member) in flows {
             assert_eq!(lab.member(flow.with(ACK)), Ok(member));
             assert_eq!(lab.member(flow), Ok(ip("10.0.0.5")));
@@ -568,13 +568,16 @@ fn packets_bytes_and_flows_are_counted() {
 fn one_frontend_does_not_affect_another() {
     // FIP-6, FIP-4
     let mut lab = Lab::new(Wish::new(
-        &[pool("green", false, &["10.0.0.4", "10.0.0.5"]), pool("purple", false, &["10.0.0.4", "10.0.0.5"])],
-        &[rule("10.0.1.1", 80, "green", 80).floating(), rule("10.0.1.2", 80, "purple", 80).floating()],
+        &[pool("web", false, &["10.0.0.4", "10.0.0.5"])],
+        &[
+            rule("10.0.1.1", 80, "web", 80).floating(),
+            rule("10.0.1.2", 80, "web", 80).floating().probed(Some("ready")),
+        ],
     ));
     let reached = |lab: &Lab, frontend: &str| -> BTreeSet<IpAddr> {
         (1..60).map(|port| lab.member(tcp(("192.0.2.1", port), (frontend, 80), SYN)).unwrap()).collect()
     };
-    lab.down("green", "10.0.0.4");
+    lab.down("10.0.0.4");
     assert_eq!(reached(&lab, "10.0.1.1"), BTreeSet::from([ip("10.0.0.5")]));
     assert_eq!(reached(&lab, "10.0.1.2"), BTreeSet::from([ip("10.0.0.4"), ip("10.0.0.5")]));
 }
@@ -663,11 +666,11 @@ impl Story {
                 }
             },
             3..=5 if self.is_up(candidate) => {
-                self.lab.down("web", &candidate.to_string());
+                self.lab.down(&candidate.to_string());
                 format!("{candidate} goes down")
             }
             3..=5 => {
-                self.lab.up("web", &candidate.to_string());
+                self.lab.up(&candidate.to_string());
                 format!("{candidate} comes up")
             }
             6 => {
@@ -695,7 +698,7 @@ impl Story {
     }
 
     fn is_up(&self, member: IpAddr) -> bool {
-        !self.lab.health.down.contains(&("b/web".into(), member))
+        !self.lab.health.is_down("b/alive", member)
     }
 
     fn check(&mut self, what: &str) {
@@ -762,4 +765,132 @@ fn confirmed(lab: &Lab) -> Vec<u64> {
     let living =
         |word: u64| plane::Remembered::of(word, Tick(lab.now)).is_some_and(|flow| flow.is_confirmed());
     lab.replica.memory().flow_words().filter(|word| living(*word)).map(|word| word >> 16).collect()
+}
+
+/// Two members behind one frontend, edited.
+fn pair(gateway: bool, edit: impl Fn(&mut Wish)) -> Lab {
+    let mut wish =
+        Wish::new(&[pool("web", gateway, &["10.0.0.4", "10.0.0.5"])], &[rule("10.0.1.1", 80, "web", 80)]);
+    edit(&mut wish);
+    Lab::new(wish)
+}
+
+fn called(port: u16, flags: u8) -> Packet {
+    tcp(("192.0.2.1", port), ("10.0.1.1", 80), flags)
+}
+
+/// Who has each of some connections.
+fn owners(lab: &Lab, flags: u8) -> Vec<Result<IpAddr, Drop>> {
+    (5_000..5_040).map(|port| lab.member(called(port, flags))).collect()
+}
+
+#[test]
+fn connections_to_a_member_that_is_down_are_reset_where_that_is_wished() {
+    // CLUS-1
+    for gateway in [true, false] {
+        let mut lab = pair(gateway, |wish| wish.rules[0].resets = true);
+        lab.down("10.0.0.5");
+        assert!(owners(&lab, SYN).iter().all(|owner| *owner == Ok(ip("10.0.0.4"))));
+        lab.up("10.0.0.5");
+        lab.down("10.0.0.4");
+        // The other one does not know them, and says so.
+        assert!(owners(&lab, ACK).iter().all(|owner| *owner == Ok(ip("10.0.0.5"))), "gateway {gateway}");
+        lab.down("10.0.0.5");
+        assert!(owners(&lab, SYN).iter().all(|owner| *owner == Err(Drop::NoMember)));
+    }
+}
+
+#[test]
+fn with_all_members_down_connections_end_on_a_basic_balancer() {
+    // FLOW-2
+    for (gateway, basic) in [(true, true), (true, false), (false, true), (false, false)] {
+        let mut lab = pair(gateway, |wish| wish.basic = basic);
+        let before = owners(&lab, SYN);
+        assert_eq!(owners(&lab, ACK), before);
+        lab.down("10.0.0.4");
+        assert_eq!(owners(&lab, ACK), before, "one is left");
+        lab.down("10.0.0.5");
+        let none = vec![Err(Drop::NoMember); before.len()];
+        assert_eq!(owners(&lab, ACK), if basic { none } else { before }, "gateway {gateway} basic {basic}");
+        assert_eq!(lab.member(called(6_000, SYN)), Err(Drop::NoMember));
+        lab.up("10.0.0.5");
+        assert_eq!(lab.member(called(6_001, SYN)), Ok(ip("10.0.0.5")));
+    }
+}
+
+#[test]
+fn with_all_members_down_all_may_be_taken_as_up() {
+    // FLOW-2
+    let mut lab = pair(true, |wish| wish.all_up = true);
+    let before = owners(&lab, SYN);
+    lab.down("10.0.0.4");
+    lab.down("10.0.0.5");
+    assert_eq!(owners(&lab, SYN), before);
+    assert_eq!(owners(&lab, ACK), before);
+}
+
+#[test]
+fn who_is_down_by_order_keeps_connections_and_takes_no_new_ones() {
+    // FLOW-4
+    let mut lab = pair(true, |wish| wish.rules.push(rule("10.0.1.1", 53, "web", 53).udp()));
+    let before = owners(&lab, SYN);
+    let asked = |lab: &Lab| -> BTreeSet<_> {
+        (7_000..7_040).map(|port| lab.member(udp(("192.0.2.1", port), ("10.0.1.1", 53))).unwrap()).collect()
+    };
+    assert_eq!(asked(&lab), BTreeSet::from([ip("10.0.0.4"), ip("10.0.0.5")]));
+    lab.wish.ordered.insert(ip("10.0.0.4"), "Down");
+    lab.apply();
+    assert_eq!(owners(&lab, ACK), before);
+    assert_eq!(asked(&lab), BTreeSet::from([ip("10.0.0.5")]), "sessions without connection move");
+    assert!((8_000..8_040).all(|port| lab.member(called(port, SYN)) == Ok(ip("10.0.0.5"))));
+    lab.wish.ordered.insert(ip("10.0.0.4"), "Up");
+    lab.down("10.0.0.4");
+    lab.down("10.0.0.5");
+    assert!((9_000..9_040).all(|port| lab.member(called(port, SYN)) == Ok(ip("10.0.0.4"))));
+}
+
+#[test]
+fn a_member_that_is_chosen_for_its_own_call_gets_no_answer_unless_that_is_wished() {
+    // HAIR-1
+    let calls = |lab: &Lab| -> BTreeSet<Result<IpAddr, Drop>> {
+        let call = |port| lab.member(tcp(("10.0.0.4", port), ("10.0.1.1", 80), SYN));
+        (5_000..5_040).map(call).collect()
+    };
+    let (itself, other) = (ip("10.0.0.4"), ip("10.0.0.5"));
+    for gateway in [true, false] {
+        let lab = pair(gateway, |_| ());
+        assert_eq!(calls(&lab), BTreeSet::from([Ok(other), Err(Drop::Hairpin)]), "gateway {gateway}");
+        let lab = pair(gateway, |wish| wish.rules[0].hairpin = true);
+        assert_eq!(calls(&lab), BTreeSet::from([Ok(itself), Ok(other)]), "gateway {gateway}");
+        // Everybody is called from the balancer's own address, so that answers pass it.
+        for port in 5_000..5_010 {
+            let call = tcp(("10.0.0.4", port), ("10.0.1.1", 80), SYN);
+            let (inside, _) = lab.send(call).unwrap();
+            assert_eq!(inside.from.0, ip("10.0.0.2"));
+            let answer = Packet { from: inside.to, to: inside.from, flags: Some(SYN_ACK) };
+            let (outside, _) = lab.send(answer).unwrap();
+            assert_eq!((outside.from, outside.to), (call.to, call.from));
+        }
+        // Clients from elsewhere are seen as themselves by members whose gateway this is.
+        let (inside, _) = lab.send(called(5_000, SYN)).unwrap();
+        assert_eq!(inside.from.0 == ip("192.0.2.1"), gateway);
+    }
+    let lab = pair(false, |wish| wish.rules[0].floating = true);
+    assert_eq!(calls(&lab), BTreeSet::from([Ok(other), Err(Drop::Hairpin)]));
+}
+
+#[test]
+fn another_probe_moves_no_connection() {
+    // DIST-2
+    let mut lab = pair(true, |_| ());
+    let before = owners(&lab, SYN);
+    lab.down("10.0.0.4");
+    assert_eq!(owners(&lab, ACK), before);
+    // Members that the new probe finds up take new connections again, and those that are under way stay.
+    lab.wish.rules[0].probe = Some("ready");
+    lab.apply();
+    assert_eq!(owners(&lab, ACK), before);
+    lab.wish.rules[0].probe = None;
+    lab.apply();
+    assert_eq!(owners(&lab, ACK), before);
 }

@@ -16,7 +16,7 @@ fn a_change_settles_after_the_idle_time_and_is_steady_once_nothing_is_pinned() {
     let mut lab = lab();
     let quiet = began(&lab, "10.9.0.1");
     let busy = began(&lab, "10.9.0.2");
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     assert!(!lab.replica.tables().is_steady());
     assert!(!lab.settle());
     for _ in 0..4 {
@@ -41,7 +41,7 @@ fn a_change_settles_after_the_idle_time_and_is_steady_once_nothing_is_pinned() {
 #[test]
 fn a_change_settles_without_any_flow() {
     let mut lab = lab();
-    lab.down("web", "10.0.0.5");
+    lab.down("10.0.0.5");
     lab.settle();
     lab.now += IDLE + 3;
     assert!(lab.settle());
@@ -53,10 +53,10 @@ fn a_change_settles_without_any_flow() {
 #[test]
 fn another_change_starts_the_wait_anew() {
     let mut lab = lab();
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     lab.settle();
     lab.now += IDLE;
-    lab.down("web", "10.0.0.5");
+    lab.down("10.0.0.5");
     lab.settle();
     lab.now += IDLE;
     assert!(!lab.settle());
@@ -70,7 +70,7 @@ fn a_restart_only_makes_a_change_last_longer() {
     let mut lab = lab();
     let flow = began(&lab, "10.9.0.1");
     let member = lab.member(flow.with(ACK));
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     lab.settle();
     lab.now += IDLE - 5;
     assert_eq!(lab.member(flow.with(ACK)), member);
@@ -89,7 +89,7 @@ fn rules_settle_before_slots_so_that_no_packet_meets_half_of_it() {
     // DIST-8
     let mut lab = lab();
     lab.wish.rules[0] = lab.wish.rules[0].by("SourceIP");
-    lab.health.down.insert(("b/web".into(), "10.0.0.4".parse().unwrap()));
+    lab.health.find("b/alive", "10.0.0.4".parse().unwrap(), false);
     lab.apply();
     lab.settle();
     lab.now += IDLE + 3;

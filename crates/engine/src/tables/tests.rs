@@ -19,7 +19,7 @@ fn tables_are_shown_sorted_with_everything_that_matters() {
     lab.surroundings.hops.insert(ip("10.0.0.5"), plane::row::Hop { adjacent: false, ..hop(ip("10.0.0.5")) });
     lab.surroundings.links.insert(OTHER_LINK, link_mac(OTHER_LINK));
     lab.wish.rules[0] = lab.wish.rules[0].by("SourceIPProtocol");
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     assert_eq!(lab.replica.tables().to_string(), GOLDEN);
 }
 
@@ -35,18 +35,18 @@ address 10.0.1.1 frontend @5
 address fd00::2 own @6
 address fd00::4 member @7
 address fd00:1::1 frontend @8
-rule 10.0.1.1 tcp/80 -> ring 4 port 8080 Gateway by SourceIpProtocol from FiveTuple idle 236 counted 1
-rule 10.0.1.1 udp/53 -> ring 1 port 53 Masquerade by FiveTuple remembers idle 236 counted 2
-rule fd00:1::1 tcp/443 -> ring 2 port 443 Floating by SourceIp idle 236 counted 3
+rule 10.0.1.1 tcp/80 -> ring 4 of pool beaeaf9a73b23a58 probe 334359c2 port 8080 Gateway by SourceIpProtocol from FiveTuple idle 236 counted 1
+rule 10.0.1.1 udp/53 -> ring 1 of pool a13c9c9a8b58ba24 probe 334359c2 port 53 Masquerade by FiveTuple remembers idle 236 counted 2
+rule fd00:1::1 tcp/443 -> ring 2 of pool beaeaf9a73b23a58 probe 334359c2 port 443 Floating by SourceIp idle 236 counted 3
 return 10.0.0.4 tcp/8080 as 10.0.1.1 port 80 counted 1
 return 10.0.0.5 tcp/8080 as 10.0.1.1 port 80 counted 1
-member #1 10.0.0.6 @4 pool a13c9c9a8b58ba24 ring 1 via 02:04:0a:00:00:06 link 3
-member #2 10.0.0.4 @2 pool beaeaf9a73b23a58 ring 4 via 02:04:0a:00:00:04 link 3 down
-member #3 10.0.0.5 @3 pool beaeaf9a73b23a58 ring 4 via 02:04:0a:00:00:05 link 3 routed
-member #4 fd00::4 @7 pool beaeaf9a73b23a58 ring 2 via 02:06:00:00:00:04 link 3
+member #1 10.0.0.6 @4 pool a13c9c9a8b58ba24 via 02:04:0a:00:00:06 link 3
+member #2 10.0.0.4 @2 pool beaeaf9a73b23a58 via 02:04:0a:00:00:04 link 3
+member #3 10.0.0.5 @3 pool beaeaf9a73b23a58 via 02:04:0a:00:00:05 link 3 routed
+member #4 fd00::4 @7 pool beaeaf9a73b23a58 via 02:06:00:00:00:04 link 3
 ring 1 #1:65536 changing 0 settled 0 digest 4a7f5304e3852325
 ring 2 #4:65536 changing 0 settled 0 digest 25f236ebdc3a2325
-ring 4 #3:65536 changing 32768 settled 0 digest c1f40aa89caf2325
+ring 4 #3:65536 down #2 changing 32768 settled 0 digest c1f40aa89caf2325
 ";
 
 #[test]

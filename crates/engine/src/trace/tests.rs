@@ -25,7 +25,7 @@ fn a_connection_that_starts_is_told_step_by_step() {
 fn a_change_and_what_is_remembered_are_told() {
     // DIST-2
     let mut lab = lab(true);
-    lab.down("web", "10.0.0.4");
+    lab.down("10.0.0.4");
     let told = "addresses: place 60943 holds 10.0.1.1, a frontend (@5)
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Gateway, by FiveTuple
          slots: ring 1 slot 47495: new flows go to #3, flows under way belong to #1

@@ -24,12 +24,11 @@ const ADJACENT: u64 = 1 << 50;
 const RESOLVED: u64 = 1 << 51;
 const MEMBER_LIVE: u64 = 1 << 48;
 const MEMBER_BUSY: u64 = 1 << 49;
-const DOWN: u64 = 1 << 52;
 
 impl MemberRow {
     /// The member with this address, whose address has this number; `hop` is `None` until it is resolved. `pool` is the identity
-    /// of its pool and `ring` the pool's ring: the pipeline does not read them, the next start of the control plane does.
-    pub const fn new(address: Address, number: u32, pool: u64, ring: u32, hop: Option<Hop>) -> Self {
+    /// of its pool: the pipeline does not read it, the next start of the control plane does.
+    pub const fn new(address: Address, number: u32, pool: u64, hop: Option<Hop>) -> Self {
         let (publish, source, link) = match hop {
             Some(hop) => (
                 hop.destination.bits() | RESOLVED | if hop.adjacent { ADJACENT } else { 0 },
@@ -45,15 +44,9 @@ impl MemberRow {
             source,
             (number as u64) << 32 | link as u64,
             pool,
-            ring as u64,
+            0,
             0,
         ])
-    }
-
-    /// The same member, found down or up: flows without connection leave one that is down (FLOW-1).
-    pub const fn found(self, down: bool) -> Self {
-        let [publish, a, b, c, d, e, f, g] = self.0;
-        Self([publish & !DOWN | if down { DOWN } else { 0 }, a, b, c, d, e, f, g])
     }
 
     /// The word that closes a row with this publishing word while it is rewritten.
@@ -73,12 +66,6 @@ impl MemberRow {
         self.0[0] & MEMBER_BUSY != 0
     }
 
-    /// Whether it is found down. New flows are kept away from it by the slots.
-    #[inline(always)]
-    pub const fn is_down(self) -> bool {
-        self.0[0] & DOWN != 0
-    }
-
     /// Its own address.
     #[inline(always)]
     pub const fn address(self) -> Address {
@@ -94,11 +81,6 @@ impl MemberRow {
     /// The identity of the pool that it is a member of.
     pub const fn pool(self) -> u64 {
         self.0[5]
-    }
-
-    /// The ring of its pool and address family.
-    pub const fn ring(self) -> u32 {
-        self.0[6] as u32
     }
 
     /// How frames reach it, where that is known.

@@ -102,6 +102,10 @@ pub struct Plan {
     pub path: Path,
     /// Every flow is remembered: its packets do not show where it starts.
     pub remembers: bool,
+    /// Connections leave a member that is down, and are reset by another one (CLUS-1).
+    pub resets: bool,
+    /// A member that calls the frontend may be led to itself (HAIR-1).
+    pub hairpin: bool,
     /// Ticks without a packet after which a flow is forgotten: at most [`MAX_IDLE_TICKS`].
     pub idle: u16,
 }
@@ -125,6 +129,8 @@ impl Plan {
             | (self.settled as u64) << 36
             | path << 37
             | (self.remembers as u64) << 39
+            | (self.resets as u64) << 40
+            | (self.hairpin as u64) << 41
             | (self.idle as u64) << 48
     }
 
@@ -144,6 +150,8 @@ impl Plan {
                 _ => Path::Masquerade,
             },
             remembers: word >> 39 & 1 != 0,
+            resets: word >> 40 & 1 != 0,
+            hairpin: word >> 41 & 1 != 0,
             idle: (word >> 48) as u16,
         }
     }
@@ -152,12 +160,33 @@ impl Plan {
 /// A rule: what happens to a protocol and port of a frontend. Published by word 0; word 1 is the [`Plan`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
-pub struct RuleRow(pub [u64; 3]);
+pub struct RuleRow(pub [u64; 4]);
+
+/// What rules have in common that use one ring: the members, and who of them is up. Identities, as they stand in the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct View {
+    /// The pool.
+    pub pool: u64,
+    /// The probe; 0 without one.
+    pub probe: u32,
+}
 
 impl RuleRow {
-    /// `number` below `MAX_RULES`: the rule's row in the table of counters.
-    pub const fn new(key: Key, plan: Plan, number: u32) -> Self {
-        Self([key.bits() | LIVE, plan.word(), number as u64])
+    /// `number` below `MAX_RULES`: the rule's row in the table of counters. The pipeline does not read the view, the next start of the
+    /// control plane does.
+    pub const fn new(key: Key, plan: Plan, number: u32, view: View) -> Self {
+        Self([key.bits() | LIVE, plan.word(), (view.probe as u64) << 32 | number as u64, view.pool])
+    }
+
+    /// The same rule with another plan.
+    pub const fn with(self, plan: Plan) -> Self {
+        let [key, _, number, pool] = self.0;
+        Self([key, plan.word(), number, pool])
+    }
+
+    /// Whose slots its ring has.
+    pub const fn view(self) -> View {
+        View { pool: self.0[3], probe: (self.0[2] >> 32) as u32 }
     }
 
     /// Its frontend, protocol and port; `None` in an empty row.

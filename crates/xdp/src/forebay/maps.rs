@@ -12,9 +12,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray},
 };
 use plane::row::{
-    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LINK_PLACES, LinkRow, MAX_ADDRESSES,
-    MAX_MEMBERS, MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow,
-    RuleRow, Slot,
+    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LINK_PLACES, LinkRow,
+    MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
+    ReturnRow, RuleRow, Slot,
 };
 use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
 
@@ -28,11 +28,13 @@ static LINKS: Array<[u64; 2]> = Array::with_max_entries(LINK_PLACES, BPF_F_MMAPA
 #[map]
 static ADDRESSES: Array<[u64; 3]> = Array::with_max_entries(ADDRESS_PLACES, BPF_F_MMAPABLE);
 #[map]
-static RULES: Array<[u64; 3]> = Array::with_max_entries(RULE_PLACES, BPF_F_MMAPABLE);
+static RULES: Array<[u64; 4]> = Array::with_max_entries(RULE_PLACES, BPF_F_MMAPABLE);
 #[map]
 static RETURNS: Array<[u64; 4]> = Array::with_max_entries(RETURN_PLACES, BPF_F_MMAPABLE);
 #[map]
 static SLOTS: Array<u64> = Array::with_max_entries(RING_WORDS, BPF_F_MMAPABLE);
+#[map]
+static DOWN: Array<u64> = Array::with_max_entries(DOWN_WORDS, BPF_F_MMAPABLE);
 #[map]
 static MEMBERS: Array<[u64; 8]> = Array::with_max_entries(MAX_MEMBERS, BPF_F_MMAPABLE);
 #[map]
@@ -142,6 +144,13 @@ impl World for Maps {
         let pair = SLOTS.get_ptr(ring * RING_WORDS + (slot & (RING_SLOTS - 1)) / 2)?;
         // SAFETY: the map gave the pointer, and its values live as long as the program; words change at once.
         Some(Slot::of_pair(unsafe { ptr::read_volatile(pair) }, slot))
+    }
+
+    #[inline(always)]
+    fn down(&self, ring: u32, word: u32) -> Option<u64> {
+        let word = DOWN.get_ptr(ring * DOWN_WORDS + word)?;
+        // SAFETY: the map gave the pointer, and its values live as long as the program; words change at once.
+        Some(unsafe { ptr::read_volatile(word) })
     }
 
     #[inline(always)]

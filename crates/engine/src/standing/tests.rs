@@ -1,0 +1,97 @@
+//! Who takes new flows, in every case.
+
+use model::Member;
+
+use super::Health;
+use crate::testing::{Wish, ip, pool, rule};
+
+const A: &str = "10.0.0.4";
+const B: &str = "10.0.0.5";
+
+/// Who of two members takes new flows, with what is found and ordered.
+fn standing(edit: impl Fn(&mut Wish, &mut Health)) -> [bool; 2] {
+    let mut wish = Wish::new(&[pool("web", true, &[A, B])], &[rule("10.0.1.1", 80, "web", 8080)]);
+    let mut health = Health::default();
+    edit(&mut wish, &mut health);
+    let desired = wish.desired();
+    let rule = &desired.rules()[0];
+    let members: Vec<&Member> = desired.pool(rule.pool()).members().iter().collect();
+    health.standing(&members, desired.probe_of(rule)).try_into().unwrap()
+}
+
+fn find(health: &mut Health, members: &[&str]) {
+    members.iter().for_each(|member| health.find("b/alive", ip(member), false));
+}
+
+#[test]
+fn who_is_found_down_takes_no_new_flows() {
+    assert_eq!(standing(|_, _| ()), [true, true]);
+    assert_eq!(standing(|_, health| find(health, &[A])), [false, true]);
+    assert_eq!(standing(|_, health| find(health, &[A, B])), [false, false]);
+    assert_eq!(standing(|_, health| health.find("b/ready", ip(A), false)), [true, true]);
+}
+
+// PROBE-4
+#[test]
+fn without_a_probe_all_are_up() {
+    let all_against = |wish: &mut Wish, health: &mut Health| {
+        wish.rules[0].probe = None;
+        wish.ordered.insert(ip(A), "Down");
+        find(health, &[A, B]);
+        health.avoided.insert(ip(B));
+    };
+    assert_eq!(standing(all_against), [true, true]);
+}
+
+// FLOW-2
+#[test]
+fn all_down_may_mean_all_up() {
+    let all_up = |down: &'static [&'static str]| {
+        standing(|wish, health| {
+            wish.all_up = true;
+            find(health, down);
+        })
+    };
+    assert_eq!(all_up(&[A, B]), [true, true]);
+    assert_eq!(all_up(&[A]), [false, true]);
+    let ordered = standing(|wish, health| {
+        wish.all_up = true;
+        wish.ordered.insert(ip(A), "Down");
+        find(health, &[A, B]);
+    });
+    assert_eq!(ordered, [false, true]);
+}
+
+// FLOW-4
+#[test]
+fn an_order_is_stronger_than_a_probe() {
+    let ordered = |order: &'static str, down: &'static [&'static str]| {
+        standing(|wish, health| {
+            wish.ordered.insert(ip(A), order);
+            find(health, down);
+        })
+    };
+    assert_eq!(ordered("Up", &[A, B]), [true, false]);
+    assert_eq!(ordered("Down", &[]), [false, true]);
+    assert_eq!(ordered("None", &[A]), [false, true]);
+}
+
+#[test]
+fn who_cannot_be_reached_is_avoided_where_another_can() {
+    let avoided = |avoided: &'static [&'static str], down: &'static [&'static str]| {
+        standing(|_, health| {
+            health.avoided.extend(avoided.iter().map(|member| ip(member)));
+            find(health, down);
+        })
+    };
+    assert_eq!(avoided(&[A], &[]), [false, true]);
+    assert_eq!(avoided(&[A, B], &[]), [true, true]);
+    // Never the only reason to call somebody up, or everybody down.
+    assert_eq!(avoided(&[B], &[B]), [true, false]);
+    assert_eq!(avoided(&[A], &[B]), [true, false]);
+    let ordered = standing(|wish, health| {
+        wish.ordered.insert(ip(A), "Up");
+        health.avoided.insert(ip(A));
+    });
+    assert_eq!(ordered, [true, true]);
+}
