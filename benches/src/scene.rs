@@ -1,7 +1,7 @@
 //! The balancer that is measured: a document like any other, made into tables like any other, loaded into the kernel and into a
 //! replica of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Command;
@@ -155,11 +155,10 @@ fn tables(scene: Scene, desired: &Desired) -> Result<Tables> {
 }
 
 fn health(desired: &Desired, down: fn(usize) -> bool) -> Health {
-    let names = desired.pools().iter().flat_map(|pool| {
-        pool.members().iter().enumerate().map(|(at, member)| (at, (pool.name().to_owned(), member.address())))
-    });
-    let down: BTreeSet<_> = names.filter(|(at, _)| down(*at)).map(|(_, member)| member).collect();
-    Health { down }
+    let members = desired.pools().iter().flat_map(|pool| pool.members().iter().enumerate());
+    let mut health = Health::default();
+    members.filter(|(at, _)| down(*at)).for_each(|(_, it)| health.find("bench/alive", it.address(), false));
+    health
 }
 
 fn surroundings(sizes: Sizes) -> Surroundings {
@@ -220,6 +219,7 @@ fn desired(scene: Scene) -> Result<Desired> {
         })),
         "backendAddressPools": pools.iter().map(|pool| pool_document(*pool)).collect::<Vec<_>>(),
         "loadBalancingRules": rules.collect::<Vec<_>>(),
+        "probes": [{ "name": "alive", "protocol": "Tcp", "port": 80 }],
     });
     let source = Source { name: "bench.json".into(), text: document.to_string() };
     model::check(&[source]).map_err(|problems| {
@@ -250,6 +250,7 @@ fn rule(family: Family, pool: Pool, protocol: &str, port: u16, backend_port: u16
         "name": format!("{}-{protocol}-{port}", family.name()),
         "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/{}", family.name()) },
         "backendAddressPool": { "id": format!("backendAddressPools/{pool:?}") },
+        "probe": { "id": "probes/alive" },
         "protocol": protocol,
         "frontendPort": port,
         "backendPort": backend_port,

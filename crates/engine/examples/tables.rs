@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use forebay_engine::{Name, Sizes};
 use plane::row::{
-    ADDRESS_PLACES, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, Distribution, ENTRY_WORDS, Hop, Key,
-    LINK_PLACES, LINK_TRIES, LIVE, LinkRow, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES,
+    ADDRESS_PLACES, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS, Distribution, ENTRY_WORDS,
+    Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES,
     MAX_IDLE_TICKS, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, Mac, MemberRow, OUTWARD_WAYS, Path, Plan,
-    RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, Role, RuleRow, Slot,
+    RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
 };
 use plane::{REASONS, Reason, Remembered, Tick};
 
@@ -24,6 +24,7 @@ fn main() {
     rules();
     returns();
     slots();
+    down();
     members();
     println!("\n## Memories");
     flows();
@@ -61,6 +62,8 @@ fn maps() {
     table("RETURNS", Name::Returns, "rules of the way back", count(RETURN_PLACES));
     let rings = format!("{} for each ring; {} rings by default", count(RING_WORDS), sizes.rings);
     table("SLOTS", Name::Slots, "slots of all rings, two a word", rings);
+    let down = format!("{} for each ring", count(DOWN_WORDS));
+    table("DOWN", Name::Down, "which members are down, beside each ring", down);
     table("MEMBERS", Name::Members, "members of pools, by number", count(MAX_MEMBERS));
     let memory = |name: &str, what: &str, bits: u8, words: usize| {
         println!("| `{name}` | {what} | 2^{bits} by default | {} | packets |", words * 8);
@@ -132,6 +135,8 @@ const PLAN: Plan = Plan {
     settled: false,
     path: Path::Floating,
     remembers: false,
+    resets: false,
+    hairpin: false,
     idle: 0,
 };
 
@@ -145,7 +150,8 @@ fn key_fields<const N: usize>(new: impl Fn(Key) -> [u64; N]) {
 }
 
 fn rules() {
-    let new = |key, plan, number| RuleRow::new(key, plan, number).0;
+    let new = |key, plan, number| RuleRow::new(key, plan, number, View::default()).0;
+    let seen = |view| RuleRow::new(Key::new(0, 0, 0), PLAN, 0, view).0;
     let key = Key::new(0, 0, 0);
     let plan = |plan| new(key, plan, 0);
     let by = [Distribution::FiveTuple, Distribution::SourceIp, Distribution::SourceIpProtocol];
@@ -161,8 +167,13 @@ fn rules() {
     let what = "path: 0 floating, 1 floating through this gateway, 2 gateway, 3 masquerade";
     field(what, &paths.map(|path| plan(Plan { path, ..PLAN })));
     field("every flow is remembered", &[plan(PLAN), plan(Plan { remembers: true, ..PLAN })]);
+    let what = "connections leave a member that is down";
+    field(what, &[plan(PLAN), plan(Plan { resets: true, ..PLAN })]);
+    field("a member may be led to itself", &[plan(PLAN), plan(Plan { hairpin: true, ..PLAN })]);
     field("idle time in ticks", &[plan(PLAN), plan(Plan { idle: u16::MAX, ..PLAN })]);
     field("number: its row of counters", &[plan(PLAN), new(key, PLAN, u32::MAX)]);
+    field("identity of its probe", &[plan(PLAN), seen(View { pool: 0, probe: u32::MAX })]);
+    field("identity of its pool", &[plan(PLAN), seen(View { pool: u64::MAX, probe: 0 })]);
 }
 
 fn returns() {
@@ -188,26 +199,29 @@ fn slots() {
     field("odd slot, in the same way", &[pair(zero, zero), pair(zero, Slot::settled(all, all))]);
 }
 
+fn down() {
+    row("DOWN", "each word stands for itself");
+    field("member 64 w + bit, in word w beside a ring, is down", &[[0], [u64::MAX]]);
+}
+
 fn members() {
     let hop = Hop { link: 0, source: Mac::default(), destination: Mac::default(), adjacent: false };
     let mac = Mac::from_bits(u64::MAX);
-    let at = |hop| MemberRow::new(NOWHERE, 0, 0, 0, Some(hop)).0;
-    let new = |address: Address, number, pool, ring| MemberRow::new(address, number, pool, ring, Some(hop)).0;
+    let at = |hop| MemberRow::new(NOWHERE, 0, 0, Some(hop)).0;
+    let new = |address: Address, number, pool| MemberRow::new(address, number, pool, Some(hop)).0;
     let zero = at(hop);
     row("MEMBERS", "published by word 0");
-    let live = MemberRow::new(NOWHERE, 0, 0, 0, None).0;
+    let live = MemberRow::new(NOWHERE, 0, 0, None).0;
     field("link-layer address of the next station", &[zero, at(Hop { destination: mac, ..hop })]);
     field("the row is there", &[[0; 8], live]);
     println!("| 0 | {} | the row is being rewritten |", bits(MemberRow::closed(0)));
     field("the member itself is that station", &[zero, at(Hop { adjacent: true, ..hop })]);
     field("the next station is known", &[live, zero]);
-    field("found down", &[zero, MemberRow(zero).found(true).0]);
-    field("address", &[zero, new(V6.into(), 0, 0, 0)]);
+    field("address", &[zero, new(V6.into(), 0, 0)]);
     field("link-layer address of the link", &[zero, at(Hop { source: mac, ..hop })]);
     field("interface index of the link", &[zero, at(Hop { link: u32::MAX, ..hop })]);
-    field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0, 0)]);
-    field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX, 0)]);
-    field("ring of its pool and family", &[zero, new(NOWHERE, 0, 0, u32::MAX)]);
+    field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
+    field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);
 }
 
 /// The bits of an entry that change an answer.

@@ -456,6 +456,10 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Drop(Drop::UnknownLink) => {
             "dropped: the frame came in by an interface that is not configured"
         }
+        Verdict::Drop(Drop::Hairpin) => {
+            "dropped: a member called a frontend and was chosen itself, which fails as on Azure; \
+             set `forebay.hairpin` of the rule to true"
+        }
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",
         Verdict::Send(_, Sent::Returned) | Verdict::Route(Sent::Returned) => "returned to the client",
         Verdict::Send(_, Sent::Answered) | Verdict::Route(Sent::Answered) => "answered for the frontend",

@@ -496,7 +496,7 @@ fn the_longest_idle_time_can_be_told_from_having_run_out() {
 fn a_plan_is_the_same_after_it_was_a_word() {
     for path in [Path::Floating, Path::FloatingGateway, Path::Gateway, Path::Masquerade] {
         for by in [Distribution::FiveTuple, Distribution::SourceIp, Distribution::SourceIpProtocol] {
-            for flags in 0..4 {
+            for flags in 0..16 {
                 let plan = Plan {
                     backend_port: 65_535,
                     ring: 4_095,
@@ -505,6 +505,8 @@ fn a_plan_is_the_same_after_it_was_a_word() {
                     settled: flags & 1 != 0,
                     path,
                     remembers: flags & 2 != 0,
+                    resets: flags & 4 != 0,
+                    hairpin: flags & 8 != 0,
                     idle: MAX_IDLE_TICKS,
                 };
                 assert_eq!(Plan::from_word(plan.word()), plan);
@@ -545,6 +547,8 @@ impl Family {
             settled: false,
             path,
             remembers: protocol == UDP || path == Path::Masquerade,
+            resets: false,
+            hairpin: false,
             idle: 236,
         };
         let bench = Bench::new()

@@ -125,13 +125,8 @@ impl Balancer {
         planned
     }
 
-    pub(crate) fn find(&mut self, pool: &str, member: IpAddr, up: bool) {
-        let key = (pool.to_owned(), member);
-        if up {
-            self.health.down.remove(&key);
-        } else {
-            self.health.down.insert(key);
-        }
+    pub(crate) fn find(&mut self, probe: &str, member: IpAddr, up: bool) {
+        self.health.find(probe, member, up);
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -426,9 +426,9 @@ impl Simulation {
         self.balancer.as_ref().is_some_and(|(_, balancer)| balancer.is_running())
     }
 
-    /// A probe's result: a member (of a pool by the name that `Desired` gives it) is found up or down.
-    pub fn find(&mut self, pool: &str, member: IpAddr, up: bool) {
-        self.with_balancer((), |balancer| balancer.find(pool, member, up));
+    /// A probe's result: a member (by the name that `Desired` gives the probe) is found up or down.
+    pub fn find(&mut self, probe: &str, member: IpAddr, up: bool) {
+        self.with_balancer((), |balancer| balancer.find(probe, member, up));
         self.look();
     }
 

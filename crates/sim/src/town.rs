@@ -296,6 +296,12 @@ impl Wanted {
             "properties": {
                 "frontendIPConfigurations": self.frontends.iter().map(frontend).collect::<Vec<_>>(),
                 "backendAddressPools": self.pools.iter().map(pool).collect::<Vec<_>>(),
+                // What finds out who of a pool is up is called like the pool.
+                "probes": if self.rules.is_empty() {
+                    Vec::new()
+                } else {
+                    self.pools.keys().map(|name| json!({ "name": name, "properties": { "protocol": "Tcp", "port": 80 } })).collect()
+                },
                 "loadBalancingRules": self.rules.iter().map(rule).collect::<Vec<_>>(),
             },
         })
@@ -336,6 +342,7 @@ fn rule(((at, transport), rule): (&(SocketAddr, Transport), &Rule)) -> Value {
         "properties": {
             "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/{}", plain(at.ip())) },
             "backendAddressPool": { "id": format!("backendAddressPools/{}", rule.pool) },
+            "probe": { "id": format!("probes/{}", rule.pool) },
             "protocol": protocol,
             "frontendPort": at.port(),
             "backendPort": rule.port,

@@ -169,7 +169,14 @@ fn from_client(random: &mut Random, known: &Known, link: u32) -> Vec<u8> {
     } else {
         random.pick(&known.called)
     };
-    let from = (client(random, to.is_ipv4()), client_port(random));
+    // Members call frontends as well (HAIR-1).
+    let members: Vec<IpAddr> =
+        known.members.iter().copied().filter(|member| member.is_ipv4() == to.is_ipv4()).collect();
+    let address = match members.is_empty() || random.chance(85) {
+        true => client(random, to.is_ipv4()),
+        false => random.pick(&members),
+    };
+    let from = (address, client_port(random));
     segment(random, link, from, (to, port), protocol)
 }
 

@@ -44,6 +44,10 @@ struct Rule {
     elsewhere: bool,
     distribution: usize,
     idle: usize,
+    /// The probe is called like a pool, most often like the rule's own.
+    probe: usize,
+    resets: bool,
+    hairpin: bool,
 }
 
 impl Scene {
@@ -122,9 +126,13 @@ impl Scene {
             _ => {
                 let key = (random.pick(&frontends()), random.chance(40), random.pick(&PORTS));
                 if self.rules.remove(&key).is_none() || random.chance(85) {
+                    let floating = random.chance(45);
                     let rule = Rule {
                         pool,
-                        floating: random.chance(45),
+                        floating,
+                        probe: if random.chance(80) { pool } else { random.below(POOLS) },
+                        resets: random.chance(30),
+                        hairpin: !floating && random.chance(40),
                         elsewhere: random.chance(50),
                         distribution: random.below(3),
                         idle: 4 + random.below(97),
@@ -142,8 +150,9 @@ impl Scene {
     }
 
     pub fn health(&self) -> Health {
-        let down = self.down.iter().map(|(pool, member)| (format!("b/p{pool}"), *member)).collect();
-        Health { down }
+        let mut health = Health::default();
+        self.down.iter().for_each(|(probe, member)| health.find(&format!("b/p{probe}"), *member, false));
+        health
     }
 
     pub fn surroundings(&self) -> Surroundings {
@@ -228,22 +237,31 @@ impl Scene {
                 "frontendIPConfiguration": {{"id": "frontendIPConfigurations/f{}"}},
                 "backendAddressPool": {{"id": "backendAddressPools/p{}"}}, "protocol": "{protocol}",
                 "frontendPort": {port}, "backendPort": {}, "enableFloatingIP": {}, "loadDistribution": "{}",
-                "idleTimeoutInMinutes": {}}}}}"#,
+                "idleTimeoutInMinutes": {}, "probe": {{"id": "probes/p{}"}},
+                "forebay": {{"resetOnMemberDown": {}, "hairpin": {}}}}}}}"#,
                 name(frontend),
                 name(frontend),
                 rule.pool,
                 self.backend_port(*frontend, *udp, *port, rule),
                 rule.floating,
                 DISTRIBUTIONS[rule.distribution],
-                rule.idle
+                rule.idle,
+                rule.probe,
+                rule.resets,
+                rule.hairpin
             )
         });
+        let probe = |number: usize| {
+            format!(r#"{{"name": "p{number}", "properties": {{"protocol": "Tcp", "port": 80}}}}"#)
+        };
+        let probes = if self.frontends.is_empty() { 0 } else { POOLS };
         format!(
             r#"{{"name": "b", "properties": {{"frontendIPConfigurations": [{}], "backendAddressPools": [{}],
-            "loadBalancingRules": [{}]}}}}"#,
+            "loadBalancingRules": [{}], "probes": [{}]}}}}"#,
             list(frontends),
             list(pools),
-            list(rules)
+            list(rules),
+            list((0..probes).map(probe))
         )
     }
 }

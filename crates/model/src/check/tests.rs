@@ -1,5 +1,7 @@
 //! What is refused, for which reason, and where.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::Code::{self, *};
@@ -548,10 +550,6 @@ fn what_comes_later_is_refused_and_not_ignored() {
         json!([{ "port": 10_800, "type": "Internal" }]),
         NotThereYet,
     );
-    let member = format!("{pool}/loadBalancerBackendAddresses/vm1");
-    refused(&format!("{member}/adminState"), json!("Up"), NotThereYet);
-    refused(&format!("{member}/adminState"), json!("Down"), NotThereYet);
-    set(&format!("{member}/adminState"), json!("None"), &[]);
     let frontend = "frontendIPConfigurations/purple";
     refused(&format!("{frontend}/enableConnectionTracking"), json!(true), NotThereYet);
     refused(&format!("{frontend}/gatewayLoadBalancer"), json!({ "id": "x" }), NotThereYet);
@@ -623,6 +621,72 @@ fn probes_that_no_rule_uses_are_checked_and_accepted() {
     check(json!({ "numberOfProbes": 0 }), &[("numberOfProbes", OutOfRange)]);
     for port in [19, 21, 25, 70, 110, 119, 143, 220, 993] {
         check(json!({ "port": port }), &[("port", ProbePortRefused)]);
+    }
+}
+
+#[test]
+fn what_is_said_of_probes_is_wanted() {
+    let rule = "loadBalancingRules/https";
+    let wanted = |probe: Value, extension: Value| {
+        let with = [
+            ("probes/alive", probe),
+            (&format!("{rule}/probe"), json!({ "id": "probes/alive" })),
+            (&format!("{rule}/forebay"), extension),
+            ("backendAddressPools/web/loadBalancerBackendAddresses/vm1/adminState", json!("Down")),
+        ];
+        crate::check(&[source(&edited(&with))]).unwrap_or_else(|problems| panic!("{problems:#?}"))
+    };
+    let least = wanted(json!({ "protocol": "Tcp", "port": 80 }), json!(null));
+    let probe = &least.probes()[0];
+    assert_eq!((probe.name(), probe.ask(), probe.port().get()), ("b/alive", &Ask::Tcp, 80));
+    assert_eq!((probe.interval(), probe.threshold()), (Duration::from_secs(15), 1));
+    assert_eq!(probe.all_down(), NoHealthyBackendsBehavior::AllProbedDown);
+    let probed = |desired: &Desired| desired.rules().iter().filter(|it| it.probe().is_some()).count();
+    assert_eq!(probed(&least), 1);
+    let admin = |it: &Desired| {
+        it.pools().iter().flat_map(|it| it.members()).filter(|it| it.admin() == AdminState::Down).count()
+    };
+    assert_eq!(admin(&least), 1); // FLOW-4
+    let all = json!({ "protocol": "Https", "port": 8443, "requestPath": "/up", "intervalInSeconds": 60,
+        "numberOfProbes": 3, "noHealthyBackendsBehavior": "AllProbedUp" });
+    let all = wanted(all, json!({ "resetOnMemberDown": true }));
+    let probe = &all.probes()[0];
+    assert_eq!(probe.ask(), &Ask::Https("/up".to_owned()));
+    // PROBE-1: an answer is waited for so long.
+    assert_eq!((probe.interval().as_secs(), probe.timeout().as_secs(), probe.threshold()), (60, 30, 3));
+    assert_eq!(probe.all_down(), NoHealthyBackendsBehavior::AllProbedUp);
+    assert!(all.rules().iter().any(|it| it.when_down() == WhenDown::Reset));
+    let often = json!({ "protocol": "Tcp", "port": 80, "intervalInSeconds": 5, "probeThreshold": 2,
+        "numberOfProbes": 3, "forebay": { "intervalInMilliseconds": 200 } });
+    let often = wanted(often, json!({ "hairpin": false }));
+    let probe = &often.probes()[0];
+    assert_eq!((probe.interval(), probe.timeout()), (Duration::from_millis(200), Duration::from_millis(200)));
+    assert_eq!(probe.threshold(), 2); // PROBE-3
+}
+
+#[test]
+fn extensions_that_cannot_have_an_effect_are_refused() {
+    let at = "loadBalancingRules/https/forebay";
+    let extension = |value: Value, field: &str| {
+        set(at, value, &[("b", &format!("{at}/{field}"), InvalidRequestFormat)]);
+    };
+    extension(json!({ "resetOnMemberDown": true }), "resetOnMemberDown");
+    set(at, json!({ "resetOnMemberDown": false, "hairpin": true }), &[]);
+    let floats = [
+        ("loadBalancingRules/https/enableFloatingIP", json!(true)),
+        ("loadBalancingRules/https/backendPort", json!(443)),
+        (at, json!({ "hairpin": true })),
+    ];
+    all(&floats, &[("b", &format!("{at}/hairpin"), InvalidRequestFormat)]); // HAIR-1
+    let often = |milliseconds: u32| {
+        let mut probe = probe();
+        probe["forebay"] = json!({ "intervalInMilliseconds": milliseconds });
+        probe
+    };
+    set("probes/alive", often(100), &[]);
+    for milliseconds in [0, 99, 5_000] {
+        let at = "probes/alive/forebay/intervalInMilliseconds";
+        set("probes/alive", often(milliseconds), &[("b", at, OutOfRange)]);
     }
 }
 

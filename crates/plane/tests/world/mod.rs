@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_plane::row::{
     Address, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, Hop, Key, LinkRow, Mac, MemberRow, Plan,
-    RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow, Slot,
+    RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
 };
 use forebay_plane::{Bucket, Entry, Tick, Verdict, Word, World, address_places, key_places, process};
 
@@ -81,7 +81,7 @@ impl Bench {
     pub fn rule(mut self, key: Key, plan: Plan) -> Self {
         let [first, second] = key_places(key, RULE_PLACES - 1);
         let place = if self.rules.contains_key(&first) { second } else { first };
-        self.rules.insert(place, RuleRow::new(key, plan, 1));
+        self.rules.insert(place, RuleRow::new(key, plan, 1, View::default()));
         self
     }
 
@@ -93,7 +93,7 @@ impl Bench {
     }
 
     pub fn member(mut self, address: &str, number: u32, hop: Option<Hop>) -> Self {
-        self.members.insert(1, MemberRow::new(ip(address).into(), number, 0, 1, hop));
+        self.members.insert(1, MemberRow::new(ip(address).into(), number, 0, hop));
         self
     }
 
@@ -135,6 +135,10 @@ impl World for Bench {
 
     fn slot(&self, _: u32, _: u32) -> Option<Slot> {
         Some(self.slot)
+    }
+
+    fn down(&self, _: u32, _: u32) -> Option<u64> {
+        Some(0)
     }
 
     fn member(&self, number: u32) -> Option<MemberRow> {
