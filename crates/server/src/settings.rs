@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use model::ResourceId;
 use model::limits::UnknownLimit;
 use serde::Deserialize;
 
@@ -163,6 +164,12 @@ pub enum SettingsError {
         /// Where.
         address: SocketAddr,
     },
+    /// Files for TLS, and no TLS.
+    #[error("`server.plain` leaves `server.{setting}` without effect: remove the one or the other")]
+    NoEffectInPlain {
+        /// Which one.
+        setting: &'static str,
+    },
     /// Everybody could write.
     #[error(
         "{address} can be reached by others and nobody is asked who they are: add [[server.tokens]] or \
@@ -243,8 +250,8 @@ impl Settings {
         for (setting, value) in
             [("subscription", &self.subscription), ("resource_group", &self.resource_group)]
         {
-            if !is_name(value) {
-                let mend = "write letters, digits, `-`, `_` and `.`, at most 90";
+            if !ResourceId::is_part(value) {
+                let mend = "write letters, digits, `-`, `_`, brackets and, not at the end, `.`; at most 90";
                 return Err(SettingsError::Word { setting, value: value.clone(), mend });
             }
         }
@@ -256,6 +263,10 @@ impl Settings {
     fn check_doors(&self) -> Result<(), SettingsError> {
         if self.listen.is_empty() {
             return Err(SettingsError::NoAddress);
+        }
+        let of_tls = [("tls", self.tls.is_some()), ("client_ca", self.client_ca.is_some())];
+        if let (true, Some((setting, _))) = (self.plain, of_tls.into_iter().find(|(_, given)| *given)) {
+            return Err(SettingsError::NoEffectInPlain { setting });
         }
         let outside = self.listen.iter().copied().find(|address| !is_loopback(address.ip()));
         match outside {
@@ -319,11 +330,6 @@ fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
 }
 
-fn is_name(text: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=90).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,6 +373,14 @@ mod tests {
         check("requests_per_second = 0", "it can be 1 to 1000000");
         check("subscription = \"a/b\"", "`server.subscription` is `a/b`");
         check("resource_group = \"a~b\"", "`server.resource_group` is `a~b`");
+        check("resource_group = \"..\"", "`server.resource_group` is `..`");
+        check("resource_group = \"rg(1)\"", "");
+        let files = "tls = { certificate = \"c.pem\", key = \"k.pem\" }";
+        check(&format!("plain = true\n{files}"), "`server.plain` leaves `server.tls` without effect");
+        check(
+            "plain = true\nclient_ca = \"ca.pem\"",
+            "`server.plain` leaves `server.client_ca` without effect",
+        );
         check("[limits]\ntable = \"1999\"", "write `2026` or `2023`");
         check("[limits]\npools = 1", "there is no limit `pools`: write one of load_balancers, ");
     }
