@@ -94,6 +94,56 @@ pub struct ClientCertificate {
     pub role: Role,
 }
 
+/// What a token is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret<'a> {
+    /// Its digest.
+    Digest([u8; 32]),
+    /// What is in a file.
+    File(&'a Path),
+}
+
+impl Token {
+    /// What it is known by.
+    ///
+    /// # Errors
+    /// It does not say so in one way, or not with a digest.
+    pub fn secret(&self) -> Result<Secret<'_>, SettingsError> {
+        match (&self.sha256, &self.file) {
+            (Some(text), None) => digest("sha256", &self.name, text).map(Secret::Digest),
+            (None, Some(file)) => Ok(Secret::File(file)),
+            (Some(_), Some(_)) | (None, None) => Err(SettingsError::TokenSource { name: self.name.clone() }),
+        }
+    }
+}
+
+/// What a client certificate is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// Its digest.
+    Fingerprint([u8; 32]),
+    /// Whose it is.
+    CommonName(&'a str),
+}
+
+impl ClientCertificate {
+    /// What it is known by.
+    ///
+    /// # Errors
+    /// It does not say so in one way, or not with a digest.
+    pub fn subject(&self) -> Result<Subject<'_>, SettingsError> {
+        match (&self.fingerprint, &self.common_name) {
+            (Some(text), None) => digest("fingerprint", text, text).map(Subject::Fingerprint),
+            (None, Some(name)) => Ok(Subject::CommonName(name)),
+            (Some(_), Some(_)) | (None, None) => Err(SettingsError::CertificateSubject),
+        }
+    }
+}
+
+fn digest(what: &'static str, name: &str, text: &str) -> Result<[u8; 32], SettingsError> {
+    hex::sha256(text).ok_or_else(|| SettingsError::NoDigest { what, name: name.to_owned() })
+}
+
 /// How much there may be of everything: a table of Azure's, and single limits on top of it by their names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -277,25 +327,8 @@ impl Settings {
     }
 
     fn check_credentials(&self) -> Result<(), SettingsError> {
-        for Token { name, sha256, file, .. } in &self.tokens {
-            let name = || name.clone();
-            match (sha256, file) {
-                (Some(_), Some(_)) | (None, None) => return Err(SettingsError::TokenSource { name: name() }),
-                (Some(digest), None) if hex::sha256(digest).is_none() => {
-                    return Err(SettingsError::NoDigest { what: "sha256", name: name() });
-                }
-                (Some(_), None) | (None, Some(_)) => {}
-            }
-        }
-        for ClientCertificate { fingerprint, common_name, .. } in &self.certificates {
-            match (fingerprint, common_name) {
-                (Some(_), Some(_)) | (None, None) => return Err(SettingsError::CertificateSubject),
-                (Some(digest), None) if hex::sha256(digest).is_none() => {
-                    return Err(SettingsError::NoDigest { what: "fingerprint", name: digest.clone() });
-                }
-                (Some(_), None) | (None, Some(_)) => {}
-            }
-        }
+        self.tokens.iter().try_for_each(|token| token.secret().map(drop))?;
+        self.certificates.iter().try_for_each(|certificate| certificate.subject().map(drop))?;
         match self.certificates.is_empty() {
             false if self.plain => Err(SettingsError::CertificatesInPlain),
             false if self.client_ca.is_none() => Err(SettingsError::NoClientCa),
