@@ -173,7 +173,8 @@ pub struct BadResourceId {
     reason: String,
 }
 
-const PART: &str = "is empty, longer than 90 characters, ends in `.`, or has others than letters, digits, `.`, `-`, `_` and brackets: rename it";
+const PART: &str = "is empty, longer than 90 characters, ends in `.`, or has others than letters, digits, \
+    `.`, `-`, `_` and brackets: rename it";
 
 fn shown(name: &str) -> String {
     name.chars().take(100).collect()
