@@ -170,13 +170,13 @@ struct Server {
 }
 
 impl Server {
-    fn of(args: args::Server) -> Result<Self, Unanswered> {
+    fn of(args: args::Server, home: args::Home) -> Result<Self, Unanswered> {
         let flags = Overrides {
             config: args.config,
             server: args.server,
             ca: args.ca,
-            subscription: args.subscription,
-            resource_group: args.group,
+            subscription: home.subscription,
+            resource_group: home.group,
         };
         let (settings, warnings) = Settings::find(&flags, |name| env::var(name).ok())?;
         for warning in warnings {

@@ -43,7 +43,7 @@ const ARRAY: u32 = 2;
 const PER_CPU_ARRAY: u32 = 6;
 
 /// Name, type, bytes of a value, flags.
-fn maps() -> [(&'static str, u32, usize, u32); 14] {
+fn maps() -> [(&'static str, u32, usize, u32); 15] {
     [
         ("CONFIG", ARRAY, 8 * Name::Config.width(), MMAPABLE),
         ("LINKS", ARRAY, 8 * Name::Links.width(), MMAPABLE),
@@ -51,6 +51,7 @@ fn maps() -> [(&'static str, u32, usize, u32); 14] {
         ("RULES", ARRAY, 8 * Name::Rules.width(), MMAPABLE),
         ("RETURNS", ARRAY, 8 * Name::Returns.width(), MMAPABLE),
         ("SLOTS", ARRAY, 8 * Name::Slots.width(), MMAPABLE),
+        ("DOWN", ARRAY, 8 * Name::Down.width(), MMAPABLE),
         ("MEMBERS", ARRAY, 8 * Name::Members.width(), MMAPABLE),
         ("FLOWS", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
         ("OUTWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),

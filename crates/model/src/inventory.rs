@@ -23,6 +23,7 @@ mod segment;
 mod tests;
 mod view;
 
+type Keys = BTreeSet<Arc<str>>;
 /// Kind and key of each.
 type Referrers = BTreeSet<(Kind, Arc<str>)>;
 
@@ -31,8 +32,8 @@ type Referrers = BTreeSet<(Kind, Arc<str>)>;
 pub struct Inventory {
     /// By kind, and then by key.
     kinds: [BTreeMap<Arc<str>, Arc<Entry>>; Kind::ALL.len()],
-    /// The key of a document by its short name `loadBalancers/web`; of one of them, where several have it.
-    shorts: HashMap<Arc<str>, Arc<str>>,
+    /// The keys of documents by their short name `loadBalancers/web`. Where several have it, the first is meant.
+    shorts: HashMap<Arc<str>, Arc<Keys>>,
     /// By the short name of a document: the kind and key of whoever refers to such a document, or into it.
     referrers: HashMap<Arc<str>, Arc<Referrers>>,
     /// How many times each address is somebody's.
@@ -166,7 +167,7 @@ impl Inventory {
         let kind = &self.kinds[at.kind as usize];
         let by_short = || kind.get(at.short);
         // Only files write short references; a full one does not lead to a document of another full id.
-        let by_name = || kind.get(self.shorts.get(at.short).filter(|_| at.short == at.whole)?);
+        let by_name = || kind.get(self.shorts.get(at.short).filter(|_| at.short == at.whole)?.first()?);
         let entry = kind.get(at.whole).or_else(by_short).or_else(by_name)?;
         Some(Place { entry, child: entry.child(at.child)? })
     }
@@ -231,14 +232,19 @@ impl Inventory {
         if let Some(mac) = claims::mac(&entry.document) {
             *self.macs.entry(mac).or_default() += 1;
         }
-        self.shorts.entry(Arc::clone(&entry.short)).or_insert_with(|| Arc::clone(&entry.key));
+        let keys = self.shorts.entry(Arc::clone(&entry.short)).or_default();
+        Arc::make_mut(keys).insert(Arc::clone(&entry.key));
         self.kinds[kind as usize].insert(Arc::clone(&entry.key), Arc::new(entry));
     }
 
     fn leave(&mut self, kind: Kind, key: &str) -> bool {
         let Some(entry) = self.kinds[kind as usize].remove(key) else { return false };
-        if self.shorts.get(&entry.short).is_some_and(|owner| *owner == entry.key) {
-            self.shorts.remove(&entry.short);
+        if let Some(keys) = self.shorts.get_mut(&entry.short) {
+            let keys = Arc::make_mut(keys);
+            keys.remove(&entry.key);
+            if keys.is_empty() {
+                self.shorts.remove(&entry.short);
+            }
         }
         for at in entry.links.iter().filter_map(Link::located) {
             if let Some(referrers) = self.referrers.get_mut(at.short) {

@@ -30,8 +30,7 @@ impl ResourceId {
     /// When a part of it is no name.
     pub fn new(subscription: &str, group: &str, kind: Kind, name: &str) -> Result<Self, BadResourceId> {
         for (what, part) in [("subscription", subscription), ("resource group", group)] {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
-            if part.is_empty() || part.chars().count() > 90 || !part.chars().all(fits) {
+            if !Self::is_part(part) {
                 return Err(BadResourceId { what, name: shown(part), reason: PART.to_owned() });
             }
         }
@@ -39,6 +38,13 @@ impl ResourceId {
             return Err(BadResourceId { what: "resource", name: shown(name), reason: reason.to_string() });
         }
         Ok(Self::of(subscription, group, kind, name))
+    }
+
+    /// Whether it can be the subscription or the resource group of an id.
+    #[must_use]
+    pub fn is_part(text: &str) -> bool {
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '(' | ')');
+        (1..=90).contains(&text.len()) && text.chars().all(fits) && !text.ends_with('.')
     }
 
     /// Reads the id of a resource or of a child of one: what resource it is or is in, and where in it.
@@ -167,7 +173,8 @@ pub struct BadResourceId {
     reason: String,
 }
 
-const PART: &str = "is empty, longer than 90 characters, or has others than letters, digits, `.`, `-`, `_` and brackets: rename it";
+const PART: &str = "is empty, longer than 90 characters, ends in `.`, or has others than letters, digits, \
+    `.`, `-`, `_` and brackets: rename it";
 
 fn shown(name: &str) -> String {
     name.chars().take(100).collect()
@@ -218,6 +225,7 @@ mod tests {
         }
         let name = |name: &str| ResourceId::new("s", "g", Kind::LoadBalancer, name).is_ok();
         assert_eq!([name("a"), name(""), name("a b"), name("a~b")], [true, false, false, false]);
-        assert!(ResourceId::new("s", "g/h", Kind::LoadBalancer, "a").is_err());
+        let group = |group: &str| ResourceId::new("s", group, Kind::LoadBalancer, "a").is_ok();
+        assert_eq!(["rg(1)", "_.g", "g/h", "..", ""].map(group), [true, true, false, false, false]);
     }
 }

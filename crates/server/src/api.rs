@@ -50,9 +50,9 @@ pub struct State {
 }
 
 impl State {
-    /// A state for tests: nobody realises anything, and nobody stops.
-    #[must_use]
-    pub fn quiet(catalogue: Catalogue, settings: Settings) -> Self {
+    /// Nobody realises anything, and nobody stops.
+    #[cfg(test)]
+    pub(crate) fn quiet(catalogue: Catalogue, settings: Settings) -> Self {
         let (_, realised) = watch::channel(Realised::default());
         let (_, stopping) = watch::channel(false);
         Self { catalogue, realised, settings: Arc::new(settings), name: Arc::from("default"), stopping }

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ring::digest::{SHA256, digest};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::hex;
-use crate::settings::{Role, Settings};
+use crate::settings::{Role, Secret, Settings, SettingsError, Subject};
 
 /// Somebody who was let in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +69,9 @@ pub enum Denied {
 /// Why the list of who may come in cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthError {
+    /// The settings do not say what a credential is known by.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
     /// A token's file cannot be read.
     #[error("could not read {path}, which should hold the token `{name}`")]
     Token {
@@ -98,34 +101,28 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Of settings that are checked.
+    /// Of settings.
     ///
     /// # Errors
-    /// A token's file cannot be read, or is empty.
+    /// A credential is not as it should be, or a token's file cannot be read, or is empty.
     pub fn of(settings: &Settings) -> Result<Self, AuthError> {
         let mut guard = Self { tokens: Vec::new(), fingerprints: Vec::new(), common_names: Vec::new() };
         for token in &settings.tokens {
-            let written = token.sha256.as_deref().and_then(hex::sha256);
-            let digest = match (written, &token.file) {
-                (Some(digest), _) => Some(digest),
-                (None, Some(file)) => Some(read_token(&token.name, file)?),
-                (None, None) => None,
+            let digest = match token.secret()? {
+                Secret::Digest(digest) => digest,
+                Secret::File(file) => read_token(&token.name, file)?,
             };
-            let caller = Caller { name: token.name.clone(), role: token.role };
-            guard.tokens.extend(digest.map(|digest| (digest, caller)));
+            guard.tokens.push((digest, Caller { name: token.name.clone(), role: token.role }));
         }
         for certificate in &settings.certificates {
-            let role = certificate.role;
-            if let Some(name) = &certificate.common_name {
-                guard.common_names.push(Caller { name: name.clone(), role });
+            let caller = |name| Caller { name, role: certificate.role };
+            match certificate.subject()? {
+                Subject::CommonName(name) => guard.common_names.push(caller(name.to_owned())),
+                Subject::Fingerprint(digest) => {
+                    let name = format!("certificate {}", hex::encode(&digest[..4]));
+                    guard.fingerprints.push((digest, caller(name)));
+                }
             }
-            let fingerprint = certificate.fingerprint.as_deref().and_then(hex::sha256);
-            guard.fingerprints.extend(fingerprint.map(|fingerprint| {
-                (
-                    fingerprint,
-                    Caller { name: format!("certificate {}", hex::encode(&fingerprint[..4])), role },
-                )
-            }));
         }
         Ok(guard)
     }
@@ -183,8 +180,8 @@ impl fmt::Debug for Guard {
     }
 }
 
-fn read_token(name: &str, file: &PathBuf) -> Result<[u8; 32], AuthError> {
-    let (name, path) = (name.to_owned(), file.clone());
+fn read_token(name: &str, file: &Path) -> Result<[u8; 32], AuthError> {
+    let (name, path) = (name.to_owned(), file.to_owned());
     match fs::read(file) {
         Ok(bytes) if bytes.trim_ascii().is_empty() => Err(AuthError::EmptyToken { name, path }),
         Ok(bytes) => Ok(sha256(bytes.trim_ascii())),
@@ -278,6 +275,31 @@ mod tests {
         fs::write(&file, "correct horse\n").unwrap();
         let shown = Shown { authorization: Some(b"Bearer correct horse"), certificate: None };
         assert!(Guard::of(&settings).unwrap().admit(shown).is_ok());
+    }
+
+    // A door whose every key is bad must not stand open.
+    #[test]
+    fn a_credential_that_cannot_be_read_is_refused_and_not_left_out() {
+        let token = |sha256: Option<&str>| Settings {
+            tokens: vec![Token {
+                name: "ops".into(),
+                role: Role::Write,
+                sha256: sha256.map(str::to_owned),
+                file: None,
+            }],
+            ..Settings::default()
+        };
+        let certificate = |fingerprint: Option<&str>| Settings {
+            certificates: vec![ClientCertificate {
+                fingerprint: fingerprint.map(str::to_owned),
+                common_name: None,
+                role: Role::Read,
+            }],
+            ..Settings::default()
+        };
+        for settings in [token(Some("12")), token(None), certificate(Some("12")), certificate(None)] {
+            assert!(matches!(Guard::of(&settings), Err(AuthError::Settings(_))), "{settings:?}");
+        }
     }
 
     #[test]

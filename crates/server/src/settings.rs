@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use model::ResourceId;
 use model::limits::UnknownLimit;
 use serde::Deserialize;
 
@@ -93,6 +94,56 @@ pub struct ClientCertificate {
     pub role: Role,
 }
 
+/// What a token is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secret<'a> {
+    /// Its digest.
+    Digest([u8; 32]),
+    /// What is in a file.
+    File(&'a Path),
+}
+
+impl Token {
+    /// What it is known by.
+    ///
+    /// # Errors
+    /// It does not say so in one way, or not with a digest.
+    pub fn secret(&self) -> Result<Secret<'_>, SettingsError> {
+        match (&self.sha256, &self.file) {
+            (Some(text), None) => digest("sha256", &self.name, text).map(Secret::Digest),
+            (None, Some(file)) => Ok(Secret::File(file)),
+            (Some(_), Some(_)) | (None, None) => Err(SettingsError::TokenSource { name: self.name.clone() }),
+        }
+    }
+}
+
+/// What a client certificate is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// Its digest.
+    Fingerprint([u8; 32]),
+    /// Whose it is.
+    CommonName(&'a str),
+}
+
+impl ClientCertificate {
+    /// What it is known by.
+    ///
+    /// # Errors
+    /// It does not say so in one way, or not with a digest.
+    pub fn subject(&self) -> Result<Subject<'_>, SettingsError> {
+        match (&self.fingerprint, &self.common_name) {
+            (Some(text), None) => digest("fingerprint", text, text).map(Subject::Fingerprint),
+            (None, Some(name)) => Ok(Subject::CommonName(name)),
+            (Some(_), Some(_)) | (None, None) => Err(SettingsError::CertificateSubject),
+        }
+    }
+}
+
+fn digest(what: &'static str, name: &str, text: &str) -> Result<[u8; 32], SettingsError> {
+    hex::sha256(text).ok_or_else(|| SettingsError::NoDigest { what, name: name.to_owned() })
+}
+
 /// How much there may be of everything: a table of Azure's, and single limits on top of it by their names.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -162,6 +213,12 @@ pub enum SettingsError {
     PlainOutside {
         /// Where.
         address: SocketAddr,
+    },
+    /// Files for TLS, and no TLS.
+    #[error("`server.plain` leaves `server.{setting}` without effect: remove the one or the other")]
+    NoEffectInPlain {
+        /// Which one.
+        setting: &'static str,
     },
     /// Everybody could write.
     #[error(
@@ -243,8 +300,8 @@ impl Settings {
         for (setting, value) in
             [("subscription", &self.subscription), ("resource_group", &self.resource_group)]
         {
-            if !is_name(value) {
-                let mend = "write letters, digits, `-`, `_` and `.`, at most 90";
+            if !ResourceId::is_part(value) {
+                let mend = "write letters, digits, `-`, `_`, brackets and, not at the end, `.`; at most 90";
                 return Err(SettingsError::Word { setting, value: value.clone(), mend });
             }
         }
@@ -257,6 +314,10 @@ impl Settings {
         if self.listen.is_empty() {
             return Err(SettingsError::NoAddress);
         }
+        let of_tls = [("tls", self.tls.is_some()), ("client_ca", self.client_ca.is_some())];
+        if let (true, Some((setting, _))) = (self.plain, of_tls.into_iter().find(|(_, given)| *given)) {
+            return Err(SettingsError::NoEffectInPlain { setting });
+        }
         let outside = self.listen.iter().copied().find(|address| !is_loopback(address.ip()));
         match outside {
             Some(address) if self.plain => Err(SettingsError::PlainOutside { address }),
@@ -266,25 +327,8 @@ impl Settings {
     }
 
     fn check_credentials(&self) -> Result<(), SettingsError> {
-        for Token { name, sha256, file, .. } in &self.tokens {
-            let name = || name.clone();
-            match (sha256, file) {
-                (Some(_), Some(_)) | (None, None) => return Err(SettingsError::TokenSource { name: name() }),
-                (Some(digest), None) if hex::sha256(digest).is_none() => {
-                    return Err(SettingsError::NoDigest { what: "sha256", name: name() });
-                }
-                (Some(_), None) | (None, Some(_)) => {}
-            }
-        }
-        for ClientCertificate { fingerprint, common_name, .. } in &self.certificates {
-            match (fingerprint, common_name) {
-                (Some(_), Some(_)) | (None, None) => return Err(SettingsError::CertificateSubject),
-                (Some(digest), None) if hex::sha256(digest).is_none() => {
-                    return Err(SettingsError::NoDigest { what: "fingerprint", name: digest.clone() });
-                }
-                (Some(_), None) | (None, Some(_)) => {}
-            }
-        }
+        self.tokens.iter().try_for_each(|token| token.secret().map(drop))?;
+        self.certificates.iter().try_for_each(|certificate| certificate.subject().map(drop))?;
         match self.certificates.is_empty() {
             false if self.plain => Err(SettingsError::CertificatesInPlain),
             false if self.client_ca.is_none() => Err(SettingsError::NoClientCa),
@@ -317,11 +361,6 @@ impl Settings {
 /// Whether only this machine can reach it, also when IPv4 is written as IPv6.
 fn is_loopback(address: IpAddr) -> bool {
     address.to_canonical().is_loopback()
-}
-
-fn is_name(text: &str) -> bool {
-    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    (1..=90).contains(&text.len()) && text.chars().all(fits) && !text.starts_with('.')
 }
 
 #[cfg(test)]
@@ -367,6 +406,14 @@ mod tests {
         check("requests_per_second = 0", "it can be 1 to 1000000");
         check("subscription = \"a/b\"", "`server.subscription` is `a/b`");
         check("resource_group = \"a~b\"", "`server.resource_group` is `a~b`");
+        check("resource_group = \"..\"", "`server.resource_group` is `..`");
+        check("resource_group = \"rg(1)\"", "");
+        let files = "tls = { certificate = \"c.pem\", key = \"k.pem\" }";
+        check(&format!("plain = true\n{files}"), "`server.plain` leaves `server.tls` without effect");
+        check(
+            "plain = true\nclient_ca = \"ca.pem\"",
+            "`server.plain` leaves `server.client_ca` without effect",
+        );
         check("[limits]\ntable = \"1999\"", "write `2026` or `2023`");
         check("[limits]\npools = 1", "there is no limit `pools`: write one of load_balancers, ");
     }

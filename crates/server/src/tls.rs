@@ -223,9 +223,14 @@ fn own_names(settings: &Settings) -> BTreeSet<String> {
         .into_iter()
         .map(str::to_owned)
         .chain(addresses.filter(|address| !address.is_unspecified()).map(|address| address.to_string()))
-        .chain(settings.names.iter().cloned())
+        .chain(settings.names.iter().map(|name| spelled(name)))
         .filter(|name| !name.is_empty())
         .collect()
+}
+
+/// As the certificate gives it back: that keeps an address as a number, and a name as it was typed.
+fn spelled(name: &str) -> String {
+    name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
 }
 
 /// Whether our own certificate is there, belongs to its key, has these names, and does not end soon.
@@ -344,6 +349,19 @@ mod tests {
         Tls::open(&settings, folder.path(), now).unwrap();
         assert_ne!(pem("server.pem"), second);
         assert_eq!((pem("ca.pem"), pem("server.key")), (authority, key));
+    }
+
+    #[test]
+    fn a_name_may_be_spelled_in_any_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let names = ["2001:DB8:0::1", "::FFFF:10.0.0.1", "LB.example"].map(str::to_owned).to_vec();
+        let settings = Settings { names, ..Settings::default() };
+        let pem = || fs::read(folder.path().join("server.pem")).unwrap();
+        let tls = Tls::open(&settings, folder.path(), now).unwrap();
+        let first = pem();
+        tls.refresh(now).unwrap();
+        assert_eq!(pem(), first);
     }
 
     #[test]

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(args: args::Apply) -> Asked {
-    let server = Server::of(args.server)?;
+    let server = Server::of(args.server, args.home)?;
     let sources = files::sources(&args.files.paths)?;
     let mut told = String::new();
     let mut attempts = Attempts::new();
@@ -55,7 +55,7 @@ pub(super) const FUTURE: [&str; 3] = ["to create", "to update", "to delete"];
 pub(super) const PAST: [&str; 3] = ["created", "updated", "deleted"];
 
 pub(super) async fn diff(args: args::Diff) -> Asked {
-    let server = Server::of(args.server)?;
+    let server = Server::of(args.server, args.home)?;
     let compared = async {
         let sources = files::sources(&args.files.paths)?;
         compare(&server, &sources).await

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 
-/// Which server, and where there.
+/// Which server.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Server")]
 pub struct Server {
@@ -17,6 +17,12 @@ pub struct Server {
     /// The client settings [env: FOREBAY_CONFIG] [default: ~/.config/forebay/client.toml].
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Where things are on a server that say nothing else.
+#[derive(Clone, Debug, Default, clap::Args)]
+#[command(next_help_heading = "Server")]
+pub struct Home {
     /// The subscription; without it the server's own.
     #[arg(long, value_name = "ID")]
     pub subscription: Option<String>,
@@ -34,14 +40,16 @@ pub struct Get {
     pub kind: Option<String>,
     /// Which one.
     pub name: Option<String>,
-    /// In all resource groups of the subscription.
-    #[arg(long)]
+    /// All of a kind, or of every kind, in all resource groups of the subscription.
+    #[arg(long, conflicts_with = "name")]
     pub all: bool,
     /// How to print it.
     #[arg(short, long, value_enum, default_value = "table")]
     pub output: Output,
     #[command(flatten)]
     pub server: Server,
+    #[command(flatten)]
+    pub home: Home,
 }
 
 /// How something is printed.
@@ -69,6 +77,8 @@ pub struct Apply {
     pub dry_run: bool,
     #[command(flatten)]
     pub server: Server,
+    #[command(flatten)]
+    pub home: Home,
 }
 
 /// `forebay diff`
@@ -78,6 +88,8 @@ pub struct Diff {
     pub files: Files,
     #[command(flatten)]
     pub server: Server,
+    #[command(flatten)]
+    pub home: Home,
 }
 
 /// Which documents.
@@ -105,6 +117,8 @@ pub struct Delete {
     pub if_match: Option<String>,
     #[command(flatten)]
     pub server: Server,
+    #[command(flatten)]
+    pub home: Home,
 }
 
 /// `forebay watch`
@@ -146,7 +160,7 @@ pub struct Backup {
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
     /// Take the copy from this store folder, of a server that is stopped, instead of asking one that runs.
-    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["server", "ca", "config", "subscription", "group"])]
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["server", "ca", "config"])]
     pub store: Option<PathBuf>,
     #[command(flatten)]
     pub server: Server,

@@ -20,7 +20,7 @@ use crate::command::{count, print};
 pub(super) async fn run(args: args::Backup) -> Asked {
     let bytes = match &args.store {
         Some(folder) => copy(folder)?,
-        None => Server::of(args.server)?.client.backup().await?.into_bytes(),
+        None => Server::of(args.server, args::Home::default())?.client.backup().await?.into_bytes(),
     };
     // What cannot be restored is no backup, so it is read before it takes the place of another.
     let contents = backup::read(&mut &*bytes).map_err(boxed)?;

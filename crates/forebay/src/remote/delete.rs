@@ -10,7 +10,7 @@ use super::{Asked, Server, Unanswered, apply, args};
 use crate::command::print;
 
 pub(super) async fn run(args: args::Delete) -> Asked {
-    let server = Server::of(args.server.clone())?;
+    let server = Server::of(args.server.clone(), args.home.clone())?;
     if !args.paths.is_empty() {
         let documents = apply::read(&server, &args.paths).await?;
         return together(&server, documents.into_keys().collect(), true).await;

@@ -11,7 +11,7 @@ use super::{Asked, Home, Server, Unanswered, args, table};
 use crate::command::{print, to_json};
 
 pub(super) async fn run(args: args::Get) -> Asked {
-    let server = Server::of(args.server)?;
+    let server = Server::of(args.server, args.home)?;
     let home = server.home().await?;
     let scope = match args.all {
         true => Scope::Subscription(home.subscription.clone()),
@@ -21,6 +21,9 @@ pub(super) async fn run(args: args::Get) -> Asked {
         Some(kind) => Some(Place::read(kind, args.name.as_deref(), home.names())?),
         None => None,
     };
+    if args.all && !matches!(place, None | Some(Place::Kind(_))) {
+        return Err("--all is about all of a kind: leave it out, or the name".to_owned().into());
+    }
     let found = match &place {
         None => Found::Several(match args.output {
             Output::Table | Output::Wide => every_kind(&server, &scope).await?,

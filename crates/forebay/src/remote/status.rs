@@ -9,7 +9,7 @@ use crate::command::{NO, print, to_json};
 
 /// The exit code is 1 while the data path does not do what was accepted.
 pub(super) async fn run(args: args::Status) -> Asked {
-    let server = Server::of(args.server)?;
+    let server = Server::of(args.server, args::Home::default())?;
     let status = server.client.status().await?;
     print(&if args.json { to_json(&status)? } else { text(server.client.server(), &status) })?;
     Ok(if has_failed(&status) { ExitCode::from(NO) } else { ExitCode::SUCCESS })

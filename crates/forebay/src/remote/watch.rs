@@ -14,7 +14,7 @@ use super::{Asked, Server, args, place, plan};
 use crate::command::{FAILED, complain, count};
 
 pub(super) async fn run(args: args::Watch) -> Asked {
-    let server = Server::of(args.server)?;
+    let server = Server::of(args.server, args::Home::default())?;
     let kind = args.kind.as_deref().map(place::kind).transpose()?;
     let mut watch = server.client.watch(None);
     let mut known = Known::new(kind);
@@ -66,6 +66,8 @@ impl Known {
                 let before = self.resources.insert(resource.id.clone(), resource.clone());
                 match self.before {
                     Some(_) => String::new(),
+                    // After a break the server tells again what it told just before.
+                    None if before.as_ref() == Some(&resource) => String::new(),
                     None => put(revision, before.as_ref(), &resource),
                 }
             }
@@ -157,6 +159,7 @@ mod tests {
             "1 resource at revision 4; changes from here on:\n"
         );
         assert_eq!(known.tell(put_event(5, 81)), "5 update lb/web in g\n  ~ probes/alive/port: 80 -> 81\n");
+        assert_eq!(known.tell(put_event(5, 81)), "", "nor is a put that comes again told twice");
         assert_eq!(known.tell(delete_event(6)), "6 delete lb/web in g\n");
         assert_eq!(known.tell(delete_event(6)), "", "a write that comes again is told once");
     }

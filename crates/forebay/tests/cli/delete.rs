@@ -63,7 +63,8 @@ fn only_the_state_that_was_seen_is_deleted() {
     service.write_balancer("web", "203.0.113.9", 81);
     service.did("apply -f web.yaml");
     let said = service.run(&format!("delete lb web --if-match {etag}"));
-    assert!(said.code == 1 && said.err.contains("lb") || said.err.contains("etag"), "{said:?}");
+    assert!(said.code == 1 && said.err.contains("(PreconditionFailedEtagMismatch)"), "{said:?}");
+    assert_eq!(service.did("get lb -o name"), "lb/web\n");
     let etag = service.json("get lb/web -o json")["etag"].as_str().unwrap().to_owned();
     service.did(&format!("delete lb web --if-match {etag}"));
 }

@@ -49,6 +49,24 @@ fn one_resource_is_named_in_several_ways() {
 }
 
 #[test]
+fn flags_that_would_do_nothing_are_refused() {
+    let service = service();
+    for words in ["get lb web --all", "get lb/web --all", "get lb/web/probes --all"] {
+        let said = service.run(words);
+        assert!(said.code == 2 && said.err.contains("--all"), "{words}: {said:?}");
+    }
+    for command in ["watch", "status", "backup copy"] {
+        for flag in ["--group", "--subscription"] {
+            let said = service.run(&format!("{command} {flag} other"));
+            assert!(
+                said.code == 2 && said.err.contains(&format!("unexpected argument '{flag}'")),
+                "{said:?}"
+            );
+        }
+    }
+}
+
+#[test]
 fn wide_says_etags() {
     let service = service();
     let etag = service.json("get lb/web -o json")["etag"].as_str().unwrap().to_owned();

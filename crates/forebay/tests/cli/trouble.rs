@@ -9,7 +9,11 @@ fn a_wrong_token_is_told_from_none() {
     // AUTH-1
     let service = Service::start();
     let said = service.run_as("forebay_of_nobody", "get");
-    assert!(said.code == 2 && said.err.contains("(") && said.err.contains("forebay token new"), "{said:?}");
+    assert!(said.code == 2 && said.err.contains("this credential is not known here"), "{said:?}");
+    assert!(
+        said.err.contains("(AuthenticationFailed)") && said.err.contains("forebay token new"),
+        "{said:?}"
+    );
     assert!(!said.err.contains("forebay_of_nobody"), "{said:?}");
     let mut command = service.command(WRITER, "get");
     command.env_remove("FOREBAY_TOKEN");

@@ -113,11 +113,7 @@ fn follow_rule<'a>(
         port_field: "frontendPort",
         frontend,
         protocol,
-        ports: if rule::protocol_done(protocol).is_some() {
-            frontend_port..=frontend_port
-        } else {
-            0..=65_535
-        },
+        ports: rule::arrival(protocol, frontend_port),
         target: pool.as_ref().map(|_| Target { pool: position, port: backend_port, floating }),
     });
     let Some(pool) = pool else { return };

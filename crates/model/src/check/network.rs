@@ -26,8 +26,11 @@ pub(super) fn virtual_network(report: &mut Report, document: &VirtualNetwork, sc
         if subnet.prefixes().next().is_none() {
             field::required::<()>(report, &at, "addressPrefix", None);
         }
-        for prefix in subnet.prefixes() {
-            let at = at.field("addressPrefix");
+        for (prefix, listed) in subnet.placed_prefixes() {
+            let at = match listed {
+                Some(index) => at.field("addressPrefixes").field(&index.to_string()),
+                None => at.field("addressPrefix"),
+            };
             field::canonical(report, &at, prefix);
             if !space.is_empty() && !space.iter().any(|space| space.covers(prefix)) {
                 let message =

@@ -133,12 +133,7 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
                 port_field: "frontendPort",
                 frontend,
                 protocol,
-                ports: match protocol {
-                    TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
-                    TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => {
-                        frontend_port..=frontend_port
-                    }
-                },
+                ports: arrival(protocol, frontend_port),
                 target: target.filter(|_| !is_second),
             });
             if is_done && *done && !is_second {
@@ -196,6 +191,14 @@ fn hairpin(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> bool {
         report.add(&at.field("forebay").field("hairpin"), Code::InvalidRequestFormat, message);
     }
     hairpin
+}
+
+/// The ports at which a rule of this protocol and frontend port takes packets; without ports they count as all.
+pub(super) fn arrival(protocol: TransportProtocol, port: u32) -> RangeInclusive<u32> {
+    match protocol {
+        TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
+        TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => port..=port,
+    }
 }
 
 /// The protocol as the data path knows it, if it does.

@@ -76,8 +76,14 @@ resource! {
 impl Subnet {
     /// Its prefixes, in whichever field they stand.
     pub fn prefixes(&self) -> impl Iterator<Item = Prefix> + '_ {
+        self.placed_prefixes().map(|(prefix, _)| prefix)
+    }
+
+    /// The same, each with its position in `addressPrefixes`, or with none where it is the `addressPrefix`.
+    pub(crate) fn placed_prefixes(&self) -> impl Iterator<Item = (Prefix, Option<usize>)> + '_ {
         let single = self.address_prefix.filter(|prefix| !self.address_prefixes.contains(prefix));
-        single.into_iter().chain(self.address_prefixes.iter().copied())
+        let listed = self.address_prefixes.iter().enumerate().map(|(index, prefix)| (*prefix, Some(index)));
+        single.map(|prefix| (prefix, None)).into_iter().chain(listed)
     }
 }
 

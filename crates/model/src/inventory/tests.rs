@@ -200,6 +200,32 @@ fn users_are_those_who_refer_to_something_or_into_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
+    /// Several groups may have a name; which of them a short reference means does not depend on who came first.
+    #[test]
+    fn a_short_reference_leads_to_the_same_however_documents_came_and_went(
+        steps in prop::collection::vec((any::<bool>(), 0..3_u8, 0..2_u8), 1..20),
+    ) {
+        let mut inventory = Inventory::default();
+        for (comes, group, name) in steps {
+            let id = ResourceId::new("s", &format!("g{group}"), Kind::LoadBalancer, &format!("b{name}")).unwrap();
+            inventory = match comes {
+                true => inventory.with([at(&id)], []),
+                false => inventory.with([], [&id]),
+            };
+            let new = Inventory::of(inventory.documents().cloned());
+            let led = |inventory: &Inventory, short: &str| {
+                inventory.find(short).map(|place| place.entry.label().to_owned())
+            };
+            for name in 0..2 {
+                let short = format!("loadBalancers/b{name}");
+                let found = led(&inventory, &short);
+                let there = inventory.documents().any(|document| document.name() == format!("b{name}"));
+                prop_assert_eq!(found.is_some(), there);
+                prop_assert_eq!(found, led(&new, &short));
+            }
+        }
+    }
+
     /// However it came to be, an inventory of the same documents says the same.
     #[test]
     fn an_inventory_that_changed_is_like_one_that_is_new(
@@ -236,4 +262,11 @@ proptest! {
             prop_assert_eq!(given, also);
         }
     }
+}
+
+/// An empty load balancer of this id.
+fn at(id: &ResourceId) -> Arc<Document> {
+    let value =
+        json!({ "id": id.to_string(), "name": id.name(), "type": id.kind().type_name(), "properties": {} });
+    Arc::new(Document::read(&value, id.name()).unwrap())
 }

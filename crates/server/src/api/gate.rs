@@ -67,11 +67,12 @@ impl Gate {
             authorization: request.headers().get(AUTHORIZATION).map(HeaderValue::as_bytes),
             certificate: peer.certificate.as_deref(),
         };
+        let is_asked_who = !self.guard.is_open() && request.uri().path() != own::HEALTH;
         let admitted = match request.uri().path() {
             own::HEALTH => Ok(Caller { name: "anybody".to_owned(), role: Role::Read }),
             _ => self.guard.admit(shown),
         };
-        let known = admitted.as_ref().ok().filter(|_| !self.guard.is_open());
+        let known = admitted.as_ref().ok().filter(|_| is_asked_who);
         let client =
             known.map_or_else(|| Client::at(peer.address.ip()), |caller| Client::Known(caller.name.clone()));
         self.rates.take(client, now).map_err(|after| Refusal::TooMany { after })?;

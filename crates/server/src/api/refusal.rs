@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use model::{Kind, Problem};
 use serde_json::{Map, Value};
 
@@ -186,12 +186,6 @@ impl Refusal {
 }
 
 /// Where nothing else shapes it, a refusal is said as ARM says it.
-impl IntoResponse for Refusal {
-    fn into_response(self) -> Response {
-        self.answer(Dialect::Arm)
-    }
-}
-
 fn of_refused(refused: &Refused, dialect: Dialect) -> Said {
     let said = |code: &str| Said::new(code, refused.to_string());
     match refused {

@@ -5,7 +5,7 @@ pub use axum::http::StatusCode as Status;
 
 use super::Dialect;
 use super::refusal::Refusal;
-use crate::catalogue::{Action, Refused};
+use crate::catalogue::Refused;
 use crate::store::StoreError;
 
 /// A question that is answered.
@@ -24,15 +24,6 @@ pub const fn of_put(is_new: bool) -> StatusCode {
 #[must_use]
 pub const fn of_delete(was_there: bool) -> StatusCode {
     if was_there { StatusCode::OK } else { StatusCode::NO_CONTENT }
-}
-
-/// What became of a resource as a whole.
-#[must_use]
-pub const fn of_action(action: Action) -> StatusCode {
-    match action {
-        Action::Created => StatusCode::CREATED,
-        Action::Updated | Action::Unchanged | Action::Deleted => StatusCode::OK,
-    }
 }
 
 /// What a request is turned away with.

@@ -1,5 +1,6 @@
 //! What the interfaces answer, asked without a connection.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -10,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{Gate, State, router};
+use super::{Gate, Peer, State, router};
 use crate::Realised;
 use crate::auth::Guard;
 use crate::catalogue::{Catalogue, Limits};
@@ -87,7 +88,17 @@ impl Rig {
             let (name, value) = header.split_once(": ").unwrap();
             request = request.header(name, value);
         }
-        let response = self.router.clone().oneshot(request.body(body.into()).unwrap()).await.unwrap();
+        self.answer(request.body(body.into()).unwrap()).await
+    }
+
+    /// Asks for a path without credentials, from an address.
+    pub(crate) async fn ask_from(&self, address: &str, path: &str) -> Answer {
+        let peer = Peer { address: (address.parse::<IpAddr>().unwrap(), 1_024).into(), certificate: None };
+        self.answer(Request::builder().uri(path).extension(peer).body(Body::empty()).unwrap()).await
+    }
+
+    async fn answer(&self, request: Request<Body>) -> Answer {
+        let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);

@@ -56,8 +56,6 @@ pub enum Source {
     ResourceGlobal,
     /// What balances.
     SoftwareLoadBalancerManager,
-    /// What enforces security rules.
-    Firewall,
 }
 
 /// Why a state is as it is.

@@ -100,6 +100,21 @@ async fn members_are_shown_one_by_one() {
     }
 }
 
+// Case does not tell two names apart, so a rule's frontend is found however either spells it.
+#[tokio::test]
+async fn a_frontend_is_found_whatever_the_case_of_its_name() {
+    let bench = Bench::new().await;
+    for (name, reference) in [("FE", "FE"), ("Fe", "fE")] {
+        bench.rename_frontend(name, reference).await;
+        let revision = bench.snapshot().revision;
+        let rule = |realised: &Realised| {
+            bench.states(realised).get(&child("loadBalancingRules", "r")).unwrap().status
+        };
+        assert_eq!(rule(&done(revision, &[(NEAR, false), (FAR, false)])), Status::Failure, "{name}");
+        assert_eq!(rule(&done(revision, &[(NEAR, true), (FAR, true)])), Status::Success, "{name}");
+    }
+}
+
 #[tokio::test]
 async fn a_member_by_its_network_interface_says_which() {
     let bench = Bench::new().await;
@@ -270,6 +285,17 @@ impl Bench {
                 "subnets": [{ "name": "a", "properties": { "addressPrefix": "203.0.113.0/24" } }] } });
             edit.puts.append(&mut Edit::put(id, Document::read(&network, "n").unwrap()).puts);
         }
+        self.0.write(move |_| Ok(edit)).await.unwrap();
+    }
+
+    /// Calls the frontend of `web` something else, and refers to it so.
+    async fn rename_frontend(&self, name: &str, reference: &str) {
+        let mut value = self.snapshot().get(&self.id("web")).unwrap().value();
+        let frontend = &mut value["properties"]["frontendIPConfigurations"][0];
+        (frontend["name"], frontend["id"]) = (json!(name), Value::Null);
+        value["properties"]["loadBalancingRules"][0]["properties"]["frontendIPConfiguration"] =
+            json!({ "id": format!("{}/frontendIPConfigurations/{reference}", self.id("web")) });
+        let edit = Edit::put(self.id("web"), Document::read(&value, "web").unwrap());
         self.0.write(move |_| Ok(edit)).await.unwrap();
     }
 

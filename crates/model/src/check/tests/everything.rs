@@ -459,6 +459,14 @@ fn subnets_are_within_their_network_and_apart() {
         [network(named([("a", prefix("10.5.0.1/24"))]))],
         &[("virtualNetworks/n", &at("a"), InvalidRequestFormat)],
     );
+    let listed = json!({ "addressPrefix": "10.5.0.0/24", "addressPrefixes": ["10.5.0.0/24", "10.6.0.0/24", "10.5.1.1/24"] });
+    refused(
+        [network(named([("a", listed)]))],
+        &[
+            ("virtualNetworks/n", "subnets/a/addressPrefixes/1", NetcfgInvalidSubnet),
+            ("virtualNetworks/n", "subnets/a/addressPrefixes/2", InvalidRequestFormat),
+        ],
+    );
     refused(
         [network(named([("a", prefix("10.5.0.0/24")), ("A", prefix("10.5.1.0/24"))]))],
         &[("virtualNetworks/n", "subnets/A", DuplicateName)],
@@ -632,6 +640,13 @@ fn what_comes_later_is_accepted_and_said() {
         ("backendAddressPool", to(WEB)),
     ];
     falls_short(&nat(&range), "inboundNatRules/ssh", 1);
+    // It takes its own port, and leaves the others to rules that are done.
+    let beside = changed(
+        &nat(&[("protocol", json!("Quic"))]),
+        "loadBalancingRules/0/properties/protocol",
+        json!("Udp"),
+    );
+    falls_short(&beside, "inboundNatRules/ssh/protocol", 1);
     let outbound = json!({ "frontendIPConfigurations": [to("loadBalancers/b/frontendIPConfigurations/f")],
         "backendAddressPool": to(WEB), "protocol": "All" });
     let outbound =

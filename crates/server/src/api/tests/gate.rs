@@ -85,6 +85,18 @@ async fn guesses_are_counted_apart_from_who_is_known() {
     assert_eq!(known.status, 404);
 }
 
+#[tokio::test]
+async fn who_asks_for_health_too_often_keeps_nobody_else_from_it() {
+    let tokens = vec![token("ops", Role::Write)];
+    let rig = Rig::with(Settings { tokens, requests_per_second: 3, ..Settings::default() }).await;
+    let mut last = 0;
+    for _ in 0..6 {
+        last = rig.ask_from("192.0.2.1", "/healthz").await.status;
+    }
+    assert_eq!(last, 429);
+    assert_eq!(rig.ask_from("192.0.2.2", "/healthz").await.status, 200);
+}
+
 // AUTH-1
 #[tokio::test]
 async fn a_page_from_elsewhere_does_not_get_in_by_a_browser_of_this_machine() {
