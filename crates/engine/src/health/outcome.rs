@@ -42,6 +42,8 @@ pub enum Reason {
     Refused,
     /// There is no way to it.
     Unreachable(Target),
+    /// A firewall or a route on the way forbids it.
+    Prohibited,
     /// The time was over.
     TimedOut {
         /// How long was waited, from the start of the attempt.
@@ -97,6 +99,7 @@ impl fmt::Display for Reason {
             Self::Refused => out.write_str("connection refused"),
             Self::Unreachable(Target::Host) => out.write_str("no route to host"),
             Self::Unreachable(Target::Net) => out.write_str("network is unreachable"),
+            Self::Prohibited => out.write_str("forbidden on the way: firewall?"),
             Self::TimedOut { after, stage: Stage::Connect } => {
                 write!(out, "no answer in {}: firewall?", Words(*after))
             }

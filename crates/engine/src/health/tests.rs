@@ -144,6 +144,7 @@ fn reasons_are_said_in_words() {
         (Reason::Refused, "connection refused"),
         (Reason::Unreachable(Target::Host), "no route to host"),
         (Reason::Unreachable(Target::Net), "network is unreachable"),
+        (Reason::Prohibited, "forbidden on the way: firewall?"),
         (timed_out(5_000, Stage::Connect), "no answer in 5 s: firewall?"),
         (timed_out(2_500, Stage::Tls), "connected, but no TLS handshake in 2.5 s"),
         (timed_out(300, Stage::Answer), "connected, but no whole answer in 300 ms"),
