@@ -11,6 +11,7 @@
 
 pub mod changes;
 mod compile;
+pub mod health;
 mod place;
 mod replica;
 mod settle;

@@ -10,6 +10,8 @@ mod documents;
 pub mod inspect;
 mod legend;
 mod observed;
+#[cfg_attr(not(test), allow(dead_code, reason = "the loop does not take results yet"))]
+mod probe;
 pub mod probe_frame;
 pub mod reach;
 mod serve;

@@ -1,0 +1,177 @@
+//! One attempt: connect, ask, and say what came of it.
+
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use engine::health::{Outcome, Reason, Stage, Target};
+use model::Ask;
+use nix::libc;
+use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::{timeout, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::{self, pki_types::ServerName};
+
+use super::{Task, answer};
+
+/// An attempt that is noticed to be over this much too late was not waited for: the balancer itself stood still.
+const STOOD_STILL: Duration = Duration::from_millis(200);
+/// What is read of an answer at first. Few are longer, and what is left unread makes the kernel end the connection rudely.
+const FIRST_READ: usize = 2_048;
+
+/// Asks the member once. Takes no longer than the task's timeout.
+pub(super) async fn attempt(task: &Task, tls: &TlsConnector) -> Outcome {
+    match ask(task, tls).await {
+        Ok(()) => Outcome::Good,
+        Err(reason) => Outcome::Bad(reason),
+    }
+}
+
+async fn ask(task: &Task, tls: &TlsConnector) -> Result<(), Reason> {
+    let time = Time { start: Instant::now(), limit: task.timeout };
+    let source = task.source.filter(|source| source.is_ipv4() == task.member.is_ipv4());
+    let source = source.ok_or(Reason::NoAddress)?;
+    let mut stream = time.bounds(Stage::Connect, connect(source, task.member, task.port)).await?;
+    match &task.ask {
+        // Closing is a FIN: nothing was sent, and nothing is unread.
+        Ask::Tcp => Ok(()),
+        Ask::Http(path) => {
+            let request = answer::request(path, task.member, task.port, 80);
+            time.bounds(Stage::Answer, get(&mut stream, request)).await.and_then(only_200)
+        }
+        // Far larger than the others, and rarer: it is not to make them large.
+        Ask::Https(path) => Box::pin(ask_over_tls(task, path, stream, tls, time)).await,
+    }
+}
+
+async fn ask_over_tls(
+    task: &Task,
+    path: &str,
+    stream: TcpStream,
+    tls: &TlsConnector,
+    time: Time,
+) -> Result<(), Reason> {
+    let name = ServerName::from(task.member);
+    let handshake = async { tls.connect(name, stream).await.map_err(|cause| lost(&cause)) };
+    let mut stream = time.bounds(Stage::Tls, handshake).await?;
+    let request = answer::request(path, task.member, task.port, 443);
+    let status = time.bounds(Stage::Answer, get(&mut stream, request)).await;
+    // TLS says good-bye before it closes; whether that is heard does not matter.
+    let _said = timeout(Duration::ZERO, stream.shutdown()).await;
+    status.and_then(only_200)
+}
+
+fn only_200(status: u16) -> Result<(), Reason> {
+    if status == 200 { Ok(()) } else { Err(Reason::Status(status)) }
+}
+
+/// The time an attempt has.
+#[derive(Clone, Copy, Debug)]
+struct Time {
+    start: Instant,
+    limit: Duration,
+}
+
+impl Time {
+    /// Has a step end with the time of the whole attempt.
+    async fn bounds<T>(
+        self,
+        stage: Stage,
+        step: impl Future<Output = Result<T, Reason>>,
+    ) -> Result<T, Reason> {
+        let result = timeout_at((self.start + self.limit).into(), step).await;
+        result.unwrap_or_else(|_| Err(self.over(stage, self.start.elapsed())))
+    }
+
+    fn over(self, stage: Stage, passed: Duration) -> Reason {
+        if passed > self.limit + STOOD_STILL {
+            return Reason::Local("the balancer itself stood still meanwhile".to_owned());
+        }
+        Reason::TimedOut { after: self.limit, stage }
+    }
+}
+
+async fn connect(source: IpAddr, member: IpAddr, port: u16) -> Result<TcpStream, Reason> {
+    let socket =
+        open(source).map_err(|cause| Reason::Local(format!("no socket at {source}: {}", words(&cause))))?;
+    socket.connect(SocketAddr::new(member, port)).await.map_err(|cause| unconnected(&cause))
+}
+
+/// A socket of this address. Its port is chosen when it connects, so that as many can be had of each member as there are ports.
+fn open(source: IpAddr) -> io::Result<TcpSocket> {
+    let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    socket.bind(SocketAddr::new(source, 0))?;
+    Ok(socket)
+}
+
+/// Sends the request and reads the status. What follows is not waited for.
+async fn get<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, request: String) -> Result<u16, Reason> {
+    // Who answers before it is asked may have closed already: its answer counts.
+    let _sent = send(stream, request).await;
+    let mut read = Vec::with_capacity(FIRST_READ);
+    loop {
+        match stream.read_buf(&mut read).await {
+            Ok(0) => return Err(answer::ended(&read)),
+            Ok(_) => {}
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => return Err(answer::ended(&read)),
+            Err(cause) => return Err(lost(&cause)),
+        }
+        if let Some(status) = answer::status(&read)? {
+            return Ok(status);
+        }
+    }
+}
+
+async fn send<S: AsyncWrite + Unpin>(stream: &mut S, request: String) -> io::Result<()> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await
+}
+
+/// Why there is no connection. What is not listed is our own trouble: no ports, no memory, not allowed.
+fn unconnected(cause: &io::Error) -> Reason {
+    match cause.raw_os_error() {
+        Some(libc::ECONNREFUSED) => Reason::Refused,
+        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::ENOPROTOOPT | libc::EPROTO) => {
+            Reason::Unreachable(Target::Host)
+        }
+        Some(libc::ENETUNREACH | libc::ENETDOWN) => Reason::Unreachable(Target::Net),
+        // What IPv6 makes of "administratively prohibited", and both families of a route that prohibits.
+        Some(libc::EACCES) => Reason::Prohibited,
+        Some(libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE) => Reason::Reset,
+        Some(libc::ETIMEDOUT) => Reason::Unreachable(Target::Host),
+        _ => Reason::Local(words(cause)),
+    }
+}
+
+/// Why a connection that was there is no more.
+fn lost(cause: &io::Error) -> Reason {
+    if let Some(error) = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
+        return Reason::Tls(tls_words(error));
+    }
+    match cause.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Reason::Reset,
+        _ => unconnected(cause),
+    }
+}
+
+fn tls_words(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidMessage(_) => "what answers is not TLS".to_owned(),
+        rustls::Error::AlertReceived(alert) => format!("the member refuses it ({alert:?})"),
+        other => other.to_string(),
+    }
+}
+
+/// What the system says, without its number.
+fn words(cause: &io::Error) -> String {
+    let text = cause.to_string();
+    let end = text.find(" (os error").unwrap_or(text.len());
+    text[..end].to_lowercase()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,196 @@
+//! The prober's thread: begins what is due, and tells what came of it.
+
+use std::collections::HashMap;
+use std::future::pending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::health::Outcome;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::select;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::sleep_until;
+use tokio_rustls::TlsConnector;
+use tracing::{error, warn};
+
+use super::attempt::attempt;
+use super::schedule::{Due, LATE, Number, Schedule};
+use super::{Heard, MAX_SOCKETS, Task};
+
+/// Between two looks at what is due: a task may begin this much late, and many begin in one go.
+const BEAT: Duration = Duration::from_millis(5);
+/// Open files that the rest of the process needs.
+const OTHER_FILES: usize = 1_024;
+/// Trouble is told this often at most.
+const TELL: Duration = Duration::from_secs(60);
+
+pub(super) struct Worker {
+    schedule: Schedule,
+    tls: TlsConnector,
+    attempts: JoinSet<(Number, Arc<Task>, Outcome, Instant)>,
+    under_way: HashMap<Id, (Number, AbortHandle)>,
+    /// How many attempts may be under way.
+    room: usize,
+    /// When it is looked at what is due, at the earliest.
+    rested: Instant,
+    heard: mpsc::Sender<Heard>,
+    trouble: Trouble,
+}
+
+/// How an attempt ended.
+type Ended = Result<(Id, (Number, Arc<Task>, Outcome, Instant)), JoinError>;
+
+impl Worker {
+    pub(super) fn new(tls: TlsConnector, heard: mpsc::Sender<Heard>) -> Self {
+        let now = Instant::now();
+        Self {
+            schedule: Schedule::new(now),
+            tls,
+            attempts: JoinSet::new(),
+            under_way: HashMap::new(),
+            room: room(open_files()),
+            rested: now,
+            heard,
+            trouble: Trouble::new(now),
+        }
+    }
+
+    /// Works until nobody wants anything any more.
+    pub(super) async fn run(mut self, mut wants: watch::Receiver<Arc<[Task]>>) {
+        loop {
+            let wake = self.wake();
+            select! {
+                changed = wants.changed() => match changed {
+                    Ok(()) => {
+                        let tasks = Arc::clone(&wants.borrow_and_update());
+                        self.take_want(&tasks);
+                    }
+                    Err(_) => return,
+                },
+                Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
+                () = until(wake) => self.begin(Instant::now()),
+            }
+        }
+    }
+
+    /// When the next attempt can begin.
+    fn wake(&self) -> Option<Instant> {
+        let due = self.schedule.next().filter(|_| self.under_way.len() < self.room)?;
+        Some(due.max(self.rested))
+    }
+
+    fn take_want(&mut self, tasks: &[Task]) {
+        self.schedule.want(tasks, Instant::now());
+        for (number, attempt) in self.under_way.values() {
+            if !self.schedule.knows(*number) {
+                attempt.abort();
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Due { tasks, late, left_out } = self.schedule.take_due(now, self.room - self.under_way.len());
+        for (number, task) in tasks {
+            let tls = self.tls.clone();
+            let handle = self.attempts.spawn(async move {
+                let outcome = attempt(&task, &tls).await;
+                (number, task, outcome, Instant::now())
+            });
+            self.under_way.insert(handle.id(), (number, handle));
+        }
+        self.trouble.late += late;
+        self.trouble.left_out += left_out;
+        self.rested = now + BEAT;
+        if let Some(words) = self.trouble.tell(now) {
+            let tasks = self.schedule.len();
+            warn!("{words}; {tasks} tasks, {} of {} sockets in use", self.under_way.len(), self.room);
+        }
+    }
+
+    /// Takes in what has ended, all at once.
+    fn take_ended(&mut self, first: Ended) {
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            self.take_one(ended);
+            next = self.attempts.try_join_next_with_id();
+        }
+    }
+
+    fn take_one(&mut self, ended: Ended) {
+        match ended {
+            Ok((id, (number, task, outcome, at))) => {
+                self.under_way.remove(&id);
+                if self.schedule.knows(number) {
+                    let heard = Heard { probe: Arc::clone(&task.probe), member: task.member, outcome, at };
+                    // Where nobody takes results any more, the end is near and nothing is lost.
+                    self.trouble.unheard += u64::from(self.heard.try_send(heard).is_err());
+                }
+            }
+            Err(cause) => {
+                self.under_way.remove(&cause.id());
+                if cause.is_panic() {
+                    error!("an attempt to reach a member ended by a mistake of ours: {cause}");
+                }
+            }
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake.into()).await,
+        None => pending().await,
+    }
+}
+
+/// How many sockets there may be where the process may open so many files.
+fn room(files: usize) -> usize {
+    files.saturating_sub(OTHER_FILES).max(files / 2).clamp(1, MAX_SOCKETS)
+}
+
+/// How many files the process may open, after it was given all that it may have.
+fn open_files() -> usize {
+    let limits = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        if soft < hard {
+            setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+        }
+        Ok(hard)
+    });
+    let files = limits.or_else(|cause| {
+        warn!("the limit of open files cannot be raised: {cause}");
+        getrlimit(Resource::RLIMIT_NOFILE).map(|(soft, _)| soft)
+    });
+    usize::try_from(files.unwrap_or(OTHER_FILES as u64)).unwrap_or(usize::MAX)
+}
+
+/// What did not go as it should since it was last told.
+#[derive(Debug)]
+struct Trouble {
+    late: u64,
+    left_out: u64,
+    unheard: u64,
+    told: Instant,
+}
+
+impl Trouble {
+    fn new(now: Instant) -> Self {
+        Self { late: 0, left_out: 0, unheard: 0, told: now }
+    }
+
+    /// What is to be told, if it is time.
+    fn tell(&mut self, now: Instant) -> Option<String> {
+        let Self { late, left_out, unheard, told } = *self;
+        if late + left_out + unheard == 0 || now.saturating_duration_since(told) < TELL {
+            return None;
+        }
+        *self = Self::new(now);
+        Some(format!(
+            "probes run late: {late} attempts began more than {} ms late, {left_out} were left out, {unheard} results were lost",
+            LATE.as_millis()
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests;
