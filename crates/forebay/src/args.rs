@@ -54,14 +54,14 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Show the tables in force, what is remembered of flows, or what was counted.
+    /// Show the tables in force, what is remembered of flows, what was counted, or how the members are.
     Show {
         /// Which of them.
         #[arg(value_enum, default_value = "stats")]
         what: What,
         #[command(flatten)]
         which: Which,
-        /// Print as JSON (flows and stats).
+        /// Print as JSON (flows, stats and health).
         #[arg(long)]
         json: bool,
     },
@@ -129,6 +129,8 @@ pub enum What {
     Flows,
     /// What was counted.
     Stats,
+    /// What probes find, since when, and why.
+    Health,
 }
 
 /// A transport protocol.

@@ -3,9 +3,13 @@
 use std::fmt::Write;
 
 use model::Problem;
+use node::health::{HealthView, TurnView};
 use node::inspect::{Flows, Stats, Trace};
 
 use crate::command::count;
+
+/// Turns that are shown of each group; `--json` has all of them.
+const MAX_TURNS: usize = 20;
 
 /// Every problem: where, what, and the mend.
 pub(crate) fn problems(problems: &[Problem]) -> String {
@@ -97,6 +101,57 @@ pub(crate) fn stats(stats: &Stats) -> String {
         count(kept.changing_slots as usize, "slot")
     );
     text
+}
+
+/// Members as probes see them, and the turns they took lately.
+pub(crate) fn health(view: &HealthView) -> String {
+    if view.groups.is_empty() {
+        return "no rule has a probe: every member counts as up\n".to_owned();
+    }
+    let mut text = format!("as of {}\n\n", view.at);
+    for group in &view.groups {
+        let up = group.members.iter().filter(|member| member.takes_new_flows).count();
+        let all = count(group.members.len(), "member");
+        let _ = writeln!(text, "pool {} by probe {} ({})", group.pool, group.probe, group.asks);
+        let _ = writeln!(text, "{up} of {all} {} new flows of {}\n", takes(up), group.rules.join(", "));
+        let mut table =
+            Table::new(["MEMBER", "ADDRESS", "STATE", "SINCE", "IN A ROW", "NEW FLOWS", "LAST RESULT"]);
+        for member in &group.members {
+            let takes = if member.takes_new_flows { "yes" } else { "no" };
+            let because = if member.because.is_empty() {
+                takes.to_owned()
+            } else {
+                format!("{takes}: {}", member.because)
+            };
+            table.row([
+                member.member.clone(),
+                member.address.to_string(),
+                member.state.clone(),
+                member.since.clone(),
+                member.in_a_row.to_string(),
+                because,
+                member.last.clone(),
+            ]);
+        }
+        table.write(&mut text);
+        let mut turns: Vec<_> = group
+            .members
+            .iter()
+            .flat_map(|member| member.history.iter().map(move |turn| (turn, member)))
+            .collect();
+        turns.sort_by(|(one, _), (other, _)| other.at.cmp(&one.at));
+        let mut table = Table::new(["TURNED", "MEMBER", "FROM", "TO", "BECAUSE"]);
+        for (turn, member) in turns.into_iter().take(MAX_TURNS) {
+            let TurnView { at, from, to, because } = turn.clone();
+            table.row([at, member.member.clone(), from, to, because]);
+        }
+        table.write(&mut text);
+    }
+    text
+}
+
+fn takes(members: usize) -> &'static str {
+    if members == 1 { "takes" } else { "take" }
 }
 
 pub(crate) fn flows(flows: &Flows) -> String {

@@ -196,6 +196,16 @@ impl Probe {
         self.port
     }
 
+    /// What is asked, in words: `Tcp 8080`, `Http 8080 /alive`.
+    #[must_use]
+    pub fn asks(&self) -> String {
+        match &self.ask {
+            Ask::Tcp => format!("Tcp {}", self.port),
+            Ask::Http(path) => format!("Http {} {path}", self.port),
+            Ask::Https(path) => format!("Https {} {path}", self.port),
+        }
+    }
+
     /// From the start of one attempt to the start of the next: at least 100 ms (PROBE-2).
     #[must_use]
     pub const fn interval(&self) -> Duration {

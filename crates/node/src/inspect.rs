@@ -1,6 +1,7 @@
 //! Looking at a data path: what it counted, what it remembers, what it would do.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use plane::row::{Mac, Role, Slot, protocol};
 use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
 
+use crate::health::HealthView;
 use crate::legend::Legend;
 use crate::probe_frame::first_packet;
 
@@ -249,6 +251,18 @@ fn member_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec
         .collect();
     stats.sort_by(|a, b| (&a.pool, a.address).cmp(&(&b.pool, b.address)));
     Ok(stats)
+}
+
+/// What is known of members' health; `None` where no process has said anything yet.
+///
+/// # Errors
+/// It cannot be read.
+pub fn health(place: &Place) -> io::Result<Option<HealthView>> {
+    match HealthView::read(&place.file("health")) {
+        Ok(view) => Ok(Some(view)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(cause),
+    }
 }
 
 /// The tables in force, as text.

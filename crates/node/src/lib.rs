@@ -7,19 +7,21 @@
 #![warn(missing_docs)]
 
 mod documents;
+pub mod health;
 pub mod inspect;
 mod legend;
 mod observed;
-#[cfg_attr(not(test), allow(dead_code, reason = "the loop does not take results yet"))]
 mod probe;
 pub mod probe_frame;
 pub mod reach;
 mod serve;
 mod settings;
 mod source;
+pub mod stamp;
 
 pub use kernel::{Place, instances, link, pass};
 pub use observed::{MemberSeen, Observed, Outcome};
+pub use probe::ProbeError;
 pub use serve::{Report, ServeError, detach, serve};
-pub use settings::{Limits, Settings, SettingsError};
+pub use settings::{HealthSettings, Limits, Settings, SettingsError};
 pub use source::{Source, Wanted};

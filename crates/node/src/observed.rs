@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::health::{Events, Vitals};
 use crate::reach::Reach;
 
 /// What a balancer host says of itself.
@@ -17,6 +19,10 @@ pub struct Observed {
     pub since: SystemTime,
     /// The members' addresses, of all pools.
     pub members: BTreeMap<IpAddr, MemberSeen>,
+    /// What is known of members' health.
+    pub vitals: Arc<Vitals>,
+    /// What happened to members and rules lately.
+    pub events: Arc<Events>,
 }
 
 /// What became of what is wanted.
@@ -48,6 +54,8 @@ impl Default for Observed {
             outcome: Outcome::NotYet,
             since: SystemTime::UNIX_EPOCH,
             members: BTreeMap::new(),
+            vitals: Arc::default(),
+            events: Arc::default(),
         }
     }
 }
@@ -55,7 +63,7 @@ impl Default for Observed {
 impl Observed {
     /// Revision `revision` was taken up.
     pub(crate) fn take_up(&mut self, revision: u64, outcome: Outcome, now: SystemTime) {
-        *self = Self { revision, outcome, since: now, members: std::mem::take(&mut self.members) };
+        *self = Self { revision, outcome, since: now, ..std::mem::take(self) };
     }
 
     /// Takes over how members are reached; says whether anything is new. What did not change keeps its time.

@@ -70,7 +70,7 @@ pub(crate) struct Heard {
 
 /// Why members cannot be asked.
 #[derive(Debug, Error)]
-pub(crate) enum ProbeError {
+pub enum ProbeError {
     /// The system gives no thread, or not what a thread needs to wait for sockets.
     #[error("could not start the thread that probes members")]
     Start(#[source] io::Error),

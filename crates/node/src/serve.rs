@@ -17,14 +17,20 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use crate::health::{Care, HealthView, Vitals};
 use crate::legend::Legend;
 use crate::observed::{Observed, Outcome};
+use crate::probe::{Heard, ProbeError};
 use crate::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
 use crate::settings::Settings;
 use crate::source::{Intake, Source, Wanted};
 
 /// How often it is asked whether a change is over.
 const SETTLE: Duration = Duration::from_secs(1);
+/// How often what probes hear is told at most, where nobody's state turned.
+const TELL: Duration = Duration::from_secs(1);
+/// Telling takes time for each member that is watched: it is told that much less often for each thousand of them.
+const THOUSAND: u32 = 1_000;
 /// How often flows that ran out are swept.
 const SWEEP: Duration = Duration::from_secs(1_800);
 /// How long the first tables wait for the members' link-layer addresses.
@@ -81,6 +87,9 @@ pub enum ServeError {
     /// Links, routes and neighbours cannot be watched.
     #[error(transparent)]
     Watch(#[from] WatchError),
+    /// Members cannot be asked how they are.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
     /// Signals cannot be caught.
     #[error("could not catch signals")]
     Signals(#[source] io::Error),
@@ -112,7 +121,8 @@ pub async fn serve(
 
     let mut settle = interval(SETTLE);
     let mut sweep = interval(SWEEP);
-    for timer in [&mut settle, &mut sweep] {
+    let mut tell = interval(TELL);
+    for timer in [&mut settle, &mut sweep, &mut tell] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer.tick().await;
     }
@@ -125,6 +135,8 @@ pub async fn serve(
             () = intake.changed() => reread = true,
             _ = settle.tick() => balancer.settle()?,
             _ = sweep.tick() => balancer.sweep()?,
+            _ = tell.tick() => balancer.tell_health(),
+            heard = balancer.care.heard() => balancer.hear(heard?)?,
             () = sleep_until(balancer.grace_ends.into()), if balancer.grace => {
                 balancer.grace = false;
                 balancer.adapt()?;
@@ -151,6 +163,11 @@ struct Balancer<'a> {
     place: Place,
     kernel: Kernel,
     watcher: Watcher,
+    care: Care,
+    /// What of members' health the tables in force were made of.
+    health: Arc<Health>,
+    /// When members' health was told last.
+    told: Instant,
     compiler: Compiler,
     settling: Settling,
     clock: Clock,
@@ -190,12 +207,16 @@ impl<'a> Balancer<'a> {
         wait_for_members(&mut watcher).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
+        let care = Care::start(settings.health.hints)?;
         Ok(Self {
             settings,
             observed,
             place,
             kernel,
             watcher,
+            care,
+            health: Arc::default(),
+            told: now,
             compiler: Compiler::default(),
             settling: Settling::default(),
             clock,
@@ -217,6 +238,7 @@ impl<'a> Balancer<'a> {
     fn start(&mut self, patient: bool) -> Result<Vec<Report>, ServeError> {
         let mut reports = Vec::new();
         let mut outcome = Outcome::Done;
+        self.care.want(&self.desired, &self.surroundings(), &self.tables);
         match self.compile(&self.desired.clone()) {
             Ok(after) => {
                 self.go_to(after)?;
@@ -251,6 +273,41 @@ impl<'a> Balancer<'a> {
             observed.take_up(self.revision, outcome, now);
             observed.see(self.watcher.reaches(), now);
         });
+        self.publish_health();
+    }
+
+    /// What probes have heard.
+    fn hear(&mut self, heard: Vec<Heard>) -> Result<(), ServeError> {
+        if self.care.hear(heard) {
+            self.adapt()?;
+            self.care.count(&self.desired, &self.health);
+            self.publish_health();
+        }
+        Ok(())
+    }
+
+    /// Tells what is newly known of members' health, though nobody's state has turned.
+    fn tell_health(&mut self) {
+        let watched = self.observed.borrow().vitals.ward.pulses().count();
+        let pause = TELL * (u32::try_from(watched).unwrap_or(u32::MAX) / THOUSAND);
+        if self.told.elapsed() >= pause && self.care.take_news() {
+            self.told = Instant::now();
+            let vitals = self.publish_health();
+            let view = HealthView::of(&self.desired, &vitals);
+            if let Err(cause) = view.write(&self.place.file("health")) {
+                warn!("could not write members' health for `forebay show health`: {cause}");
+            }
+        }
+    }
+
+    fn publish_health(&self) -> Arc<Vitals> {
+        let vitals = Arc::new(self.care.vitals(Health::clone(&self.health)));
+        let events = Arc::new(self.care.events());
+        self.observed.send_modify(|observed| {
+            observed.vitals = Arc::clone(&vitals);
+            observed.events = events;
+        });
+        vitals
     }
 
     /// After a start that failed: what was not there before is taken back, what was there goes on forwarding.
@@ -278,10 +335,12 @@ impl<'a> Balancer<'a> {
         self.revision = revision;
         let before = self.frontends();
         self.watcher.want(&addresses(&desired)).await;
+        self.care.want(&desired, &self.surroundings(), &self.tables);
         let after = match self.compile(&desired) {
             Ok(after) => after,
             Err(full) => {
                 self.watcher.want(&addresses(&self.desired)).await;
+                self.care.want(&self.desired, &self.surroundings(), &self.tables);
                 self.tell(Outcome::Failed(describe(&full)));
                 return Ok(Report::Failed(describe(&full)));
             }
@@ -289,6 +348,7 @@ impl<'a> Balancer<'a> {
         self.desired = desired;
         self.inherited = false;
         let changes = self.go_to(after)?;
+        self.care.count(&self.desired, &self.health);
         self.tell(Outcome::Done);
         self.announce(&self.frontends().difference(&before).copied().collect());
         self.advise();
@@ -300,6 +360,7 @@ impl<'a> Balancer<'a> {
         let macs =
             |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
         let before = macs(&self.tables);
+        self.care.look_around(&self.desired, &self.surroundings());
         if !self.inherited {
             match self.compile(&self.desired.clone()) {
                 Ok(after) => {
@@ -345,7 +406,8 @@ impl<'a> Balancer<'a> {
 
     fn compile(&mut self, desired: &Desired) -> Result<Tables, Full> {
         let surroundings = self.surroundings();
-        self.compiler.compile(desired, &Health::default(), &surroundings, &self.tables)
+        self.health = Arc::new(self.care.health(self.watcher.reaches()));
+        self.compiler.compile(desired, &self.health, &surroundings, &self.tables)
     }
 
     fn surroundings(&self) -> Surroundings {

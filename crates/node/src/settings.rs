@@ -31,6 +31,9 @@ pub struct Settings {
     /// Sizes that are fixed while the data path is loaded.
     #[serde(default)]
     pub limits: Limits,
+    /// How members' health is found out.
+    #[serde(default)]
+    pub health: HealthSettings,
     /// For tests only: idle times pass `2^hurry` times as fast.
     #[serde(default)]
     pub hurry: u8,
@@ -42,6 +45,21 @@ fn default_name() -> String {
 
 fn default_state() -> PathBuf {
     "/run/forebay".into()
+}
+
+/// How members' health is found out, beside what probes say.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthSettings {
+    /// New flows avoid a member that cannot be reached, before its probe finds out: where its link is down, or nobody answers for
+    /// its address. `true` unless said otherwise.
+    pub hints: bool,
+}
+
+impl Default for HealthSettings {
+    fn default() -> Self {
+        Self { hints: true }
+    }
 }
 
 /// Sizes of the memories. Numbers are rounded up to powers of two.

@@ -11,7 +11,7 @@ pub mod openapi;
 pub mod realised;
 mod server;
 pub mod settings;
-pub mod stamp;
+pub use node::stamp;
 pub mod store;
 pub mod tls;
 

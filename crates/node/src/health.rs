@@ -1,0 +1,284 @@
+//! Who is well: whom to ask, what the answers mean, and what becomes of that.
+//!
+//! ```text
+//! Desired ─▶ rounds ─▶ Prober ─ heard ─▶ Ward ─ turns ─▶ engine::Health ─▶ compile
+//!                                          └─▶ Vitals, Event ─▶ everybody who looks
+//! ```
+
+mod event;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use engine::health::{Round, State, Turn, Ward};
+use engine::{Health, Surroundings, Tables, pool_identity, probe_identity};
+use model::{AdminState, Desired, Member, Pool, Probe, Rule};
+use plane::row::{RuleRow, View};
+use tracing::{info, warn};
+
+use crate::probe::{Heard, ProbeError, Prober, Task};
+use crate::reach::Reach;
+
+pub use event::{Event, Events, Happening};
+pub use view::{GroupView, HealthView, MemberView, TurnView};
+
+/// What is known of everybody who is watched, at one moment.
+#[derive(Clone, Debug)]
+pub struct Vitals {
+    /// All pulses.
+    pub ward: Ward,
+    /// What the tables are made of.
+    pub health: Health,
+    /// The moment, as pulses tell the time.
+    pub now: Duration,
+    /// The same moment, as people tell the time.
+    pub at: SystemTime,
+}
+
+impl Default for Vitals {
+    fn default() -> Self {
+        Self {
+            ward: Ward::default(),
+            health: Health::default(),
+            now: Duration::ZERO,
+            at: SystemTime::UNIX_EPOCH,
+        }
+    }
+}
+
+impl Vitals {
+    /// When something was that a pulse knows. A clock that was set meanwhile does not matter: it is told from now on backwards.
+    #[must_use]
+    pub fn when(&self, at: Duration) -> SystemTime {
+        let ago = self.now.saturating_sub(at);
+        self.at.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH)
+    }
+}
+
+/// Everybody who is watched.
+#[derive(Debug)]
+pub(crate) struct Care {
+    prober: Prober,
+    ward: Ward,
+    origin: Instant,
+    /// From which addresses members are asked.
+    own: [Option<IpAddr>; 2],
+    /// Who cannot be reached is avoided before a probe finds out.
+    hints: bool,
+    events: Events,
+    /// Rules that nobody takes new flows of.
+    deserted: BTreeSet<String>,
+    /// Something was heard since it was told last.
+    is_news: bool,
+}
+
+impl Care {
+    pub(crate) fn start(hints: bool) -> Result<Self, ProbeError> {
+        Ok(Self {
+            prober: Prober::start()?,
+            ward: Ward::default(),
+            origin: Instant::now(),
+            own: [None, None],
+            hints,
+            events: Events::default(),
+            deserted: BTreeSet::new(),
+            is_news: true,
+        })
+    }
+
+    /// Watches the members of rules with a probe, and nobody else. Who takes flows in the tables in force goes on taking them until the
+    /// probe knows better: after a restart, and where a rule gets a probe.
+    pub(crate) fn want(&mut self, desired: &Desired, surroundings: &Surroundings, tables: &Tables) {
+        let now = self.origin.elapsed();
+        self.own = own(surroundings);
+        self.ward.keep(rounds(desired), now);
+        for (probe, member, state) in in_force(desired, tables) {
+            self.ward.assume(probe, member, state, now);
+        }
+        self.prober.want(tasks(desired, self.own));
+        self.is_news = true;
+    }
+
+    /// The balancer's own addresses may be others now.
+    pub(crate) fn look_around(&mut self, desired: &Desired, surroundings: &Surroundings) {
+        let own = own(surroundings);
+        if own != self.own {
+            self.own = own;
+            self.prober.want(tasks(desired, own));
+        }
+    }
+
+    /// Results, as soon as there are some. Nothing is lost when it is not waited for to the end.
+    pub(crate) async fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
+        self.prober.heard().await
+    }
+
+    /// Takes results in; says whether somebody's state has turned.
+    pub(crate) fn hear(&mut self, heard: Vec<Heard>) -> bool {
+        self.is_news |= !heard.is_empty();
+        let mut turned = false;
+        for Heard { probe, member, outcome, at } in heard {
+            let at = at.saturating_duration_since(self.origin);
+            if let Some(turn) = self.ward.hear(&probe, member, outcome, at) {
+                turned = true;
+                self.turned(&probe, member, &turn);
+            }
+        }
+        turned
+    }
+
+    fn turned(&mut self, probe: &str, member: IpAddr, turn: &Turn) {
+        let caution = self.ward.pulse(probe, member).map_or(1, |pulse| pulse.caution(self.origin.elapsed()));
+        let why = turn.outcome.to_string();
+        let (probe, at) = (probe.to_owned(), SystemTime::now());
+        let happening = match turn.to {
+            State::Up => Happening::MemberUp { probe, member },
+            State::Down | State::Unknown if caution > 1 => {
+                Happening::Flapping { probe, member, why, caution }
+            }
+            State::Down | State::Unknown => Happening::MemberDown { probe, member, why },
+        };
+        match happening {
+            Happening::MemberUp { .. } => info!("{happening}"),
+            _ => warn!("{happening}"),
+        }
+        self.events.add(at, happening);
+    }
+
+    /// What the tables are to be made of.
+    pub(crate) fn health(&self, reaches: &BTreeMap<IpAddr, Reach>) -> Health {
+        let lost =
+            |(address, reach): (&IpAddr, &Reach)| (!matches!(reach, Reach::Resolved(_))).then_some(*address);
+        let avoided = if self.hints { reaches.iter().filter_map(lost).collect() } else { BTreeSet::new() };
+        Health { down: self.ward.down(), avoided }
+    }
+
+    /// Says which rules have lost their last member that takes new flows, and which have one again.
+    pub(crate) fn count(&mut self, desired: &Desired, health: &Health) {
+        let nobody = |rule: &&Rule| {
+            let standing = health.standing(&members(desired, rule), desired.probe_of(rule));
+            !standing.is_empty() && !standing.contains(&true)
+        };
+        let probed = desired.rules().iter().filter(|rule| rule.probe().is_some());
+        let deserted: BTreeSet<String> = probed.filter(nobody).map(|rule| rule.name().to_owned()).collect();
+        let at = SystemTime::now();
+        for rule in deserted.difference(&self.deserted) {
+            let happening = Happening::NobodyUp { rule: rule.clone() };
+            warn!("{happening}");
+            self.events.add(at, happening);
+        }
+        for rule in self.deserted.difference(&deserted) {
+            let happening = Happening::SomebodyUp { rule: rule.clone() };
+            info!("{happening}");
+            self.events.add(at, happening);
+        }
+        self.deserted = deserted;
+    }
+
+    /// Whether something was heard since this was asked last.
+    pub(crate) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.is_news)
+    }
+
+    /// Everything that is known.
+    pub(crate) fn vitals(&self, health: Health) -> Vitals {
+        Vitals { ward: self.ward.clone(), health, now: self.origin.elapsed(), at: SystemTime::now() }
+    }
+
+    /// What happened lately.
+    pub(crate) fn events(&self) -> Events {
+        self.events.clone()
+    }
+}
+
+/// The members that a rule leads to.
+pub(crate) fn members<'a>(desired: &'a Desired, rule: &Rule) -> Vec<&'a Member> {
+    of_family(desired.pool(rule.pool()), rule.frontend())
+}
+
+fn of_family(pool: &Pool, frontend: IpAddr) -> Vec<&Member> {
+    pool.members().iter().filter(|member| member.address().is_ipv4() == frontend.is_ipv4()).collect()
+}
+
+fn own(surroundings: &Surroundings) -> [Option<IpAddr>; 2] {
+    [surroundings.own_v4.map(IpAddr::from), surroundings.own_v6.map(IpAddr::from)]
+}
+
+/// Whom each probe asks: a member once, however many rules lead to it (PROBE-5).
+fn asked(desired: &Desired) -> BTreeMap<&str, (&Probe, BTreeSet<IpAddr>)> {
+    let mut asked: BTreeMap<&str, (&Probe, BTreeSet<IpAddr>)> = BTreeMap::new();
+    for rule in desired.rules() {
+        let Some(probe) = desired.probe_of(rule) else { continue };
+        let (_, addresses) = asked.entry(probe.name()).or_insert_with(|| (probe, BTreeSet::new()));
+        addresses.extend(members(desired, rule).iter().map(|member| member.address()));
+    }
+    asked
+}
+
+fn rounds(desired: &Desired) -> BTreeMap<String, Round> {
+    let round = |(name, (probe, members)): (&str, (&Probe, BTreeSet<IpAddr>))| {
+        let round =
+            Round { ask: probe.ask().clone(), port: probe.port(), threshold: probe.threshold(), members };
+        (name.to_owned(), round)
+    };
+    asked(desired).into_iter().map(round).collect()
+}
+
+fn tasks(desired: &Desired, [v4, v6]: [Option<IpAddr>; 2]) -> Vec<Task> {
+    let of_probe = |(name, (probe, members)): (&str, (&Probe, BTreeSet<IpAddr>))| {
+        let name: Arc<str> = name.into();
+        let task = |member: IpAddr| Task {
+            probe: Arc::clone(&name),
+            ask: probe.ask().clone(),
+            port: probe.port().get(),
+            member,
+            source: if member.is_ipv4() { v4 } else { v6 },
+            interval: probe.interval(),
+            timeout: probe.timeout(),
+        };
+        members.into_iter().map(task).collect::<Vec<_>>()
+    };
+    asked(desired).into_iter().flat_map(of_probe).collect()
+}
+
+/// What the tables in force take members of probed rules for.
+fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, State)> {
+    let frontends = tables.numbers();
+    let place = |row: &RuleRow| {
+        let key = row.key()?;
+        Some((IpAddr::from(*frontends.get(&key.number())?), key.protocol(), key.port()))
+    };
+    let rows = tables.rules.values().filter(|row| row.plan().ring != 0);
+    let rows: Vec<(&RuleRow, (IpAddr, u8, u16))> = rows.filter_map(|row| Some((row, place(row)?))).collect();
+    let by_view: BTreeMap<(View, bool), &RuleRow> =
+        rows.iter().map(|(row, place)| ((row.view(), place.0.is_ipv4()), *row)).collect();
+    let by_place: BTreeMap<(IpAddr, u16), &RuleRow> =
+        rows.iter().map(|(row, (frontend, _, port))| ((*frontend, *port), *row)).collect();
+    let numbers: BTreeMap<(u64, IpAddr), u32> =
+        tables.members.iter().map(|(number, row)| ((row.pool(), row.address().into()), *number)).collect();
+
+    let mut known = Vec::new();
+    let mut seen = BTreeSet::new();
+    for rule in desired.rules() {
+        let Some(probe) = desired.probe_of(rule) else { continue };
+        let pool = pool_identity(desired.pool(rule.pool()).name());
+        let view = View { pool, probe: probe_identity(probe.name()) };
+        if !seen.insert((view, rule.frontend().is_ipv4())) {
+            continue;
+        }
+        let same = by_view.get(&(view, rule.frontend().is_ipv4()));
+        let former = by_place.get(&(rule.frontend(), rule.frontend_port().get()));
+        let Some(row) = same.or(former.filter(|row| row.view().pool == pool)) else { continue };
+        let ring = u32::from(row.plan().ring);
+        for member in members(desired, rule).iter().filter(|member| member.admin() == AdminState::None) {
+            if let Some(number) = numbers.get(&(pool, member.address())) {
+                let state = if tables.is_down(ring, *number) { State::Down } else { State::Up };
+                known.push((probe.name(), member.address(), state));
+            }
+        }
+    }
+    known
+}

@@ -1,0 +1,160 @@
+//! Health as it is shown, and written beside the pins for those who look later.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::Path;
+
+use engine::health::{Pulse, State};
+use model::{AdminState, Desired, Member, PoolIndex, Probe, ProbeIndex, Rule};
+use serde::{Deserialize, Serialize};
+
+use super::{Vitals, members};
+use crate::stamp::rfc3339;
+
+/// What is known of the members of rules that have a probe. Times are RFC 3339, in UTC.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthView {
+    /// When this was so.
+    pub at: String,
+    /// By pool, address family and probe.
+    pub groups: Vec<GroupView>,
+}
+
+/// The members of a pool, as one probe sees them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GroupView {
+    /// `balancer/pool`.
+    pub pool: String,
+    /// `balancer/probe`.
+    pub probe: String,
+    /// What is asked: `Tcp 8080`, `Http 8080 /alive`.
+    pub asks: String,
+    /// The rules that lead here.
+    pub rules: Vec<String>,
+    /// By address.
+    pub members: Vec<MemberView>,
+}
+
+/// A member, as one probe sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberView {
+    /// Its name in the pool.
+    pub member: String,
+    /// Its address.
+    pub address: IpAddr,
+    /// `up`, `down` or `unknown`: what the probe found.
+    pub state: String,
+    /// Since when.
+    pub since: String,
+    /// Whether it takes new flows.
+    pub takes_new_flows: bool,
+    /// Why that is not what the probe found, where it is not.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub because: String,
+    /// The newest result in words; empty before the first.
+    pub last: String,
+    /// When it came.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub last_at: String,
+    /// How many results like it there were in a row.
+    pub in_a_row: u32,
+    /// The turns it took, newest first: at most 16.
+    pub history: Vec<TurnView>,
+}
+
+/// A change of state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TurnView {
+    /// When.
+    pub at: String,
+    /// What it was.
+    pub from: String,
+    /// What it became.
+    pub to: String,
+    /// The result that decided.
+    pub because: String,
+}
+
+impl HealthView {
+    /// As it is for what is wanted.
+    #[must_use]
+    pub fn of(desired: &Desired, vitals: &Vitals) -> Self {
+        let mut groups: BTreeMap<(PoolIndex, ProbeIndex, bool), Vec<&Rule>> = BTreeMap::new();
+        for rule in desired.rules() {
+            if let Some(probe) = rule.probe() {
+                groups.entry((rule.pool(), probe, rule.frontend().is_ipv4())).or_default().push(rule);
+            }
+        }
+        let groups = groups.into_values().filter_map(|rules| group(desired, vitals, &rules));
+        Self { at: rfc3339(vitals.at), groups: groups.collect() }
+    }
+
+    pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
+        let unfinished = path.with_extension("new");
+        fs::write(&unfinished, serde_json::to_vec(self)?)?;
+        fs::rename(unfinished, path)
+    }
+
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
+
+fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupView> {
+    let rule = rules.first()?;
+    let probe = desired.probe_of(rule)?;
+    let members = members(desired, rule);
+    let standing = vitals.health.standing(&members, Some(probe));
+    let members = members.iter().zip(standing).map(|(member, takes)| view(vitals, probe, member, takes));
+    Some(GroupView {
+        pool: desired.pool(rule.pool()).name().to_owned(),
+        probe: probe.name().to_owned(),
+        asks: probe.asks(),
+        members: members.collect(),
+        rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
+    })
+}
+
+fn view(vitals: &Vitals, probe: &Probe, member: &Member, takes_new_flows: bool) -> MemberView {
+    let unknown = Pulse::new(vitals.now);
+    let pulse = vitals.ward.pulse(probe.name(), member.address()).unwrap_or(&unknown);
+    let when = |at| rfc3339(vitals.when(at));
+    let last = pulse.last();
+    let turn = |turn: &engine::health::Turn| TurnView {
+        at: when(turn.at),
+        from: turn.from.to_string(),
+        to: turn.to.to_string(),
+        because: turn.outcome.to_string(),
+    };
+    MemberView {
+        member: member.name().to_owned(),
+        address: member.address(),
+        state: pulse.state().to_string(),
+        since: when(pulse.since()),
+        takes_new_flows,
+        because: because(vitals, member, pulse.state(), takes_new_flows).to_owned(),
+        last: last.map_or_else(String::new, |(outcome, _)| outcome.to_string()),
+        last_at: last.map_or_else(String::new, |(_, at)| when(at)),
+        in_a_row: pulse.streak(),
+        history: pulse.history().map(turn).collect(),
+    }
+}
+
+/// Why a member takes new flows or takes none, where that does not follow from what the probe found.
+fn because(vitals: &Vitals, member: &Member, state: State, takes: bool) -> &'static str {
+    match (member.admin(), state == State::Up, takes) {
+        (AdminState::Up, false, true) => "up by order",
+        (AdminState::Down, _, false) => "down by order",
+        (AdminState::None, false, true) => "all are down, which counts as up",
+        (AdminState::None, true, false) if vitals.health.avoided.contains(&member.address()) => {
+            "it cannot be reached just now"
+        }
+        _ => "",
+    }
+}
