@@ -142,8 +142,10 @@ impl Care {
             State::Down | State::Unknown => Happening::MemberDown { probe, member, why },
         };
         match happening {
-            Happening::MemberUp { .. } => info!("{happening}"),
-            _ => warn!("{happening}"),
+            Happening::MemberUp { .. } | Happening::SomebodyUp { .. } => info!("{happening}"),
+            Happening::MemberDown { .. } | Happening::Flapping { .. } | Happening::NobodyUp { .. } => {
+                warn!("{happening}");
+            }
         }
         self.events.add(at, happening);
     }
@@ -184,7 +186,7 @@ impl Care {
     }
 
     /// Something else than a probe has changed who takes new flows, and that is news too.
-    pub(crate) const fn is_told_anew(&mut self) {
+    pub(crate) const fn make_news(&mut self) {
         self.is_news = true;
     }
 

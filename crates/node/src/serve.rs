@@ -371,7 +371,7 @@ impl<'a> Balancer<'a> {
             }
         }
         if self.health != health {
-            self.care.is_told_anew();
+            self.care.make_news();
             self.care.count(&self.desired, &self.health);
             self.publish_health();
         }

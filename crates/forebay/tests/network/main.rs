@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod balancer;
+mod cluster;
 mod command_line;
 mod control;
 mod distribution;

@@ -152,18 +152,16 @@ fn lost(cause: &io::Error) -> Reason {
     if let Some(error) = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
         return Reason::Tls(tls_words(error));
     }
-    match cause.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Reason::Reset,
-        _ => unconnected(cause),
-    }
+    let ended = matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe);
+    if ended { Reason::Reset } else { unconnected(cause) }
 }
 
 fn tls_words(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => "what answers is not TLS".to_owned(),
-        rustls::Error::AlertReceived(alert) => format!("the member refuses it ({alert:?})"),
-        other => other.to_string(),
+    if let rustls::Error::AlertReceived(alert) = error {
+        return format!("the member refuses it ({alert:?})");
     }
+    let is_tls = !matches!(error, rustls::Error::InvalidMessage(_));
+    if is_tls { error.to_string() } else { "what answers is not TLS".to_owned() }
 }
 
 /// What the system says, without its number.
