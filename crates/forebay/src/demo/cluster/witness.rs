@@ -1,7 +1,7 @@
 //! The witness: lends the right to be active, to one server at a time.
 //!
-//! Who holds it renews it all the time. Who could not for [`FENCE`] stops serving of itself, and only after [`LEASE`] somebody else gets it:
-//! so there are never two.
+//! Who holds it renews it all the time. Who could not for [`FENCE`] stops serving of itself, and only after [`LEASE`] somebody else
+//! gets it: so there are never two.
 
 use std::collections::BTreeMap;
 use std::io;
