@@ -257,8 +257,9 @@ fn of_service(wanted: &Wanted, host: &Host, destination: Destination) -> Option<
 
 /// Probes ask the member's own address. A service that listens at the frontend's alone does not answer them.
 fn of_probes(wanted: &Wanted, host: &Host) -> Vec<Finding> {
-    let asked =
-        wanted.members().iter().flat_map(|address| wanted.probes().iter().map(|port| (*address, *port)));
+    let has_frontend = |own: &IpAddr| wanted.addresses().iter().any(|it| it.is_ipv4() == own.is_ipv4());
+    let members = wanted.members().iter().copied().filter(has_frontend);
+    let asked = members.flat_map(|address| wanted.probes().iter().map(move |port| (address, *port)));
     let unanswered = asked.filter(|(address, port)| {
         !host
             .listeners

@@ -104,7 +104,8 @@ impl Step {
                 )
             }
             Self::NftForget { chain, destination } => format!(
-                "nft -a list chain {chain} | sed -n '\\|comment \"{}\"|s/.* # handle //p' | while read -r handle; do nft delete rule {chain} handle \"$handle\"; done",
+                "nft -a list chain {chain} | grep -F 'comment \"{}\"' | sed 's/.* # handle //' | while read -r handle; do \
+                 nft delete rule {chain} handle \"$handle\"; done",
                 comment(*destination)
             ),
             Self::Write { path, text } => write(&below(root, path), text, path == path::NFTABLES_CONF),
