@@ -133,7 +133,8 @@ fn wanted(args: &args::Wanted, host: &Host, probes: &[u16]) -> Result<Wanted, St
             let own: Vec<String> = own.iter().map(IpAddr::to_string).collect();
             let own = if own.is_empty() { "this host".to_owned() } else { own.join(", ") };
             eprintln!(
-                "forebay: no floating rule of the balancer leads to {own}: name the member's address with --member, or frontends with --frontend"
+                "forebay: no floating rule of the balancer leads to {own}: name the member's address with --member, or frontends \
+                    with --frontend"
             );
             Err(Stopped::Told(ExitCode::from(NO)))
         }

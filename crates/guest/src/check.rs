@@ -140,7 +140,8 @@ fn of_address(wanted: &Wanted, host: &Host, address: IpAddr) -> Vec<Finding> {
                 Mistake::WrongMask,
                 address,
                 format!(
-                    "it is on {interface} as /{}, so this host takes every address of that prefix for its own, and clients in it get no answers",
+                    "it is on {interface} as /{}, so this host takes every address of that prefix for its own, and clients in it \
+                        get no answers",
                     wrong.length
                 ),
                 mend,

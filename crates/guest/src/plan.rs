@@ -118,7 +118,8 @@ impl Draft {
                     )
                 } else {
                     format!(
-                        "on {interface} this host would answer for it, which is for the balancer to do; if a file configures it there, take it out of that too"
+                        "on {interface} this host would answer for it, which is for the balancer to do; if a file configures it \
+                            there, take it out of that too"
                     )
                 };
                 if self.host.would_take_others(&interface, &wrong) {

@@ -212,7 +212,8 @@ fn write(path: &str, text: &str, is_ruleset: bool) -> String {
     let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
     let tried = if is_ruleset { format!("nft -c -f {path}.new && ") } else { String::new() };
     format!(
-        "mkdir -p {folder} && {{ test ! -e {path} || cp -p {path} {path}.new; }} && cat > {path}.new <<'FOREBAY' && {tried}mv {path}.new {path}\n{}\nFOREBAY",
+        "mkdir -p {folder} && {{ test ! -e {path} || cp -p {path} {path}.new; }} && cat > {path}.new <<'FOREBAY' && {tried}mv \
+            {path}.new {path}\n{}\nFOREBAY",
         text.trim_end_matches('\n')
     )
 }

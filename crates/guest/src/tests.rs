@@ -188,7 +188,8 @@ fn a_ruleset_of_somebody_else_keeps_its_other_lines() {
     let mended = after(&wanted(), host);
     let text = &mended.files[path::NFTABLES_CONF];
     assert!(text.starts_with(conf), "{text}");
-    let rule = "insert rule inet filter input ip daddr 203.0.113.10 tcp dport 443 accept comment \"forebay-guest 203.0.113.10:443/tcp\"\n";
+    let rule = "insert rule inet filter input ip daddr 203.0.113.10 tcp dport 443 accept comment \"forebay-guest \
+        203.0.113.10:443/tcp\"\n";
     assert!(text.contains(rule), "{text}");
     assert_eq!(crate::persist::without_block(text), conf);
     assert_eq!(crate::persist::without_block(&format!("{text}# more\n")), format!("{conf}# more\n"));
@@ -237,12 +238,26 @@ proptest! {
     /// A host on which the plan finds nothing to do has no mistake that the plan could mend.
     #[test]
     fn mistakes_and_plans_agree(wanted in any_wanted(), host in any_host()) {
-        let runtime = plan(&wanted, &host).iter().any(|it| matches!(it.step,
-            Step::AddAddress { .. } | Step::RemoveAddress { .. } | Step::UfwAllow { .. } | Step::NftAccept { .. }));
-        let found = check(&wanted, &host).iter().any(|it| matches!(it.mistake,
-            Mistake::AddressMissing | Mistake::WrongMask | Mistake::AddressOnInterface | Mistake::FirewallDrops | Mistake::FirewallMayDrop));
+        let runtime = plan(&wanted, &host).iter().any(|it| is_of_packets(&it.step));
+        let found = check(&wanted, &host).iter().any(|it| OF_PACKETS.contains(&it.mistake));
         prop_assert_eq!(runtime, found);
     }
+}
+
+/// Mistakes that addresses and firewalls mend.
+const OF_PACKETS: [Mistake; 5] = [
+    Mistake::AddressMissing,
+    Mistake::WrongMask,
+    Mistake::AddressOnInterface,
+    Mistake::FirewallDrops,
+    Mistake::FirewallMayDrop,
+];
+
+fn is_of_packets(step: &Step) -> bool {
+    matches!(
+        step,
+        Step::AddAddress { .. } | Step::RemoveAddress { .. } | Step::UfwAllow { .. } | Step::NftAccept { .. }
+    )
 }
 
 /// Applies the plan, as [`act::apply`] does, to the model.
@@ -314,8 +329,10 @@ fn listeners(addresses: &[&str]) -> Vec<Listener> {
 
 fn dropping(family: &str) -> Ruleset {
     let text = format!(
-        r#"{{"nftables": [{{"chain": {{"family": "{family}", "table": "filter", "name": "input", "type": "filter", "hook": "input", "policy": "drop"}}}},
-           {{"rule": {{"family": "{family}", "table": "filter", "chain": "input", "expr": [{{"match": {{"op": "==", "left": {{"payload": {{"protocol": "tcp", "field": "dport"}}}}, "right": 22}}}}, {{"accept": null}}]}}}}]}}"#
+        r#"{{"nftables": [{{"chain": {{"family": "{family}", "table": "filter", "name": "input", "type": "filter",
+        "hook": "input", "policy": "drop"}}}},
+           {{"rule": {{"family": "{family}", "table": "filter", "chain": "input", "expr": [{{"match": {{"op": "==",
+           "left": {{"payload": {{"protocol": "tcp", "field": "dport"}}}}, "right": 22}}}}, {{"accept": null}}]}}}}]}}"#
     );
     Ruleset::parse(&text).unwrap()
 }

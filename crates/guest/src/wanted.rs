@@ -55,7 +55,8 @@ impl Destination {
 /// What was typed is no destination.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{typed}` is no frontend: write ADDRESS:PORT/tcp or /udp, and =PORT behind it where the backend port is another, as in 203.0.113.10:443/tcp=8443 or [2001:db8::10]:53/udp"
+    "`{typed}` is no frontend: write ADDRESS:PORT/tcp or /udp, and =PORT behind it where the backend port is another, as in \
+        203.0.113.10:443/tcp=8443 or [2001:db8::10]:53/udp"
 )]
 pub struct BadDestination {
     typed: String,

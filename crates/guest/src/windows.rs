@@ -45,7 +45,8 @@ fn open(destination: &Destination) -> String {
     let Destination { address, port, protocol } = destination;
     let name = protocol.name().to_ascii_uppercase();
     format!(
-        "netsh advfirewall firewall add rule name=\"forebay {destination}\" protocol={name} localip={address} localport={port} dir=in action=allow enable=yes"
+        "netsh advfirewall firewall add rule name=\"forebay {destination}\" protocol={name} localip={address} localport={port} \
+            dir=in action=allow enable=yes"
     )
 }
 
@@ -72,9 +73,12 @@ mod tests {
                 "netsh interface ipv6 set interface \"Ethernet 2\" weakhostreceive=enabled",
                 "netsh interface ipv6 add addr \"Loopback\" fd00:65::1/128",
                 "netsh interface ipv6 set interface \"Loopback\" weakhostreceive=enabled weakhostsend=enabled",
-                "netsh advfirewall firewall add rule name=\"forebay 65.52.0.1:80/tcp\" protocol=TCP localip=65.52.0.1 localport=80 dir=in action=allow enable=yes",
-                "netsh advfirewall firewall add rule name=\"forebay 65.52.0.2:53/udp\" protocol=UDP localip=65.52.0.2 localport=53 dir=in action=allow enable=yes",
-                "netsh advfirewall firewall add rule name=\"forebay [fd00:65::1]:8080/tcp\" protocol=TCP localip=fd00:65::1 localport=8080 dir=in action=allow enable=yes",
+                "netsh advfirewall firewall add rule name=\"forebay 65.52.0.1:80/tcp\" protocol=TCP localip=65.52.0.1 localport=80 \
+                    dir=in action=allow enable=yes",
+                "netsh advfirewall firewall add rule name=\"forebay 65.52.0.2:53/udp\" protocol=UDP localip=65.52.0.2 localport=53 \
+                    dir=in action=allow enable=yes",
+                "netsh advfirewall firewall add rule name=\"forebay [fd00:65::1]:8080/tcp\" protocol=TCP localip=fd00:65::1 \
+                    localport=8080 dir=in action=allow enable=yes",
             ]
         );
     }

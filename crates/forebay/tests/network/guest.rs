@@ -212,7 +212,8 @@ fn services_that_listen_elsewhere_are_named() {
 
     let nothing = check(&[]);
     assert_eq!(nothing.code, Some(1));
-    let wanted = "65.52.0.1:80/tcp: nothing listens there, so clients are refused; start the service, at 65.52.0.1:80 or 0.0.0.0:80 (NothingListens)\n1 mistake\n";
+    let wanted = "65.52.0.1:80/tcp: nothing listens there, so clients are refused; start the service, at 65.52.0.1:80 or 0.0.0.0:80 \
+        (NothingListens)\n1 mistake\n";
     assert_eq!(nothing.out, wanted);
     assert_eq!(knock(net.client(), Wire::Tcp, rule.frontend), Knock::Refused);
 
@@ -246,7 +247,8 @@ fn a_member_that_was_started_again_is_one() {
         (
             "systemd",
             &["/run/systemd/system/.keep"][..],
-            "sysctl -q -p $root/etc/sysctl.d/60-forebay-guest.conf; nft -f $root/rules.nft; sh $root/etc/forebay/guest.sh; sh $root/etc/forebay/guest.sh",
+            "sysctl -q -p $root/etc/sysctl.d/60-forebay-guest.conf; nft -f $root/rules.nft; sh $root/etc/forebay/guest.sh; sh \
+                $root/etc/forebay/guest.sh",
         ),
         (
             "ifupdown",
@@ -355,7 +357,8 @@ const NETWORKD: &str = "/lib/systemd/systemd-networkd";
 /// systemd-networkd itself reads what was written for it. Where `/sys` cannot be written it does not wait for udev.
 const RUN_NETWORKD: &str = "mount --make-rprivate /; cp -r $root/etc/systemd/network /dev/shm/$$; mount -t tmpfs none /run; \
      mkdir -p /run/systemd/netif; mv /dev/shm/$$ /run/systemd/network; mount --bind /sys /sys; mount -o remount,ro,bind /sys; \
-     /lib/systemd/systemd-networkd & for i in $(seq 100); do sleep 0.1; test $(ip addr show dev lo | grep -c forebay) = 1 && break; done; \
+     /lib/systemd/systemd-networkd & for i in $(seq 100); do sleep 0.1; \
+     test $(ip addr show dev lo | grep -c forebay) = 1 && break; done; \
      sleep 0.5; kill $!; wait";
 
 /// What a server's firewall usually is.

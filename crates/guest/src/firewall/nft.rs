@@ -99,7 +99,10 @@ impl Ruleset {
     /// What `nft insert rule` does.
     pub(crate) fn accept(&mut self, chain: &Chain, destination: Destination) {
         let ip = if destination.address.is_ipv4() { "ip" } else { "ip6" };
-        let payload = |protocol: &str, field: &str, right: Value| json!({ "match": { "op": "==", "left": { "payload": { "protocol": protocol, "field": field } }, "right": right } });
+        let payload = |protocol: &str, field: &str, right: Value| {
+            json!({ "match": { "op": "==",
+                "left": { "payload": { "protocol": protocol, "field": field } }, "right": right } })
+        };
         let rule = json!({ "rule": {
             "family": chain.family, "table": chain.table, "chain": chain.name, "comment": comment(destination),
             "expr": [

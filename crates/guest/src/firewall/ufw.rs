@@ -182,18 +182,18 @@ New profiles: skip
 To                         Action      From
 --                         ------      ----
 203.0.113.10 8443/tcp      ALLOW IN    Anywhere                   # forebay-guest
-22/tcp                     ALLOW IN    Anywhere                  
-80,443/tcp                 ALLOW IN    10.0.0.0/8                
+22/tcp                     ALLOW IN    Anywhere
+80,443/tcp                 ALLOW IN    10.0.0.0/8
 8000:8010/udp              DENY IN     Anywhere                   # a b
-203.0.113.9 99/tcp on lo   LIMIT IN    Anywhere                  
-1234                       ALLOW IN    Anywhere                  
-9/tcp on eth0              ALLOW IN    Anywhere                  
-7/tcp                      ALLOW OUT   Anywhere                  
-80,443/tcp (Nginx Full)    DENY IN     Anywhere                  
+203.0.113.9 99/tcp on lo   LIMIT IN    Anywhere
+1234                       ALLOW IN    Anywhere
+9/tcp on eth0              ALLOW IN    Anywhere
+7/tcp                      ALLOW OUT   Anywhere
+80,443/tcp (Nginx Full)    DENY IN     Anywhere
 fd00:65::1 8443/tcp        ALLOW IN    Anywhere (v6)              # forebay-guest
-22/tcp (v6)                ALLOW IN    Anywhere (v6)             
+22/tcp (v6)                ALLOW IN    Anywhere (v6)
 8000:8010/udp (v6)         DENY IN     Anywhere (v6)              # a b
-1234 (v6)                  ALLOW IN    Anywhere (v6)             
+1234 (v6)                  ALLOW IN    Anywhere (v6)
 
 ";
 

@@ -1,16 +1,29 @@
+//! Rules of nftables, as it prints them, and what becomes of a packet.
+
 use super::*;
 
 /// What nftables 1.0.6 printed of a usual firewall of a server.
 const USUAL: &str = r#"{"nftables": [{"metainfo": {"version": "1.0.6", "json_schema_version": 1}},
 {"table": {"family": "inet", "name": "filter", "handle": 1}},
-{"chain": {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}},
+{"chain": {"family": "inet", "table": "filter", "name": "input", "handle": 1, "type": "filter", "hook": "input", "prio": 0,
+"policy": "drop"}},
 {"chain": {"family": "inet", "table": "filter", "name": "web", "handle": 2}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 3, "expr": [{"vmap": {"key": {"ct": {"key": "state"}}, "data": {"set": [["invalid", {"drop": null}], ["established", {"accept": null}]]}}}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 4, "expr": [{"match": {"op": "==", "left": {"meta": {"key": "iif"}}, "right": "lo"}}, {"accept": null}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 6, "comment": "x y", "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": {"set": [22, {"range": [80, 90]}]}}}, {"accept": null}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 7, "expr": [{"match": {"op": "!=", "left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 9}}, {"jump": {"target": "web"}}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "web", "handle": 9, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": {"prefix": {"addr": "203.0.113.0", "len": 24}}}}, {"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}}, "right": 5300}}, {"accept": null}]}},
-{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 8, "expr": [{"match": {"op": "==", "left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": {"prefix": {"addr": "10.0.0.0", "len": 8}}}}, {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": {"set": ["tcp", "udp"]}}}, {"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}}, "right": 53}}, {"counter": {"packets": 0, "bytes": 0}}, {"limit": {"rate": 5, "burst": 5, "per": "second"}}, {"accept": null}]}}]}"#;
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 3, "expr": [{"vmap": {"key": {"ct": {"key": "state"}},
+"data": {"set": [["invalid", {"drop": null}], ["established", {"accept": null}]]}}}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 4, "expr": [{"match": {"op": "==",
+"left": {"meta": {"key": "iif"}}, "right": "lo"}}, {"accept": null}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 6, "comment": "x y", "expr": [{"match": {"op": "==",
+"left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": {"set": [22, {"range": [80, 90]}]}}}, {"accept": null}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 7, "expr": [{"match": {"op": "!=",
+"left": {"payload": {"protocol": "udp", "field": "dport"}}, "right": 9}}, {"jump": {"target": "web"}}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "web", "handle": 9, "expr": [{"match": {"op": "==",
+"left": {"payload": {"protocol": "ip", "field": "daddr"}}, "right": {"prefix": {"addr": "203.0.113.0", "len": 24}}}},
+{"match": {"op": "==", "left": {"payload": {"protocol": "th", "field": "dport"}}, "right": 5300}}, {"accept": null}]}},
+{"rule": {"family": "inet", "table": "filter", "chain": "input", "handle": 8, "expr": [{"match": {"op": "==",
+"left": {"payload": {"protocol": "ip", "field": "saddr"}}, "right": {"prefix": {"addr": "10.0.0.0", "len": 8}}}},
+{"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": {"set": ["tcp", "udp"]}}}, {"match": {"op": "==",
+"left": {"payload": {"protocol": "th", "field": "dport"}}, "right": 53}}, {"counter": {"packets": 0, "bytes": 0}},
+{"limit": {"rate": 5, "burst": 5, "per": "second"}}, {"accept": null}]}}]}"#;
 
 #[test]
 fn rules_are_followed_as_far_as_the_packet_is_known() {
@@ -44,7 +57,8 @@ fn what_cannot_be_known_is_a_matter_of_opinion() {
         ("drop", r#"[{"xt": null}, {"counter": null}]"#, Drops),
         (
             "drop",
-            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": "@open"}}, {"accept": null}]"#,
+            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": "@open"}},
+            {"accept": null}]"#,
             MayDrop,
         ),
         (
@@ -69,7 +83,8 @@ fn what_cannot_be_known_is_a_matter_of_opinion() {
         ),
         (
             "drop",
-            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "icmp", "field": "type"}}, "right": "echo-request"}}, {"accept": null}]"#,
+            r#"[{"match": {"op": "==", "left": {"payload": {"protocol": "icmp", "field": "type"}}, "right": "echo-request"}},
+            {"accept": null}]"#,
             Drops,
         ),
         (
@@ -83,7 +98,8 @@ fn what_cannot_be_known_is_a_matter_of_opinion() {
         ("drop", r#"[{"return": null}]"#, Drops),
     ] {
         let text = format!(
-            r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "t", "name": "input", "type": "filter", "hook": "input", "policy": "{policy}"}}}},
+            r#"{{"nftables": [{{"chain": {{"family": "ip", "table": "t", "name": "input", "type": "filter", "hook": "input",
+            "policy": "{policy}"}}}},
                {{"rule": {{"family": "ip", "table": "t", "chain": "input", "expr": {rules}}}}}]}}"#
         );
         let ruleset = Ruleset::parse(&text).unwrap();
