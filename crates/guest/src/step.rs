@@ -207,13 +207,15 @@ fn below(root: &Path, path: &str) -> String {
     root.join(path.trim_start_matches('/')).display().to_string()
 }
 
-/// The file is there whole or not at all, and keeps its mode. One that a host's firewall depends on is tried first.
+/// A file that a host's firewall depends on is tried first, and is there whole or not at all.
 fn write(path: &str, text: &str, is_ruleset: bool) -> String {
     let folder = path.rsplit_once('/').map_or("/", |(folder, _)| folder);
-    let tried = if is_ruleset { format!("nft -c -f {path}.new && ") } else { String::new() };
-    format!(
-        "mkdir -p {folder} && {{ test ! -e {path} || cp -p {path} {path}.new; }} && cat > {path}.new <<'FOREBAY' && {tried}mv \
-            {path}.new {path}\n{}\nFOREBAY",
-        text.trim_end_matches('\n')
-    )
+    let text = text.trim_end_matches('\n');
+    if is_ruleset {
+        return format!(
+            "cp -p {path} {path}.new && cat > {path}.new <<'FOREBAY' && nft -c -f {path}.new && mv {path}.new {path}\n\
+             {text}\nFOREBAY"
+        );
+    }
+    format!("mkdir -p {folder} && cat > {path} <<'FOREBAY'\n{text}\nFOREBAY")
 }

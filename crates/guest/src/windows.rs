@@ -33,7 +33,7 @@ pub fn script(wanted: &Wanted, nic: &str, loopback: &str) -> String {
         ));
     }
     lines.extend(wanted.destinations().iter().map(open));
-    lines.into_iter().map(|line| line + "\r\n").collect()
+    lines.into_iter().map(|line| line + "\n").collect()
 }
 
 fn add(family: &str, loopback: &str, address: IpAddr) -> String {
@@ -60,7 +60,7 @@ mod tests {
         let wanted = ["65.52.0.1:80/tcp", "65.52.0.2:53/udp", "[fd00:65::1]:80/tcp=8080"];
         let wanted = Wanted::new(wanted.map(|it| it.parse().unwrap()), [], []).unwrap();
         let script = script(&wanted, "Ethernet 2", "Loopback");
-        let commands: Vec<&str> = script.split("\r\n").filter(|it| it.starts_with("netsh")).collect();
+        let commands: Vec<&str> = script.lines().filter(|it| it.starts_with("netsh")).collect();
         assert_eq!(
             commands,
             [

@@ -342,10 +342,10 @@ fn the_balancer_says_which_frontends_lead_to_this_host() {
     let applied = ask(&["apply", "-f", &vnet, &lb]);
     assert_eq!(applied.code, Some(0), "{applied:?}");
     let windows = ask(&["guest", "apply", "--print", "windows", "--member", OWN]);
-    assert!(windows.out.contains("add addr \"Loopback\" 65.52.0.10 255.255.255.255\r\n"), "{windows:?}");
+    assert!(windows.out.contains("add addr \"Loopback\" 65.52.0.10 255.255.255.255\n"), "{windows:?}");
     assert!(!windows.out.contains("65.52.0.13") && !windows.out.contains("fd00:65::10"), "{windows:?}");
     let both = ask(&["guest", "apply", "--print", "windows", "--member", OWN, "--member", OWN_6]);
-    assert!(both.out.contains("add addr \"Loopback\" fd00:65::10/128\r\n"), "{both:?}");
+    assert!(both.out.contains("add addr \"Loopback\" fd00:65::10/128\n"), "{both:?}");
     let nobody = ask(&["guest", "check"]);
     assert_eq!(nobody.code, Some(1));
     let wanted = "forebay: no floating rule of the balancer leads to 10.20.1.2, fd00:20::2: ";
