@@ -154,6 +154,10 @@ impl Draft {
 
     fn persist(&mut self, wanted: &Wanted) {
         let (files, by_service) = persist::files(wanted, &self.host);
+        // systemd forgets a service only while its file is there.
+        if !by_service {
+            self.push(Step::Disable, "nothing is left for it to do");
+        }
         let stale = self.stale_files(files.keys().map(String::as_str).collect());
         for (path, text) in files.into_iter().chain(stale.into_iter().map(|path| (path, None))) {
             let why = if path == path::UNIT || path == path::SCRIPT {
@@ -169,9 +173,8 @@ impl Draft {
                 ),
             }
         }
-        match by_service {
-            true => self.push(Step::Enable, "so that systemd runs it when this host starts"),
-            false => self.push(Step::Disable, "nothing is left for it to do"),
+        if by_service {
+            self.push(Step::Enable, "so that systemd runs it when this host starts");
         }
     }
 
