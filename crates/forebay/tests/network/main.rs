@@ -12,6 +12,7 @@ mod distribution;
 mod document;
 mod floating;
 mod flows;
+mod guest;
 mod interfaces;
 mod members;
 mod mistakes;
