@@ -152,18 +152,17 @@ fn lost(cause: &io::Error) -> Reason {
     if let Some(error) = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
         return Reason::Tls(tls_words(error));
     }
-    match cause.kind() {
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => Reason::Reset,
-        _ => unconnected(cause),
-    }
+    if cause.kind() == io::ErrorKind::UnexpectedEof { Reason::Reset } else { unconnected(cause) }
 }
 
 fn tls_words(error: &rustls::Error) -> String {
-    match error {
-        rustls::Error::InvalidMessage(_) => "what answers is not TLS".to_owned(),
-        rustls::Error::AlertReceived(alert) => format!("the member refuses it ({alert:?})"),
-        other => other.to_string(),
+    if let rustls::Error::InvalidMessage(_) = error {
+        return "what answers is not TLS".to_owned();
     }
+    if let rustls::Error::AlertReceived(alert) = error {
+        return format!("the member refuses it ({alert:?})");
+    }
+    error.to_string()
 }
 
 /// What the system says, without its number.

@@ -66,7 +66,8 @@ fn measure(what: &str, members: u16, ask: Ask, serve: impl FnOnce(TcpListener) +
     let gaps = times.values().flat_map(|times| times.windows(2)).map(|pair| pair[1] - pair[0]);
     let off = gaps.map(|gap| gap.abs_diff(INTERVAL)).max().unwrap_or_default();
     println!(
-        "{what}: {:.0} attempts/s, {:.1} % of a core, {:.1} µs each ({outside:.0} % outside the kernel), most irregular {off:?}, {outcomes:?}",
+        "{what}: {:.0} attempts/s, {:.1} % of a core, {:.1} µs each ({outside:.0} % outside the kernel), \
+         most irregular {off:?}, {outcomes:?}",
         heard.len() as f64 / passed.as_secs_f64(),
         used.as_secs_f64() / passed.as_secs_f64() * 100.0,
         used.as_secs_f64() * 1e6 / heard.len().max(1) as f64,

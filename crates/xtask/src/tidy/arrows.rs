@@ -76,7 +76,7 @@ fn package_findings(tree: &Tree, package: &Value) -> Vec<Finding> {
                 "move what needs it to a crate that may (ARCHITECTURE.md, Crates)",
             ));
         }
-        let for_tests = of_tests && allowed(KEPT_OF_TESTS, from).is_some_and(|allowed| allowed.contains(&to));
+        let for_tests = of_tests && tests_may_keep(from, to);
         if let Some(keepers) = keepers(to).filter(|keepers| !keepers.contains(&from) && !for_tests) {
             let know = if keepers.len() == 1 { "knows" } else { "know" };
             let wrong = format!("{from} must not use {to}, which only {} {know}", keepers.join(" and "));
@@ -92,6 +92,10 @@ fn package_findings(tree: &Tree, package: &Value) -> Vec<Finding> {
 
 fn tests_may_use(from: &str, to: &str) -> bool {
     to == USED_BY_ALL_TESTS || allowed(ARROWS_OF_TESTS, from).is_some_and(|allowed| allowed.contains(&to))
+}
+
+fn tests_may_keep(from: &str, to: &str) -> bool {
+    allowed(KEPT_OF_TESTS, from).is_some_and(|allowed| allowed.contains(&to))
 }
 
 fn allowed(arrows: &[(&str, &'static [&'static str])], from: &str) -> Option<&'static [&'static str]> {
