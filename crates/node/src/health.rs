@@ -64,6 +64,8 @@ pub(crate) struct Care {
     prober: Prober,
     ward: Ward,
     origin: Instant,
+    /// When it was said last whom to ask. Results from before may answer another question.
+    wanted: Instant,
     /// From which addresses members are asked.
     own: [Option<IpAddr>; 2],
     /// Who cannot be reached is avoided before a probe finds out.
@@ -81,6 +83,7 @@ impl Care {
             prober: Prober::start()?,
             ward: Ward::default(),
             origin: Instant::now(),
+            wanted: Instant::now(),
             own: [None, None],
             hints,
             events: Events::default(),
@@ -99,6 +102,7 @@ impl Care {
             self.ward.assume(probe, member, state, now);
         }
         self.prober.want(tasks(desired, self.own));
+        self.wanted = Instant::now();
         self.is_news = true;
     }
 
@@ -120,7 +124,8 @@ impl Care {
     pub(crate) fn hear(&mut self, heard: Vec<Heard>) -> bool {
         self.is_news |= !heard.is_empty();
         let mut turned = false;
-        for Heard { probe, member, outcome, at } in heard {
+        for Heard { probe, member, outcome, at } in heard.into_iter().filter(|heard| heard.at >= self.wanted)
+        {
             let at = at.saturating_duration_since(self.origin);
             if let Some(turn) = self.ward.hear(&probe, member, outcome, at) {
                 turned = true;
