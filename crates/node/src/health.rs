@@ -124,8 +124,8 @@ impl Care {
     pub(crate) fn hear(&mut self, heard: Vec<Heard>) -> bool {
         self.is_news |= !heard.is_empty();
         let mut turned = false;
-        for Heard { probe, member, outcome, at } in heard.into_iter().filter(|heard| heard.at >= self.wanted)
-        {
+        let wanted = self.wanted;
+        for Heard { probe, member, outcome, at } in heard.into_iter().filter(|heard| heard.at >= wanted) {
             let at = at.saturating_duration_since(self.origin);
             if let Some(turn) = self.ward.hear(&probe, member, outcome, at) {
                 turned = true;
