@@ -146,9 +146,10 @@ impl Care {
             }
             State::Down | State::Unknown => Happening::MemberDown { probe, member, why },
         };
-        match happening {
-            Happening::MemberUp { .. } => info!("{happening}"),
-            _ => warn!("{happening}"),
+        if turn.to == State::Up {
+            info!("{happening}");
+        } else {
+            warn!("{happening}");
         }
         self.events.add(at, happening);
     }
@@ -164,8 +165,10 @@ impl Care {
     /// Says which rules have lost their last member that takes new flows, and which have one again.
     pub(crate) fn count(&mut self, desired: &Desired, health: &Health) {
         let nobody = |rule: &&Rule| {
-            let standing = health.standing(&members(desired, rule), desired.probe_of(rule));
-            !standing.is_empty() && !standing.contains(&true)
+            let (members, probe) = (members(desired, rule), desired.probe_of(rule));
+            !members.is_empty()
+                && !health.standing(&members, probe).contains(&true)
+                && members.iter().all(|member| self.is_known(probe, member))
         };
         let probed = desired.rules().iter().filter(|rule| rule.probe().is_some());
         let deserted: BTreeSet<String> = probed.filter(nobody).map(|rule| rule.name().to_owned()).collect();
@@ -181,6 +184,12 @@ impl Care {
             self.events.add(at, happening);
         }
         self.deserted = deserted;
+    }
+
+    /// Whether anything was heard of a member. A start is no alarm.
+    fn is_known(&self, probe: Option<&Probe>, member: &Member) -> bool {
+        let pulse = probe.and_then(|probe| self.ward.pulse(probe.name(), member.address()));
+        pulse.is_some_and(|pulse| pulse.state() != State::Unknown)
     }
 
     /// Whether something was heard since this was asked last.
@@ -287,3 +296,6 @@ fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, 
     }
     known
 }
+
+#[cfg(test)]
+mod tests;
