@@ -173,7 +173,8 @@ fn what_happens_to_members_and_rules_is_told_once() {
     assert!(hear(&mut care, "10.0.0.4", Outcome::Bad(Reason::Status(503))));
     assert_eq!(names(&care, told), ["memberDown", "noHealthyMembers", "noHealthyMembers"]);
     let told = care.events().last();
-    hear(&mut care, "10.0.0.5", Outcome::Good);
+    assert!(!hear(&mut care, "10.0.0.5", Outcome::Good));
+    assert!(hear(&mut care, "10.0.0.5", Outcome::Good));
     assert_eq!(names(&care, told), ["memberUp", "healthyMembersAgain", "healthyMembersAgain"]);
     assert!(care.take_news() && !care.take_news());
 }
