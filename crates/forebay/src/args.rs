@@ -100,15 +100,23 @@ pub enum Command {
         shell: Shell,
     },
     /// Watch it work: a client, a balancer and three members on this machine, real traffic, and what that proves.
+    ///
+    /// `forebay demo cluster` has an active and a passive server instead, and measures failovers.
     Demo {
+        /// What to play, if not that.
+        #[arg(value_enum, value_name = "WHAT")]
+        what: Option<Play>,
+        /// Run one server's process of the cluster.
+        #[arg(long, hide = true, requires = "what")]
+        member: Option<String>,
         /// Play in the simulator, without privileges and without touching the machine.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "what")]
         simulate: bool,
         /// Leave everything running afterwards, and say how to play with it.
-        #[arg(long, conflicts_with = "simulate")]
+        #[arg(long, conflicts_with_all = ["simulate", "what"])]
         keep: bool,
         /// Only remove what an earlier demo has left.
-        #[arg(long, conflicts_with_all = ["simulate", "keep"])]
+        #[arg(long, conflicts_with_all = ["simulate", "keep", "what"])]
         clean: bool,
     },
 }
@@ -135,6 +143,13 @@ pub enum What {
     Stats,
     /// What probes find, since when, and why.
     Health,
+}
+
+/// What else a demo can play.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Play {
+    /// An active and a passive server behind one address.
+    Cluster,
 }
 
 /// A transport protocol.

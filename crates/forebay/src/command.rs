@@ -10,7 +10,7 @@ use model::{Problem, Source};
 use node::health::HealthView;
 use node::{Place, inspect};
 
-use crate::args::{Args, Command, Proto, What, Which};
+use crate::args::{Args, Command, Play, Proto, What, Which};
 use crate::remote::{self, Question};
 use crate::{demo, guest, serve, show};
 
@@ -51,7 +51,11 @@ pub fn run(args: Args) -> ExitCode {
         Command::Token(asked) => remote::token(&asked),
         Command::Guest(asked) => return guest::run(asked),
         Command::Completion { shell } => remote::completion(shell),
-        Command::Demo { simulate, keep, clean } => return demo::run(demo::Options { simulate, keep, clean }),
+        Command::Demo { member: Some(name), .. } => return demo::run_member(&name),
+        Command::Demo { what: Some(Play::Cluster), .. } => return demo::run_cluster(),
+        Command::Demo { simulate, keep, clean, .. } => {
+            return demo::run(demo::Options { simulate, keep, clean });
+        }
     };
     match done {
         Ok(code) => code,

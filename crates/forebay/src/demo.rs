@@ -4,6 +4,7 @@
 //! ordinary `forebay serve` in the balancer's; without the privileges for that, or with `--simulate`, it is the simulator, which runs
 //! the same engine and the same pipeline.
 
+mod cluster;
 mod real;
 mod scenario;
 mod screen;
@@ -28,6 +29,7 @@ use nix::unistd::Pid;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 use crate::lab::{self, Need};
+pub use cluster::run_member;
 use real::Real;
 use scenario::Outcome;
 use screen::Screen;
@@ -56,14 +58,10 @@ pub struct Options {
 
 /// Plays the demo. The exit code is 0 only if everything it shows held.
 pub fn run(options: Options) -> ExitCode {
-    let stop = Arc::new(AtomicBool::new(false));
-    for signal in [SIGINT, SIGTERM, SIGHUP] {
-        if let Err(cause) = signal_hook::flag::register(signal, stop.clone()) {
-            return fail(format!(
-                "the demo could not catch signal {signal}, so it would not clean up: {cause}"
-            ));
-        }
-    }
+    let stop = match stop_on_signals() {
+        Ok(stop) => stop,
+        Err(trouble) => return fail(trouble),
+    };
     let mut screen = Screen::stdout();
     if options.clean {
         return clean(&mut screen);
@@ -80,6 +78,56 @@ pub fn run(options: Options) -> ExitCode {
             }
             simulate(&mut screen, options.keep, stop)
         }
+    }
+}
+
+/// Plays the cluster. The exit code is 0 only if everything it shows held.
+pub fn run_cluster() -> ExitCode {
+    let began = Instant::now();
+    let stop = match stop_on_signals() {
+        Ok(stop) => stop,
+        Err(trouble) => return fail(trouble),
+    };
+    if let Err(missing) = lab::require(&[Need::Namespaces, Need::Bpf]) {
+        return fail(missing);
+    }
+    let mut screen = Screen::stdout();
+    remove_leftovers(&mut screen);
+    screen.say(
+        "Making a client, a balancer, a witness and two servers in network namespaces of this machine ...",
+    );
+    let mut hosts = match cluster::Hosts::set_up(Path::new("/proc/self/exe"), stop) {
+        Ok(hosts) => hosts,
+        Err(Trouble::Interrupted) => return interrupted(&mut screen),
+        Err(trouble) => return fail(format!("the demo could not be set up: {trouble}")),
+    };
+    let outcome = cluster::play(&mut hosts, &mut screen);
+    if outcome != Outcome::Interrupted {
+        screen.summary(began.elapsed());
+    }
+    if outcome == Outcome::Broken {
+        screen.say(&format!("\nThe balancer's log:\n{}", hosts.log()));
+    }
+    screen.say("Removing the hosts, the balancer and its data path ...");
+    drop(hosts);
+    end(outcome, &mut screen)
+}
+
+fn stop_on_signals() -> Result<Arc<AtomicBool>, String> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        signal_hook::flag::register(signal, stop.clone()).map_err(|cause| {
+            format!("the demo could not catch signal {signal}, so it would not clean up: {cause}")
+        })?;
+    }
+    Ok(stop)
+}
+
+fn end(outcome: Outcome, screen: &mut Screen<io::Stdout>) -> ExitCode {
+    match outcome {
+        Outcome::Held => ExitCode::SUCCESS,
+        Outcome::Broken => ExitCode::from(BROKEN),
+        Outcome::Interrupted => interrupted(screen),
     }
 }
 
@@ -108,11 +156,7 @@ fn play_for_real(screen: &mut Screen<io::Stdout>, keep: bool, stop: Arc<AtomicBo
     }
     screen.say("Removing the hosts, the balancer and its data path ...");
     drop(stage);
-    match outcome {
-        Outcome::Held => ExitCode::SUCCESS,
-        Outcome::Broken => ExitCode::from(BROKEN),
-        Outcome::Interrupted => interrupted(screen),
-    }
+    end(outcome, screen)
 }
 
 /// Plays the same scenario on the simulator.

@@ -197,6 +197,11 @@ impl Care {
         std::mem::take(&mut self.is_news)
     }
 
+    /// Something else than a probe has changed who takes new flows, and that is news too.
+    pub(crate) const fn make_news(&mut self) {
+        self.is_news = true;
+    }
+
     /// Everything that is known.
     pub(crate) fn vitals(&self, health: Health) -> Vitals {
         Vitals { ward: self.ward.clone(), health, now: self.origin.elapsed(), at: SystemTime::now() }

@@ -359,6 +359,7 @@ impl<'a> Balancer<'a> {
         let macs =
             |tables: &Tables| -> Vec<u64> { tables.links.values().map(|link| link.mac().bits()).collect() };
         let before = macs(&self.tables);
+        let health = Arc::clone(&self.health);
         self.care.look_around(&self.desired, &self.surroundings());
         if !self.inherited {
             match self.compile(&self.desired.clone()) {
@@ -367,6 +368,11 @@ impl<'a> Balancer<'a> {
                 }
                 Err(full) => warn!("the tables stay as they are: {}", describe(&full)),
             }
+        }
+        if self.health != health {
+            self.care.make_news();
+            self.care.count(&self.desired, &self.health);
+            self.publish_health();
         }
         self.attach_again();
         if macs(&self.tables) != before {

@@ -341,7 +341,7 @@ pub fn detach(program: &Path, demo: &str) {
     }
 }
 
-fn detach_on(balancer: &Host, program: &Path, demo: &str) {
+pub fn detach_on(balancer: &Host, program: &Path, demo: &str) {
     // If it was never attached there is nothing to do, and the namespace takes its interfaces along in any case.
     let detached = balancer.spawn(&[&program.to_string_lossy(), "detach", "--name", demo]);
     let _ = detached.and_then(|process| process.output(END));

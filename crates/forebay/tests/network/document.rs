@@ -1,6 +1,6 @@
 //! Documents, and the rules of which they are made.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Value, json};
@@ -24,6 +24,11 @@ pub struct Rule {
     pub floating: bool,
     pub distribution: &'static str,
     pub pool: &'static str,
+    pub probe: Option<&'static str>,
+    /// Connections to a member that goes down are reset.
+    pub resets: bool,
+    /// A member may be led to itself.
+    pub hairpin: bool,
 }
 
 impl Rule {
@@ -37,7 +42,18 @@ impl Rule {
     pub fn plain(name: &str, wire: Wire, frontend: &str, backend_port: u16) -> Self {
         let frontend = frontend.parse().unwrap();
         let (distribution, pool) = ("Default", "web");
-        Self { name: name.to_owned(), frontend, wire, backend_port, floating: false, distribution, pool }
+        Self {
+            name: name.to_owned(),
+            frontend,
+            wire,
+            backend_port,
+            floating: false,
+            distribution,
+            pool,
+            probe: None,
+            resets: false,
+            hairpin: false,
+        }
     }
 
     pub fn by(self, distribution: &'static str) -> Self {
@@ -46,6 +62,18 @@ impl Rule {
 
     pub fn leading_to(self, backend_port: u16) -> Self {
         Self { backend_port, ..self }
+    }
+
+    pub fn probed_by(self, probe: &'static str) -> Self {
+        Self { probe: Some(probe), ..self }
+    }
+
+    pub fn resetting(self) -> Self {
+        Self { resets: true, ..self }
+    }
+
+    pub fn with_hairpin(self) -> Self {
+        Self { hairpin: true, ..self }
     }
 
     pub fn v4(&self) -> bool {
@@ -58,7 +86,7 @@ impl Rule {
     }
 
     fn json(&self, frontend: &str) -> Value {
-        json!({
+        let mut rule = json!({
             "name": self.name,
             "properties": {
                 "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/{frontend}") },
@@ -70,7 +98,65 @@ impl Rule {
                 "loadDistribution": self.distribution,
                 "idleTimeoutInMinutes": 4,
             },
-        })
+        });
+        let properties = &mut rule["properties"];
+        if let Some(probe) = self.probe {
+            properties["probe"] = json!({ "id": format!("probes/{probe}") });
+        }
+        if self.resets {
+            properties["forebay"]["resetOnMemberDown"] = true.into();
+        }
+        if self.hairpin {
+            properties["forebay"]["hairpin"] = true.into();
+        }
+        rule
+    }
+}
+
+/// How members are asked.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    pub name: &'static str,
+    pub protocol: &'static str,
+    pub port: u16,
+    pub interval: Interval,
+    pub threshold: u32,
+    pub all_down: &'static str,
+}
+
+/// Between two attempts.
+#[derive(Clone, Copy, Debug)]
+pub enum Interval {
+    Milliseconds(u32),
+    Seconds(u32),
+}
+
+impl Probe {
+    /// One that asks five times a second, and whose second equal result in a row counts.
+    pub fn new(name: &'static str, protocol: &'static str, port: u16) -> Self {
+        let (interval, all_down) = (Interval::Milliseconds(200), "AllProbedDown");
+        Self { name, protocol, port, interval, threshold: 2, all_down }
+    }
+
+    fn json(&self) -> Value {
+        let mut probe = json!({
+            "name": self.name,
+            "properties": {
+                "protocol": self.protocol,
+                "port": self.port,
+                "probeThreshold": self.threshold,
+                "noHealthyBackendsBehavior": self.all_down,
+            },
+        });
+        let properties = &mut probe["properties"];
+        if self.protocol != "Tcp" {
+            properties["requestPath"] = "/alive".into();
+        }
+        match self.interval {
+            Interval::Milliseconds(often) => properties["forebay"]["intervalInMilliseconds"] = often.into(),
+            Interval::Seconds(seconds) => properties["intervalInSeconds"] = seconds.into(),
+        }
+        probe
     }
 }
 
@@ -106,6 +192,10 @@ pub struct Document {
     /// Frontends beside those of the rules.
     pub frontends: Vec<IpAddr>,
     pub pools: Vec<Pool>,
+    pub probes: Vec<Probe>,
+    /// The members whose health is ordered: `Up` or `Down`.
+    pub orders: BTreeMap<IpAddr, &'static str>,
+    pub sku: &'static str,
 }
 
 #[derive(Clone, Debug)]
@@ -119,7 +209,13 @@ impl Document {
     /// One pool, `web`, with the return path `masquerade`.
     pub fn new(rules: &[Rule], members: Vec<IpAddr>) -> Self {
         let pools = vec![Pool { name: "web", members, gateway: false }];
-        Self { rules: rules.to_vec(), frontends: Vec::new(), pools }
+        let (frontends, probes, orders) = (Vec::new(), Vec::new(), BTreeMap::new());
+        Self { rules: rules.to_vec(), frontends, pools, probes, orders, sku: "Standard" }
+    }
+
+    /// The same with these probes.
+    pub fn probed(self, probes: &[Probe]) -> Self {
+        Self { probes: probes.to_vec(), ..self }
     }
 
     /// The same, with the balancer as the members' gateway.
@@ -152,10 +248,14 @@ impl Document {
             })
         };
         let member = |address: &IpAddr| {
-            json!({
+            let mut member = json!({
                 "name": format!("vm-{address}").replace([':', '.'], "-"),
                 "properties": { "ipAddress": address },
-            })
+            });
+            if let Some(order) = self.orders.get(address) {
+                member["properties"]["adminState"] = (*order).into();
+            }
+            member
         };
         let pool = |pool: &Pool| {
             json!({
@@ -169,12 +269,13 @@ impl Document {
         json!({
             "name": "lb",
             "type": "Microsoft.Network/loadBalancers",
-            "sku": { "name": "Standard" },
+            "sku": { "name": self.sku },
             "properties": {
                 "frontendIPConfigurations": frontends.iter().map(frontend).collect::<Vec<_>>(),
                 "backendAddressPools": self.pools.iter().map(pool).collect::<Vec<_>>(),
                 "loadBalancingRules":
                     self.rules.iter().map(|rule| rule.json(&name(&rule.frontend.ip()))).collect::<Vec<_>>(),
+                "probes": self.probes.iter().map(Probe::json).collect::<Vec<_>>(),
             },
         })
     }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod balancer;
+mod cluster;
 mod command_line;
 mod control;
 mod distribution;
@@ -13,11 +14,13 @@ mod document;
 mod floating;
 mod flows;
 mod guest;
+mod health;
 mod interfaces;
 mod members;
 mod mistakes;
 mod net;
 mod page;
+mod patient;
 mod programs;
 mod rules;
 mod session;
