@@ -4,26 +4,28 @@
 //! counters. And who *had* a slot is history: it stays in the slot until the flows that need it are remembered. The choice of the
 //! *current* member never depends on it (DIST-7). Compiling again what was compiled changes nothing.
 
+mod rings;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{
-    Desired, Distribution as Wanted, Member, Pool, PoolIndex, ProbeIndex, Protocol, ReturnPath, Rule,
-    WhenDown,
-};
+use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule, WhenDown};
 use plane::row::{
-    Address, AddressRow, ConfigRow, DOWN_WORDS, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow,
-    MAX_ADDRESSES, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS,
-    RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View, protocol,
+    Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES,
+    MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES, ReturnRow, Role,
+    RuleRow, Slot, View, protocol,
 };
 use plane::{address_places, key_places};
+
+use rings::{Members, Rings, view_of};
+pub use rings::{pool_identity, probe_identity};
 
 use crate::place::arrange;
 use crate::slots::fill;
 use crate::standing::Health;
 use crate::surroundings::Surroundings;
-use crate::tables::{Ring, Tables, are_equal, ring_words};
+use crate::tables::{Ring, Tables, ring_words};
 
 /// A table has no room for what is wanted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -262,228 +264,6 @@ fn number<K: Ord + Copy>(
         numbers.insert(key, number);
     }
     Some(numbers)
-}
-
-/// A pool by name, as it stands in the tables.
-pub fn pool_identity(name: &str) -> u64 {
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
-/// A probe by name, as it stands in the tables: never 0, which is none.
-pub fn probe_identity(name: &str) -> u32 {
-    let whole = pool_identity(name);
-    ((whole ^ whole >> 32) as u32).max(1)
-}
-
-/// A member of a pool with its number.
-struct Numbered {
-    pool: u64,
-    address: IpAddr,
-    number: u32,
-}
-
-struct Members {
-    all: Vec<Numbered>,
-    numbers: BTreeMap<(u64, IpAddr), u32>,
-}
-
-impl Members {
-    fn number(desired: &Desired, before: &Tables) -> Result<Self, Full> {
-        const FULL: Full = Full {
-            table: "members",
-            limit: MAX_MEMBERS - 1,
-            of: "members of pools",
-            mend: "spread the pools over more balancers",
-        };
-        let wanted = || {
-            desired.pools().iter().flat_map(|pool| {
-                let identity = pool_identity(pool.name());
-                pool.members().iter().map(move |member| (identity, member.address()))
-            })
-        };
-        let known: BTreeMap<(u64, IpAddr), u32> = before
-            .members
-            .iter()
-            .map(|(number, row)| ((row.pool(), row.address().into()), *number))
-            .collect();
-        let numbers = number(wanted(), &known, MAX_MEMBERS).ok_or(FULL)?;
-        let all = wanted()
-            .filter_map(|(pool, address)| {
-                Some(Numbered { pool, address, number: *numbers.get(&(pool, address))? })
-            })
-            .collect();
-        Ok(Self { all, numbers })
-    }
-}
-
-/// Rules that lead to the members of one family of one pool, of which one probe finds out who is up: they share a ring.
-type Group = (PoolIndex, bool, Option<ProbeIndex>);
-
-fn group_of(rule: &Rule) -> Group {
-    (rule.pool(), rule.frontend().is_ipv4(), rule.probe())
-}
-
-fn view_of(desired: &Desired, rule: &Rule) -> View {
-    View {
-        pool: pool_identity(desired.pool(rule.pool()).name()),
-        probe: desired.probe_of(rule).map_or(0, |probe| probe_identity(probe.name())),
-    }
-}
-
-struct Rings<'a> {
-    /// The ring and the shares of each group that has members.
-    groups: BTreeMap<Group, (u32, Vec<Share>)>,
-    /// A rule of each group.
-    rules: BTreeMap<Group, Vec<&'a Rule>>,
-}
-
-impl<'a> Rings<'a> {
-    fn number(
-        desired: &'a Desired,
-        members: &Members,
-        health: &Health,
-        surroundings: &Surroundings,
-        before: &Tables,
-    ) -> Result<Self, Full> {
-        let mut rules: BTreeMap<Group, Vec<&Rule>> = BTreeMap::new();
-        for rule in desired.rules() {
-            rules.entry(group_of(rule)).or_default().push(rule);
-        }
-        let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
-            let rule = rules.first()?;
-            let shares = shares(desired, rule, members, health);
-            (!shares.is_empty()).then_some((*group, (view_of(desired, rule), shares)))
-        };
-        let shares: BTreeMap<Group, (View, Vec<Share>)> = rules.iter().filter_map(shares_of).collect();
-        let known = rings_before(before);
-        let wanted = shares.iter().map(|((_, v4, _), (view, _))| (*view, *v4));
-        let rings =
-            number(wanted, &known, surroundings.sizes.rings).ok_or_else(|| full_rings(surroundings))?;
-        let groups = shares
-            .into_iter()
-            .filter_map(|(group, (view, shares))| Some((group, (*rings.get(&(view, group.1))?, shares))));
-        Ok(Self { groups: groups.collect(), rules })
-    }
-
-    fn ring_of(&self, rule: &Rule) -> u32 {
-        self.groups.get(&group_of(rule)).map_or(0, |(ring, _)| *ring)
-    }
-
-    /// Whether somebody takes new flows of a rule.
-    fn has_somebody(&self, rule: &Rule) -> bool {
-        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(.., up)| *up))
-    }
-
-    fn by_ring(&self) -> BTreeMap<u32, (&Group, &[Share])> {
-        self.groups.iter().map(|(group, (ring, shares))| (*ring, (group, shares.as_slice()))).collect()
-    }
-
-    /// The ring that a rule of a group had before it came into the group: its flows are under way there.
-    fn ancestor<'b>(
-        &self,
-        group: Group,
-        desired: &Desired,
-        numbers: &BTreeMap<Address, u32>,
-        before: &'b Tables,
-    ) -> Option<&'b Ring> {
-        let rules = self.rules.get(&group)?;
-        let keys: BTreeSet<Key> = rules.iter().filter_map(|rule| key_of(rule, numbers)).collect();
-        let pool = pool_identity(desired.pool(group.0).name());
-        let same =
-            |row: &&RuleRow| row.view().pool == pool && row.key().is_some_and(|key| keys.contains(&key));
-        before.rings.get(&before.rules.values().find(same)?.plan().ring.into())
-    }
-
-    /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the group
-    /// gets a new ring, and the plan's one word switches to it.
-    fn copy_changing(
-        &mut self,
-        plans: &BTreeMap<Key, (Plan, View)>,
-        slots: &mut BTreeMap<u32, Ring>,
-        surroundings: &Surroundings,
-        before: &Tables,
-    ) -> Result<(), Full> {
-        let changing: BTreeSet<u32> = before
-            .rules
-            .values()
-            .filter(|row| {
-                row.key().and_then(|key| plans.get(&key)).is_some_and(|(plan, _)| *plan != row.plan())
-            })
-            .map(|row| u32::from(row.plan().ring))
-            .filter(|ring| {
-                slots
-                    .get(ring)
-                    .is_some_and(|new| before.rings.get(ring).is_some_and(|old| !are_equal(old, new)))
-            })
-            .collect();
-        let used = before.rings_in_use();
-        let mut free = (1..surroundings.sizes.rings).filter(|ring| !used.contains(ring));
-        let mut free: Vec<u32> = {
-            let taken: BTreeSet<u32> = slots.keys().copied().collect();
-            free.by_ref().filter(|ring| !taken.contains(ring)).collect()
-        };
-        free.reverse();
-        for ring in changing {
-            let copy = free.pop().ok_or_else(|| full_rings(surroundings))?;
-            if let Some(words) = slots.remove(&ring) {
-                slots.insert(copy, words);
-            }
-            for (of_group, _) in self.groups.values_mut().filter(|(of_group, _)| *of_group == ring) {
-                *of_group = copy;
-            }
-        }
-        Ok(())
-    }
-
-    /// Who is down beside these rings, by word.
-    fn down(&self, rings: &BTreeSet<u32>) -> BTreeMap<u32, u64> {
-        let mut words: BTreeMap<u32, u64> = BTreeMap::new();
-        for (ring, shares) in self.groups.values().filter(|(ring, _)| rings.contains(ring)) {
-            for (number, ..) in shares.iter().filter(|(.., up)| !up) {
-                *words.entry(ring * DOWN_WORDS + number / 64).or_default() |= 1 << (number % 64);
-            }
-        }
-        words
-    }
-}
-
-/// The members that a rule leads to, in the order of their addresses.
-fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
-    let pool = desired.pool(rule.pool());
-    let identity = pool_identity(pool.name());
-    let family = |member: &&Member| member.address().is_ipv4() == rule.frontend().is_ipv4();
-    let of_family: Vec<&Member> = pool.members().iter().filter(family).collect();
-    let up = health.standing(&of_family, desired.probe_of(rule));
-    let shares = of_family.iter().zip(up).filter_map(|(member, up)| {
-        Some((*members.numbers.get(&(identity, member.address()))?, member.address(), up))
-    });
-    shares.collect()
-}
-
-/// The rings in force, by whose slots they have.
-fn rings_before(before: &Tables) -> BTreeMap<(View, bool), u32> {
-    let numbers = before.numbers();
-    let one = |row: &RuleRow| {
-        let ring = u32::from(row.plan().ring);
-        let frontend = numbers.get(&row.key()?.number())?;
-        (ring != 0).then_some(((row.view(), frontend.is_v4()), ring))
-    };
-    let mut known: BTreeMap<(View, bool), u32> = before.rules.values().filter_map(one).collect();
-    // Somebody stopped while rules moved to a copy, or the frontend is not there yet: such a ring is not free.
-    let of_rules: BTreeSet<u32> = known.values().copied().collect();
-    let spare = before.rings_in_use().into_iter().filter(|ring| !of_rules.contains(ring));
-    known.extend(spare.map(|ring| ((View { pool: ring.into(), probe: 0 }, false), ring)));
-    known
-}
-
-fn full_rings(surroundings: &Surroundings) -> Full {
-    Full {
-        table: "rings",
-        limit: surroundings.sizes.rings - 1,
-        of: "rings (pools and address families, and one more for each that is changing)",
-        mend: "raise `pools` under [limits], detach, and start again",
-    }
 }
 
 fn keys<'a>(

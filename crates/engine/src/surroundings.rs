@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use plane::row::{Hop, MAX_IDLE_TICKS, Mac, RING_WORDS};
+use plane::row::{DOWN_WORDS, Hop, MAX_IDLE_TICKS, Mac, RING_WORDS};
 
 /// The host the data path runs on, and what lies around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub struct Sizes {
     pub flow_bits: u8,
     /// Masqueraded flows: `2^masquerade_bits`. 3 to 24.
     pub masquerade_bits: u8,
-    /// Rings: pools and address families in use at one time, and one more for each that is changing. 2 to 4096.
+    /// Rings: pools, address families and probes in use at one time, and one more for each that is changing. 2 to 4096.
     pub rings: u32,
 }
 
@@ -46,9 +46,9 @@ impl Sizes {
         (64 << self.flow_bits) + 2 * (64 << self.masquerade_bits)
     }
 
-    /// Bytes of map memory that the rings take.
+    /// Bytes of map memory that the rings take, with who is down beside them.
     pub fn ring_memory(self) -> u64 {
-        u64::from(self.rings) * u64::from(RING_WORDS) * 8
+        u64::from(self.rings) * u64::from(RING_WORDS + DOWN_WORDS) * 8
     }
 }
 

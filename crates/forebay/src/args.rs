@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::guest::args::Guest;
 use crate::remote::args as remote;
 
 /// Azure Load Balancer for machines you own.
@@ -89,6 +90,9 @@ pub enum Command {
     /// Make credentials.
     #[command(subcommand)]
     Token(remote::Token),
+    /// Make this host a member for floating IP, say what keeps it from being one, or take it back.
+    #[command(subcommand)]
+    Guest(Guest),
     /// Print what makes a shell complete this command's arguments: `source <(forebay completion bash)`.
     Completion {
         /// Which shell.

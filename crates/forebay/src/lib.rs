@@ -4,6 +4,7 @@ pub mod args;
 pub mod command;
 mod control;
 pub mod demo;
+pub mod guest;
 pub mod lab;
 pub mod remote;
 mod serve;

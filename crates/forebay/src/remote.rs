@@ -11,6 +11,7 @@ mod backup;
 mod delete;
 mod diff;
 mod files;
+mod floating;
 mod get;
 mod place;
 mod plan;
@@ -31,6 +32,8 @@ use model::Problem;
 use crate::args::Args;
 use crate::command::{FAILED, NO, complain, print};
 use crate::show;
+
+pub(crate) use floating::Floating;
 
 /// What to ask a server.
 #[derive(Debug)]
@@ -65,6 +68,15 @@ pub(crate) fn ask(question: Question) -> ExitCode {
         }
     });
     asked.unwrap_or_else(Unanswered::tell)
+}
+
+/// The floating rules of a server, or the exit code after it was said why there is no answer.
+pub(crate) fn floating(server: args::Server) -> Result<Vec<Floating>, ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        complain(&error);
+        ExitCode::from(FAILED)
+    })?;
+    runtime.block_on(floating::ask(server)).map_err(Unanswered::tell)
 }
 
 /// `forebay restore`

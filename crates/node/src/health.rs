@@ -64,6 +64,8 @@ pub(crate) struct Care {
     prober: Prober,
     ward: Ward,
     origin: Instant,
+    /// When it was said last whom to ask. Results from before may answer another question.
+    wanted: Instant,
     /// From which addresses members are asked.
     own: [Option<IpAddr>; 2],
     /// Who cannot be reached is avoided before a probe finds out.
@@ -81,6 +83,7 @@ impl Care {
             prober: Prober::start()?,
             ward: Ward::default(),
             origin: Instant::now(),
+            wanted: Instant::now(),
             own: [None, None],
             hints,
             events: Events::default(),
@@ -99,6 +102,7 @@ impl Care {
             self.ward.assume(probe, member, state, now);
         }
         self.prober.want(tasks(desired, self.own));
+        self.wanted = Instant::now();
         self.is_news = true;
     }
 
@@ -120,7 +124,8 @@ impl Care {
     pub(crate) fn hear(&mut self, heard: Vec<Heard>) -> bool {
         self.is_news |= !heard.is_empty();
         let mut turned = false;
-        for Heard { probe, member, outcome, at } in heard {
+        let wanted = self.wanted;
+        for Heard { probe, member, outcome, at } in heard.into_iter().filter(|heard| heard.at >= wanted) {
             let at = at.saturating_duration_since(self.origin);
             if let Some(turn) = self.ward.hear(&probe, member, outcome, at) {
                 turned = true;
@@ -141,11 +146,10 @@ impl Care {
             }
             State::Down | State::Unknown => Happening::MemberDown { probe, member, why },
         };
-        match happening {
-            Happening::MemberUp { .. } | Happening::SomebodyUp { .. } => info!("{happening}"),
-            Happening::MemberDown { .. } | Happening::Flapping { .. } | Happening::NobodyUp { .. } => {
-                warn!("{happening}");
-            }
+        if turn.to == State::Up {
+            info!("{happening}");
+        } else {
+            warn!("{happening}");
         }
         self.events.add(at, happening);
     }
@@ -161,8 +165,10 @@ impl Care {
     /// Says which rules have lost their last member that takes new flows, and which have one again.
     pub(crate) fn count(&mut self, desired: &Desired, health: &Health) {
         let nobody = |rule: &&Rule| {
-            let standing = health.standing(&members(desired, rule), desired.probe_of(rule));
-            !standing.is_empty() && !standing.contains(&true)
+            let (members, probe) = (members(desired, rule), desired.probe_of(rule));
+            !members.is_empty()
+                && !health.standing(&members, probe).contains(&true)
+                && members.iter().all(|member| self.is_known(probe, member))
         };
         let probed = desired.rules().iter().filter(|rule| rule.probe().is_some());
         let deserted: BTreeSet<String> = probed.filter(nobody).map(|rule| rule.name().to_owned()).collect();
@@ -178,6 +184,12 @@ impl Care {
             self.events.add(at, happening);
         }
         self.deserted = deserted;
+    }
+
+    /// Whether anything was heard of a member. A start is no alarm.
+    fn is_known(&self, probe: Option<&Probe>, member: &Member) -> bool {
+        let pulse = probe.and_then(|probe| self.ward.pulse(probe.name(), member.address()));
+        pulse.is_some_and(|pulse| pulse.state() != State::Unknown)
     }
 
     /// Whether something was heard since this was asked last.
@@ -289,3 +301,6 @@ fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, 
     }
     known
 }
+
+#[cfg(test)]
+mod tests;

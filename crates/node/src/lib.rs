@@ -6,6 +6,7 @@
 
 #![warn(missing_docs)]
 
+mod advise;
 mod documents;
 pub mod health;
 pub mod inspect;

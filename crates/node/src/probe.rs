@@ -110,7 +110,8 @@ impl Prober {
         self.wants.send_replace(tasks.into());
     }
 
-    /// What was heard since the last time: at least one result, as soon as there is one. Nothing is lost when it is not waited for to the end.
+    /// What was heard since the last time: at least one result, as soon as there is one. Nothing is lost
+    /// when it is not waited for to the end.
     ///
     /// # Errors
     /// [`ProbeError::Ended`].

@@ -11,17 +11,18 @@ use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tabl
 use kernel::announce::Announcer;
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
-use plane::row::{Hop, Path, Role};
+use plane::row::Hop;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
+use crate::advise::advise;
 use crate::health::{Care, HealthView, Vitals};
 use crate::legend::Legend;
 use crate::observed::{Observed, Outcome};
 use crate::probe::{Heard, ProbeError};
-use crate::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
+use crate::reach::{Reach, WatchError, Watcher};
 use crate::settings::Settings;
 use crate::source::{Intake, Source, Wanted};
 
@@ -37,8 +38,6 @@ const SWEEP: Duration = Duration::from_secs(1_800);
 const PATIENCE: Duration = Duration::from_millis(800);
 /// How long a data path that is taken over keeps the way to a member that has not been found again.
 const GRACE: Duration = Duration::from_secs(5);
-/// The first of the ports that Linux gives to local sockets, unless it was told otherwise; masquerading stays below.
-const FIRST_LOCAL_PORT: u16 = 32_768;
 
 /// What happens while serving.
 #[derive(Clone, Debug)]
@@ -259,7 +258,7 @@ impl<'a> Balancer<'a> {
         self.kernel.keep_only(&attached.iter().map(|on| on.index).collect::<Vec<_>>())?;
         self.attached = attached.iter().map(|on| on.index).collect();
         self.announce(&self.frontends());
-        self.advise();
+        advise(&self.tables, &self.watcher);
         self.tell(outcome);
         let taken_over = self.kernel.taken_over();
         reports.insert(0, Report::Ready { counts: self.counts(), attached, taken_over });
@@ -351,7 +350,7 @@ impl<'a> Balancer<'a> {
         self.care.count(&self.desired, &self.health);
         self.tell(Outcome::Done);
         self.announce(&self.frontends().difference(&before).copied().collect());
-        self.advise();
+        advise(&self.tables, &self.watcher);
         Ok(Report::Applied { changes })
     }
 
@@ -524,65 +523,6 @@ impl<'a> Balancer<'a> {
             leave(link, *frontend);
         }
         self.groups = wanted;
-    }
-
-    /// Says what on this host stands in the way of what is wanted.
-    fn advise(&self) {
-        let uses = |path: Path| self.tables.rules.values().any(|row| row.plan().path == path);
-        for link in self.watcher.links().values() {
-            for v4 in [true, false] {
-                let gateway = self.tables.rule_rows().iter().any(|((frontend, _, _), row)| {
-                    frontend.is_ipv4() == v4
-                        && matches!(row.plan().path, Path::Gateway | Path::FloatingGateway)
-                });
-                if gateway && !forwarding(&link.name, v4) {
-                    let family = if v4 { "ipv4" } else { "ipv6" };
-                    warn!(
-                        "a pool has the return path `gateway`, and {} does not forward: sysctl -w net.{family}.conf.{}.forwarding=1",
-                        link.name, link.name
-                    );
-                }
-            }
-        }
-        if uses(Path::Masquerade) {
-            let (low, _) = ephemeral_ports();
-            if low < FIRST_LOCAL_PORT {
-                warn!(
-                    "local sockets may take ports that masquerading uses: \
-                     sysctl -w net.ipv4.ip_local_port_range=\"{FIRST_LOCAL_PORT} 60999\""
-                );
-            }
-            for v4 in [true, false] {
-                let needs = self.tables.rule_rows().iter().any(|((frontend, _, _), row)| {
-                    frontend.is_ipv4() == v4 && row.plan().path == Path::Masquerade
-                });
-                if needs && self.tables.config.own(v4).is_none() {
-                    let family = if v4 { "IPv4" } else { "IPv6" };
-                    warn!(
-                        "rules without floating IP need an own {family} address of the balancer: name one as `address`"
-                    );
-                }
-            }
-        }
-        let own: BTreeSet<IpAddr> = self
-            .tables
-            .addresses
-            .values()
-            .filter(|row| row.role() == Some(Role::Own))
-            .map(|row| row.address().into())
-            .collect();
-        for own in own {
-            if !self.watcher.links().values().any(|link| link.addresses.contains(&own)) {
-                warn!(
-                    "the balancer's own address {own} is on none of the interfaces: members' answers to it will get lost"
-                );
-            }
-        }
-        for (address, reach) in self.watcher.reaches() {
-            if !matches!(reach, Reach::Resolved(_)) {
-                warn!("member {address}: {reach}");
-            }
-        }
     }
 }
 

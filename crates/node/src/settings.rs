@@ -70,7 +70,7 @@ pub struct Limits {
     pub flows: u32,
     /// Masqueraded flows (128 bytes each): 8 to 16,777,216.
     pub masquerades: u32,
-    /// Pools and address families in use at one time (256 KiB each): 1 to 4,095.
+    /// Pools, address families and probes in use at one time (260 KiB each): 1 to 4,095.
     pub pools: u32,
 }
 

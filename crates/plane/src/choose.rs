@@ -67,7 +67,7 @@ pub(crate) fn choose<W: World>(
 /// Whether a member is found down, for rules of this plan. New flows are kept away from it by the slots.
 #[inline(always)]
 pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
-    match world.down(plan.ring as u32, member / 64 & (DOWN_WORDS - 1)) {
+    match world.down(plan.ring as u32, (member / 64) & (DOWN_WORDS - 1)) {
         Some(word) => word >> (member & 63) & 1 != 0,
         None => false,
     }

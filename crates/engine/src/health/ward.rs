@@ -37,8 +37,8 @@ struct Watch {
 }
 
 impl Ward {
-    /// Watches these, by the probe's name, and nobody else. Who is new is unknown, who is gone is forgotten. Where something else is asked, or at
-    /// another port, states stay and the results so far count no more; another threshold counts them as they are.
+    /// Watches these, by the probe's name, and nobody else. Who is new is unknown, who is gone is forgotten. Where something else is
+    /// asked, or at another port, states stay and the results so far count no more; another threshold counts them as they are.
     pub fn keep(&mut self, wanted: BTreeMap<String, Round>, now: Duration) {
         let mut before = std::mem::take(&mut self.watches);
         self.watches = wanted

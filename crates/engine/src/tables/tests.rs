@@ -35,7 +35,8 @@ address 10.0.1.1 frontend @5
 address fd00::2 own @6
 address fd00::4 member @7
 address fd00:1::1 frontend @8
-rule 10.0.1.1 tcp/80 -> ring 4 of pool beaeaf9a73b23a58 probe 334359c2 port 8080 Gateway by SourceIpProtocol from FiveTuple idle 236 counted 1
+rule 10.0.1.1 tcp/80 -> ring 4 of pool beaeaf9a73b23a58 probe 334359c2 port 8080 \
+Gateway by SourceIpProtocol from FiveTuple idle 236 counted 1
 rule 10.0.1.1 udp/53 -> ring 1 of pool a13c9c9a8b58ba24 probe 334359c2 port 53 Masquerade by FiveTuple remembers idle 236 counted 2
 rule fd00:1::1 tcp/443 -> ring 2 of pool beaeaf9a73b23a58 probe 334359c2 port 443 Floating by SourceIp idle 236 counted 3
 return 10.0.0.4 tcp/8080 as 10.0.1.1 port 80 counted 1

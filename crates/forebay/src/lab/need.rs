@@ -22,6 +22,10 @@ pub enum Need {
     Bpf,
     /// `tcpdump`, for captures.
     Tcpdump,
+    /// `nft`, for the rules of a host's firewall.
+    Nft,
+    /// `ufw`, which makes such rules.
+    Ufw,
 }
 
 /// Why something cannot be done here, all of it, each with its mend.
@@ -57,6 +61,8 @@ impl Need {
             Self::Namespaces => vec![privileges(), command("ip", "-V", "iproute2")],
             Self::Bpf => vec![bpf()],
             Self::Tcpdump => vec![command("tcpdump", "--version", "tcpdump")],
+            Self::Nft => vec![command("nft", "--version", "nftables")],
+            Self::Ufw => vec![command("ufw", "--version", "ufw")],
         };
         found.into_iter().flatten().collect()
     }

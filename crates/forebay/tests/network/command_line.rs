@@ -224,7 +224,7 @@ fn what_is_not_understood_is_refused_with_a_hint() {
     let Some(net) = Net::flat("words", 1) else { return };
     for (words, wanted) in [
         (vec!["shov"], "unrecognized subcommand 'shov'"),
-        (vec!["show", "table"], "[possible values: tables, flows, stats]"),
+        (vec!["show", "table"], "[possible values: tables, flows, stats, health]"),
         (vec!["trace", "--from", "10.0.0.1", "--to", "10.0.0.2:80"], "invalid value '10.0.0.1' for '--from"),
         (vec!["trace", "--to", "10.0.0.2:80"], "--from <ADDRESS:PORT>"),
         (vec!["demo", "--keep", "--simulate"], "cannot be used with"),

@@ -13,6 +13,7 @@ mod distribution;
 mod document;
 mod floating;
 mod flows;
+mod guest;
 mod health;
 mod interfaces;
 mod members;

@@ -137,7 +137,7 @@ fn more_pools_than_there_is_room_for_are_refused_and_nothing_changes() {
     more.pools.push(Pool { name: "more", members: net.everybody(), gateway: false });
     more.rules.push(Rule { pool: "more", ..Rule::floating("more", Wire::Tcp, "65.52.0.1:443") });
     let said = balancer.submit(&more.text());
-    let wanted = "refused: table `rings` is full: it has room for 2 rings (pools and address families, and one more for each \
+    let wanted = "refused: table `rings` is full: it has room for 2 rings (pools, address families and probes, and one more for each \
                   that is changing), and more are wanted; raise `pools` under [limits], detach, and start again; what was in \
                   force still is";
     assert_eq!(said, wanted);

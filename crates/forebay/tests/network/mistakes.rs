@@ -236,7 +236,7 @@ fn more_pools_than_there_is_room_for_at_the_start_leave_nothing() {
     let balancer = Balancer::prepare(&net, &document, Settings { pools: 1, ..Settings::default() });
     let serve = serve(&net, &balancer.config);
     assert_eq!(serve.code, Some(2), "{serve:?}");
-    let wanted = "forebay: table `rings` is full: it has room for 1 rings (pools and address families, and one more for each \
+    let wanted = "forebay: table `rings` is full: it has room for 1 rings (pools, address families and probes, and one more for each \
                   that is changing), and more are wanted; raise `pools` under [limits], detach, and start again\n";
     assert!(serve.err.ends_with(wanted), "{}", serve.err);
     nothing_is_left(&balancer);

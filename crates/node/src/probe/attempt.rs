@@ -152,16 +152,17 @@ fn lost(cause: &io::Error) -> Reason {
     if let Some(error) = cause.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) {
         return Reason::Tls(tls_words(error));
     }
-    let ended = matches!(cause.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe);
-    if ended { Reason::Reset } else { unconnected(cause) }
+    if cause.kind() == io::ErrorKind::UnexpectedEof { Reason::Reset } else { unconnected(cause) }
 }
 
 fn tls_words(error: &rustls::Error) -> String {
+    if let rustls::Error::InvalidMessage(_) = error {
+        return "what answers is not TLS".to_owned();
+    }
     if let rustls::Error::AlertReceived(alert) = error {
         return format!("the member refuses it ({alert:?})");
     }
-    let is_tls = !matches!(error, rustls::Error::InvalidMessage(_));
-    if is_tls { error.to_string() } else { "what answers is not TLS".to_owned() }
+    error.to_string()
 }
 
 /// What the system says, without its number.

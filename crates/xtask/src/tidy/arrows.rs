@@ -9,7 +9,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("benches", &["kernel", "plane", "engine", "model"]),
     ("client", &["model"]),
     ("engine", &["model", "plane"]),
-    ("forebay", &["server", "node", "kubernetes", "client", "model", "engine", "sim"]),
+    ("forebay", &["server", "node", "kubernetes", "client", "model", "engine", "sim", "guest"]),
+    ("guest", &[]),
     ("kernel", &["engine", "plane"]),
     ("kubernetes", &["client"]),
     ("model", &[]),
@@ -23,19 +24,22 @@ const ARROWS: &[(&str, &[&str])] = &[
 /// What tests may use beyond that: everyone the simulator, and who has no documents otherwise, documents.
 const ARROWS_OF_TESTS: &[(&str, &[&str])] = &[("kernel", &["model"]), ("node", &["model"])];
 const USED_BY_ALL_TESTS: &str = "sim";
-/// Crates from elsewhere that one of ours keeps to itself, by the beginning of their names; the longest that fits decides.
-const KEPT: &[(&str, &str)] = &[
-    ("aya", "kernel"),
-    ("aya-ebpf", "xdp"),
-    ("aya-log-ebpf", "xdp"),
-    ("axum", "server"),
-    ("hyper", "server"),
-    ("kube", "kubernetes"),
-    ("k8s-openapi", "kubernetes"),
-    ("rcgen", "server"),
-    ("redb", "server"),
-    ("tokio-rustls", "server"),
+/// Crates from elsewhere that few of ours keep to themselves, by the beginning of their names; the longest that fits decides.
+const KEPT: &[(&str, &[&str])] = &[
+    ("aya", &["kernel"]),
+    ("aya-ebpf", &["xdp"]),
+    ("aya-log-ebpf", &["xdp"]),
+    ("axum", &["server"]),
+    ("hyper", &["server"]),
+    ("kube", &["kubernetes"]),
+    ("k8s-openapi", &["kubernetes"]),
+    ("rcgen", &["server"]),
+    ("redb", &["server"]),
+    // The server accepts TLS; the node probes members over it.
+    ("tokio-rustls", &["server", "node"]),
 ];
+/// Those that tests may use beyond that: who asks members over TLS needs members with certificates.
+const KEPT_OF_TESTS: &[(&str, &[&str])] = &[("forebay", &["rcgen"]), ("node", &["rcgen"])];
 
 pub fn check(tree: &Tree, packages: &[Value]) -> Vec<Finding> {
     packages.iter().flat_map(|package| package_findings(tree, package)).collect()
@@ -72,8 +76,10 @@ fn package_findings(tree: &Tree, package: &Value) -> Vec<Finding> {
                 "move what needs it to a crate that may (ARCHITECTURE.md, Crates)",
             ));
         }
-        if let Some(keeper) = keeper(to).filter(|keeper| *keeper != from) {
-            let wrong = format!("{from} must not use {to}, which only {keeper} knows");
+        let for_tests = of_tests && tests_may_keep(from, to);
+        if let Some(keepers) = keepers(to).filter(|keepers| !keepers.contains(&from) && !for_tests) {
+            let know = if keepers.len() == 1 { "knows" } else { "know" };
+            let wrong = format!("{from} must not use {to}, which only {} {know}", keepers.join(" and "));
             findings.push(finding(dependency, wrong, "say what is needed of it as a function of that crate"));
         }
         if from == "plane" && !of_tests && !inside {
@@ -88,15 +94,19 @@ fn tests_may_use(from: &str, to: &str) -> bool {
     to == USED_BY_ALL_TESTS || allowed(ARROWS_OF_TESTS, from).is_some_and(|allowed| allowed.contains(&to))
 }
 
+fn tests_may_keep(from: &str, to: &str) -> bool {
+    allowed(KEPT_OF_TESTS, from).is_some_and(|allowed| allowed.contains(&to))
+}
+
 fn allowed(arrows: &[(&str, &'static [&'static str])], from: &str) -> Option<&'static [&'static str]> {
     arrows.iter().find(|(name, _)| *name == from).map(|(_, allowed)| *allowed)
 }
 
-fn keeper(dependency: &str) -> Option<&'static str> {
+fn keepers(dependency: &str) -> Option<&'static [&'static str]> {
     let fits = |name: &str| {
         dependency.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
     };
-    KEPT.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| name.len()).map(|(_, keeper)| *keeper)
+    KEPT.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| name.len()).map(|(_, keepers)| *keepers)
 }
 
 /// The word by which the house calls a crate.
@@ -202,6 +212,21 @@ mod tests {
             "forebay-node",
             json!([{"name": "axum"}]),
             &["node must not use axum, which only server knows"],
+        );
+    }
+
+    #[test]
+    fn a_crate_may_have_two_keepers_and_be_used_by_tests_beyond_them() {
+        check("forebay-node", json!([{"name": "tokio-rustls"}, {"name": "rcgen", "kind": "dev"}]), &[]);
+        check(
+            "forebay-node",
+            json!([{"name": "rcgen"}]),
+            &["node must not use rcgen, which only server knows"],
+        );
+        check(
+            "forebay-model",
+            json!([{"name": "tokio-rustls"}]),
+            &["model must not use tokio-rustls, which only server and node know"],
         );
     }
 
