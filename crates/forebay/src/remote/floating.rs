@@ -23,7 +23,7 @@ pub(crate) struct Floating {
 }
 
 pub(super) async fn ask(args: args::Server) -> Result<Vec<Floating>, Unanswered> {
-    let server = Server::of(args)?;
+    let server = Server::of(args, args::Home::default())?;
     let there = server.client.everything().await?.resources;
     let documents: Result<Vec<_>, _> = there.iter().map(|it| it.document().map(Arc::new)).collect();
     let judgement = judge(&Inventory::of(documents?), &unlimited())?;
