@@ -21,3 +21,12 @@ fn the_cluster_fails_over_within_what_its_probe_settings_imply() {
     }
     eprintln!("{said}");
 }
+
+#[test]
+fn the_document_of_the_page_about_clusters_is_valid() {
+    let page = include_str!("../../../../docs/clusters.md");
+    let text = page.split("```json\n").nth(1).unwrap().split("```").next().unwrap();
+    let source = model::Source { name: "cluster.json".to_owned(), text: text.to_owned() };
+    let problems = model::check(&[source]).err().unwrap_or_default();
+    assert!(problems.is_empty(), "{problems:?}");
+}
