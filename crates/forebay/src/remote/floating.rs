@@ -1,13 +1,10 @@
 //! Which floating rules a server has, and to whom they lead.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use client::Resource;
 use guest::Destination;
-use model::{Desired, Inventory, Kind, Limits, judge};
-use serde_json::Value;
+use model::{Desired, Inventory, Limits, judge};
 
 use super::{Server, Unanswered, args};
 
@@ -27,7 +24,7 @@ pub(super) async fn ask(args: args::Server) -> Result<Vec<Floating>, Unanswered>
     let there = server.client.everything().await?.resources;
     let documents: Result<Vec<_>, _> = there.iter().map(|it| it.document().map(Arc::new)).collect();
     let judgement = judge(&Inventory::of(documents?), &unlimited())?;
-    Ok(floating(&judgement.desired, &probes(&there)))
+    Ok(floating(&judgement.desired))
 }
 
 /// The server has kept to its own limits.
@@ -39,7 +36,7 @@ fn unlimited() -> Limits {
     })
 }
 
-fn floating(desired: &Desired, probes: &BTreeMap<String, u16>) -> Vec<Floating> {
+fn floating(desired: &Desired) -> Vec<Floating> {
     let of_rule = |rule: &model::Rule| {
         let members = desired.pool(rule.pool()).members().iter().map(model::Member::address);
         Floating {
@@ -52,31 +49,10 @@ fn floating(desired: &Desired, probes: &BTreeMap<String, u16>) -> Vec<Floating> 
                 },
             },
             members: members.filter(|it| it.is_ipv4() == rule.frontend().is_ipv4()).collect(),
-            probe: probes.get(rule.name()).copied(),
+            probe: desired.probe_of(rule).map(|probe| probe.port().get()),
         }
     };
     desired.rules().iter().filter(|rule| rule.floating()).map(of_rule).collect()
-}
-
-/// The port of each rule's probe, by `load balancer/rule`.
-fn probes(there: &[Resource]) -> BTreeMap<String, u16> {
-    let balancers = there.iter().filter(|it| it.id.kind() == Kind::LoadBalancer);
-    balancers.flat_map(|it| probes_of(it.id.name(), &it.value["properties"])).collect()
-}
-
-fn probes_of(balancer: &str, properties: &Value) -> Vec<(String, u16)> {
-    let list = |name: &str| properties[name].as_array().into_iter().flatten();
-    let port = |name: &str| {
-        let probe =
-            list("probes").find(|it| it["name"].as_str().is_some_and(|it| it.eq_ignore_ascii_case(name)))?;
-        u16::try_from(probe["properties"]["port"].as_u64()?).ok()
-    };
-    list("loadBalancingRules")
-        .filter_map(|rule| {
-            let probe = rule["properties"]["probe"]["id"].as_str()?.rsplit('/').next()?;
-            Some((format!("{balancer}/{}", rule["name"].as_str()?), port(probe)?))
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -105,22 +81,17 @@ mod tests {
                 { "name": "a", "properties": { "ipAddress": "10.0.0.4" } },
                 { "name": "b", "properties": { "ipAddress": "2001:db8::4" } },
             ] } }],
+            "probes": [{ "name": "alive", "properties": { "protocol": "Tcp", "port": 8080 } }],
             "loadBalancingRules": [rule("web", true, 443), rule("plain", false, 80)],
         });
         let text =
-            json!({ "name": "lb", "type": "Microsoft.Network/loadBalancers", "sku": { "name": "Standard" },
-            "properties": properties })
-            .to_string()
-            .replace(r#""probe":{"id":"probes/Alive"},"#, "");
+            json!({ "name": "lb", "sku": { "name": "Standard" }, "properties": properties }).to_string();
         let desired = model::check(&[model::Source { name: "lb.json".into(), text }]).unwrap();
-        let mut with_probe = properties;
-        with_probe["probes"] = json!([{ "name": "alive", "properties": { "port": 8080 } }]);
-        let probes = probes_of("lb", &with_probe).into_iter().collect();
         let wanted = Floating {
             destination: "203.0.113.10:443/tcp".parse().unwrap(),
             members: vec!["10.0.0.4".parse().unwrap()],
             probe: Some(8080),
         };
-        assert_eq!(floating(&desired, &probes), [wanted]);
+        assert_eq!(floating(&desired), [wanted]);
     }
 }
