@@ -25,7 +25,8 @@ fn desired(probe: Option<&str>, edit: impl Fn(&mut Value)) -> Desired {
     let members = ["10.0.0.4", "10.0.0.5", "fd00::4", "fd00::5"].iter().enumerate();
     let members =
         members.map(|(at, it)| json!({ "name": format!("vm{at}"), "properties": { "ipAddress": it } }));
-    let probe = |name: &str| json!({ "name": name, "properties": { "protocol": "Http", "requestPath": "/up", "port": 8080, "probeThreshold": 2 } });
+    let asks = json!({ "protocol": "Http", "requestPath": "/up", "port": 8080, "probeThreshold": 2 });
+    let probe = |name: &str| json!({ "name": name, "properties": asks });
     let mut document = json!({ "name": "lb", "properties": {
         "frontendIPConfigurations": [frontend("f4", "10.0.1.1", "IPv4"), frontend("f6", "fd00:1::1", "IPv6")],
         "backendAddressPools": [{ "name": "web", "properties": { "loadBalancerBackendAddresses": members.collect::<Vec<_>>() } }],
