@@ -32,6 +32,7 @@ const KEPT: &[(&str, &str)] = &[
     ("hyper", "server"),
     ("kube", "kubernetes"),
     ("k8s-openapi", "kubernetes"),
+    ("prometheus-client", "server"),
     ("rcgen", "server"),
     ("redb", "server"),
     ("tokio-rustls", "server"),
