@@ -88,6 +88,9 @@ pub struct Status {
     /// What has become of them in the data path.
     #[serde(default)]
     pub realised: Option<Realised>,
+    /// How many members do well; `None` of a server that does not say so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// How many there are of each kind.
     #[serde(default)]
     pub counts: BTreeMap<String, Value>,
@@ -101,6 +104,17 @@ pub struct Status {
     /// What this credential may do.
     #[serde(default)]
     pub role: Option<String>,
+}
+
+/// Members that probes watch. One that two probes ask counts twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Health {
+    /// Found up.
+    pub up: u64,
+    /// Found down.
+    pub down: u64,
+    /// Not asked yet.
+    pub unknown: u64,
 }
 
 /// What the data path has made of what was accepted.

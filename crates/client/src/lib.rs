@@ -21,9 +21,9 @@ mod transaction;
 mod trust;
 mod watch;
 
-pub use client::{Client, Precondition, Realised, Resource, Scope, Status, Stored};
+pub use client::{Client, Health, Precondition, Realised, Resource, Scope, Status, Stored};
 pub use error::{Detail, Error, Refusal};
 pub use secret::Token;
 pub use settings::{Overrides, Settings, SettingsError};
 pub use transaction::{Action, Change, Outcome, Transaction};
-pub use watch::{Event, Everything, Watch};
+pub use watch::{Event, Everything, Happened, Watch};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use futures::Stream;
 use model::ResourceId;
 use reqwest::Response;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::client::Resource;
@@ -60,6 +60,8 @@ pub enum Event {
         /// As of when.
         revision: u64,
     },
+    /// Something happened to a member or a rule. Only those who want events are told.
+    Happened(Happened),
     /// The connection broke, and will be made again.
     Interrupted {
         /// Why.
@@ -69,10 +71,25 @@ pub enum Event {
     },
 }
 
+/// What happened to a member or a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Happened {
+    /// What, in one word for programs: `memberUp`, `memberDown`, `memberFlapping`, `noHealthyMembers`, `healthyMembersAgain`.
+    pub event: String,
+    /// When, in RFC 3339.
+    pub at: String,
+    /// What, in words.
+    pub message: String,
+    /// To whom, and everything else the server says.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
 /// Changes, as they happen.
 #[derive(Debug)]
 pub struct Watch {
     exchange: Exchange,
+    events: bool,
     place: Place,
     lines: Option<Lines>,
     failures: u32,
@@ -84,12 +101,19 @@ impl Watch {
     pub(crate) fn new(exchange: Exchange, from: Option<u64>) -> Self {
         Self {
             exchange,
+            events: false,
             place: Place::after(from),
             lines: None,
             failures: 0,
             pause_until: None,
             ended: false,
         }
+    }
+
+    /// The same, with what happens to members and rules. Nothing is told of what happened while the server could not be asked.
+    #[must_use]
+    pub fn with_events(self) -> Self {
+        Self { events: true, ..self }
     }
 
     /// The next event. An error is the last one: asking again would not help. Nothing is lost when this is dropped while it waits.
@@ -125,7 +149,7 @@ impl Watch {
         }
         let lines = match &mut self.lines {
             Some(lines) => lines,
-            none => none.insert(Lines::open(&self.exchange, self.place.complete).await?),
+            none => none.insert(Lines::open(&self.exchange, self.place.complete, self.events).await?),
         };
         lines.next(&self.exchange).await
     }
@@ -151,7 +175,7 @@ pub struct Everything {
 
 impl Everything {
     pub(crate) async fn read(exchange: &Exchange) -> Result<Self, Error> {
-        let mut lines = Lines::open(exchange, None).await?;
+        let mut lines = Lines::open(exchange, None, false).await?;
         let mut resources = Vec::new();
         loop {
             match lines.next(exchange).await? {
@@ -161,7 +185,7 @@ impl Everything {
                     resources.sort_by(|one, other| one.id.cmp(&other.id));
                     return Ok(Self { revision, resources });
                 }
-                Line::Delete { .. } | Line::Alive { .. } | Line::Unknown => {}
+                Line::Delete { .. } | Line::Alive { .. } | Line::Event(_) | Line::Unknown => {}
             }
         }
     }
@@ -193,7 +217,7 @@ impl Place {
                     self.newest = Some(revision);
                 }
             }
-            Line::Alive { .. } | Line::Put { .. } | Line::Delete { .. } | Line::Unknown => {}
+            Line::Alive { .. } | Line::Put { .. } | Line::Delete { .. } | Line::Event(_) | Line::Unknown => {}
         }
     }
 
@@ -226,6 +250,7 @@ enum Line {
     Alive {
         revision: u64,
     },
+    Event(Happened),
     /// A newer server may say more.
     #[serde(other)]
     Unknown,
@@ -241,6 +266,7 @@ impl Line {
             Self::Reset { revision } => Event::Reset { revision },
             Self::Synced { revision } => Event::Synced { revision },
             Self::Alive { revision } => Event::Alive { revision },
+            Self::Event(happened) => Event::Happened(happened),
             Self::Unknown => return None,
         })
     }
@@ -262,10 +288,12 @@ struct Lines {
 }
 
 impl Lines {
-    async fn open(exchange: &Exchange, from: Option<u64>) -> Result<Self, Error> {
-        let path = match from {
-            None => "/forebay/v1/watch".to_owned(),
-            Some(revision) => format!("/forebay/v1/watch?from={revision}"),
+    async fn open(exchange: &Exchange, from: Option<u64>, events: bool) -> Result<Self, Error> {
+        let path = match (from, events) {
+            (None, false) => "/forebay/v1/watch".to_owned(),
+            (None, true) => "/forebay/v1/watch?events=true".to_owned(),
+            (Some(revision), false) => format!("/forebay/v1/watch?from={revision}"),
+            (Some(revision), true) => format!("/forebay/v1/watch?from={revision}&events=true"),
         };
         Ok(Self { response: exchange.open(&path).await?, buffer: Vec::new(), searched: 0 })
     }

@@ -214,7 +214,8 @@ impl Care {
 }
 
 /// The members that a rule leads to.
-pub(crate) fn members<'a>(desired: &'a Desired, rule: &Rule) -> Vec<&'a Member> {
+#[must_use]
+pub fn members<'a>(desired: &'a Desired, rule: &Rule) -> Vec<&'a Member> {
     of_family(desired.pool(rule.pool()), rule.frontend())
 }
 

@@ -7,6 +7,7 @@ pub mod auth;
 pub mod catalogue;
 mod hex;
 mod listen;
+pub mod metrics;
 pub mod openapi;
 pub mod realised;
 mod server;

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use node::health::{Events, Vitals};
 use node::inspect::Stats;
 use node::{MemberSeen, Observed, Outcome};
 
@@ -35,6 +36,10 @@ pub struct Realised {
     pub since: SystemTime,
     /// How the members of all pools are reached, by address.
     pub members: BTreeMap<IpAddr, MemberSeen>,
+    /// What is known of members' health.
+    pub vitals: Arc<Vitals>,
+    /// What happened to members and rules lately.
+    pub events: Arc<Events>,
     /// What was counted, when it was last read.
     pub counted: Option<Counted>,
 }
@@ -47,6 +52,8 @@ impl Default for Realised {
             outcome: Outcome::NotYet,
             since: SystemTime::UNIX_EPOCH,
             members: BTreeMap::new(),
+            vitals: Arc::default(),
+            events: Arc::default(),
             counted: None,
         }
     }
@@ -62,6 +69,8 @@ impl Realised {
         self.outcome = observed.outcome.clone();
         self.since = observed.since;
         self.members = observed.members.clone();
+        self.vitals = Arc::clone(&observed.vitals);
+        self.events = Arc::clone(&observed.events);
     }
 
     /// Takes up what was counted until now.
@@ -121,3 +130,7 @@ impl Realised {
 const FAILED: &str = "PolicyConfigurationFailureOnMux";
 /// The balancer host does not know how frames reach a member.
 const UNREACHED: &str = "HostUnreachable";
+/// A probe finds a member down.
+const PROBE_FAILED: &str = "HealthProbeFailed";
+/// A probe has heard nothing of a member yet.
+const NOT_PROBED: &str = "HealthProbePending";

@@ -48,6 +48,19 @@ fn what_a_newer_server_says_is_passed_over() {
     assert!(line.event().is_none());
 }
 
+#[test]
+fn what_happens_to_members_is_told_whole() {
+    let line = r#"{"action":"event","revision":3,"event":"memberDown","number":7,"at":"2026-11-21T06:38:44.125Z",
+        "message":"member 10.0.0.5 is down for probe web/alive: HTTP 503","probe":"web/alive","member":"10.0.0.5"}"#;
+    let line: Line = serde_json::from_str(line).expect("a line");
+    let mut place = Place::after(Some(3));
+    place.follow(&line);
+    assert_eq!(place, Place::after(Some(3)));
+    let Some(Event::Happened(happened)) = line.event() else { panic!("an event") };
+    assert_eq!((happened.event.as_str(), &happened.more["member"]), ("memberDown", &Value::from("10.0.0.5")));
+    assert!(!happened.more.contains_key("action"));
+}
+
 fn put(revision: u64) -> Line {
     Line::Put { revision, etag: String::new(), document: Value::Null }
 }

@@ -207,6 +207,7 @@ async fn a_watch_goes_on_where_it_was_interrupted() {
             Event::Reset { revision } => format!("reset {revision}"),
             Event::Synced { revision } => format!("synced {revision}"),
             Event::Alive { revision } => format!("alive {revision}"),
+            Event::Happened(happened) => format!("event {}", happened.event),
             Event::Interrupted { .. } => "interrupted".into(),
         });
     }

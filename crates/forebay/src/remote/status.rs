@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use client::Status;
+use client::{Health, Status};
 
 use super::{Asked, Server, args};
 use crate::command::{NO, print, to_json};
@@ -35,6 +35,14 @@ fn text(server: &str, status: &Status) -> String {
         .filter(|(_, number)| number.as_u64() != Some(0))
         .map(|(kind, number)| format!("{kind} {number}"))
         .collect();
+    let health = match status.health {
+        None | Some(Health { up: 0, down: 0, unknown: 0 }) => String::new(),
+        Some(Health { up, down, unknown }) => {
+            let unknown = if unknown == 0 { String::new() } else { format!(", {unknown} not asked yet") };
+            let why = if down == 0 { "" } else { ": `forebay show health` on that machine says why" };
+            format!("members     {up} up, {down} down{unknown}{why}\n")
+        }
+    };
     let shortfalls = match status.shortfalls {
         0 => String::new(),
         number => {
@@ -50,6 +58,7 @@ fn text(server: &str, status: &Status) -> String {
          balancer    {}\n\
          revision    {}\n\
          data path   {realised}\n\
+         {health}\
          {shortfalls}\
          resources   {counts}\n\
          home        subscription {}, resource group {}\n\
@@ -75,6 +84,7 @@ mod tests {
             name: "default".into(),
             revision: 7,
             realised: Some(realised),
+            health: Some(Health { up: 2, down: 1, unknown: 0 }),
             counts: BTreeMap::from([("loadBalancers".into(), 2.into()), ("virtualServers".into(), 0.into())]),
             shortfalls: 3,
             subscription: "s".into(),
@@ -87,6 +97,7 @@ mod tests {
             text.contains("resources   loadBalancers 2\n") && text.contains("you         may read\n"),
             "{text}"
         );
+        assert!(text.contains("members     2 up, 1 down: `forebay show health`"), "{text}");
         assert!(text.contains("shortfalls  3 accepted, and not there yet"), "{text}");
         assert!(has_failed(&status));
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use client::{Event, Resource};
 use model::{Kind, ResourceId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::args::Told;
 use super::diff::{self, Difference, What};
@@ -16,7 +16,7 @@ use crate::command::{FAILED, complain, count};
 pub(super) async fn run(args: args::Watch) -> Asked {
     let server = Server::of(args.server, args::Home::default())?;
     let kind = args.kind.as_deref().map(place::kind).transpose()?;
-    let mut watch = server.client.watch(None);
+    let mut watch = server.client.watch(None).with_events();
     let mut known = Known::new(kind);
     while let Some(event) = watch.next().await {
         let event = event?;
@@ -83,9 +83,14 @@ impl Known {
                 }
                 Some(Some(before)) => self.missed(revision, &before),
             },
-            Event::Put { .. } | Event::Delete { .. } | Event::Alive { .. } | Event::Interrupted { .. } => {
-                String::new()
+            Event::Happened(happened) if concerns(self.kind) => {
+                format!("{} {}: {}\n", happened.at, happened.event, happened.message)
             }
+            Event::Put { .. }
+            | Event::Delete { .. }
+            | Event::Alive { .. }
+            | Event::Happened(_)
+            | Event::Interrupted { .. } => String::new(),
         }
     }
 
@@ -123,6 +128,11 @@ fn head(revision: u64, verb: &str, id: &ResourceId) -> String {
     format!("{revision} {verb} {} in {}\n", place::name(id), id.group())
 }
 
+/// What happens to members and rules is told with all kinds, and with load balancers.
+fn concerns(kind: Option<Kind>) -> bool {
+    kind.is_none_or(|kind| kind == Kind::LoadBalancer)
+}
+
 /// The event as the server says it.
 fn line(kind: Option<Kind>, event: Event) -> String {
     let is_wanted = |id: &ResourceId| kind.is_none_or(|kind| id.kind() == kind);
@@ -136,9 +146,20 @@ fn line(kind: Option<Kind>, event: Event) -> String {
         }
         Event::Reset { revision } => json!({ "action": "reset", "revision": revision }),
         Event::Synced { revision } => json!({ "action": "synced", "revision": revision }),
-        Event::Put { .. } | Event::Delete { .. } | Event::Alive { .. } | Event::Interrupted { .. } => {
-            return String::new();
+        Event::Happened(happened) if concerns(kind) => {
+            let mut value = json!({ "action": "event" });
+            if let (Some(line), Ok(Value::Object(said))) =
+                (value.as_object_mut(), serde_json::to_value(happened))
+            {
+                line.extend(said);
+            }
+            value
         }
+        Event::Put { .. }
+        | Event::Delete { .. }
+        | Event::Alive { .. }
+        | Event::Happened(_)
+        | Event::Interrupted { .. } => return String::new(),
     };
     format!("{value}\n")
 }
@@ -185,6 +206,25 @@ mod tests {
         assert_eq!(known.tell(put_event(5, 80)), "");
         assert_eq!(line(Some(Kind::VirtualServer), put_event(5, 80)), "");
         assert!(line(None, put_event(5, 80)).starts_with("{\"action\":\"put\",\"revision\":5,"));
+    }
+
+    #[test]
+    fn what_happens_to_members_is_a_line() {
+        let more = json!({ "number": 7, "member": "10.0.0.5" });
+        let happened = client::Happened {
+            event: "memberDown".into(),
+            at: "2026-11-21T06:38:44.125Z".into(),
+            message: "member 10.0.0.5 is down for probe web/alive: connection refused".into(),
+            more: more.as_object().unwrap().clone(),
+        };
+        let event = || Event::Happened(happened.clone());
+        assert_eq!(
+            Known::new(None).tell(event()),
+            "2026-11-21T06:38:44.125Z memberDown: member 10.0.0.5 is down for probe web/alive: connection refused\n"
+        );
+        assert_eq!(Known::new(Some(Kind::VirtualServer)).tell(event()), "");
+        assert!(line(None, event()).starts_with("{\"action\":\"event\",\"event\":\"memberDown\",\"at\":"));
+        assert!(line(None, event()).contains("\"number\":7"));
     }
 
     fn put_event(revision: u64, port: u16) -> Event {

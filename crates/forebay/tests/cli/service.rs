@@ -185,7 +185,7 @@ async fn follow(mut wanted: watch::Receiver<Arc<Snapshot>>, realised: watch::Sen
             outcome: Outcome::Done,
             since: SystemTime::now(),
             members: members.collect(),
-            counted: None,
+            ..Realised::default()
         };
         realised.send_replace(now);
         if wanted.changed().await.is_err() {

@@ -102,7 +102,8 @@ pub struct Events {
 }
 
 impl Events {
-    pub(crate) fn add(&mut self, at: SystemTime, happening: Happening) {
+    /// Something happened.
+    pub fn add(&mut self, at: SystemTime, happening: Happening) {
         self.last += 1;
         self.kept.truncate(KEPT - 1);
         self.kept.push_front(Arc::new(Event { number: self.last, at, happening }));

@@ -106,12 +106,42 @@ impl HealthView {
     }
 }
 
+impl MemberView {
+    /// As it is; whether it takes new flows is known by all members together.
+    #[must_use]
+    pub fn of(vitals: &Vitals, probe: &Probe, member: &Member, takes_new_flows: bool) -> Self {
+        let unknown = Pulse::new(vitals.now);
+        let pulse = vitals.ward.pulse(probe.name(), member.address()).unwrap_or(&unknown);
+        let when = |at| rfc3339(vitals.when(at));
+        let last = pulse.last();
+        let turn = |turn: &engine::health::Turn| TurnView {
+            at: when(turn.at),
+            from: turn.from.to_string(),
+            to: turn.to.to_string(),
+            because: turn.outcome.to_string(),
+        };
+        Self {
+            member: member.name().to_owned(),
+            address: member.address(),
+            state: pulse.state().to_string(),
+            since: when(pulse.since()),
+            takes_new_flows,
+            because: because(vitals, member, pulse.state(), takes_new_flows).to_owned(),
+            last: last.map_or_else(String::new, |(outcome, _)| outcome.to_string()),
+            last_at: last.map_or_else(String::new, |(_, at)| when(at)),
+            in_a_row: pulse.streak(),
+            history: pulse.history().map(turn).collect(),
+        }
+    }
+}
+
 fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupView> {
     let rule = rules.first()?;
     let probe = desired.probe_of(rule)?;
     let members = members(desired, rule);
     let standing = vitals.health.standing(&members, Some(probe));
-    let members = members.iter().zip(standing).map(|(member, takes)| view(vitals, probe, member, takes));
+    let members =
+        members.iter().zip(standing).map(|(member, takes)| MemberView::of(vitals, probe, member, takes));
     Some(GroupView {
         pool: desired.pool(rule.pool()).name().to_owned(),
         probe: probe.name().to_owned(),
@@ -119,31 +149,6 @@ fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupVie
         members: members.collect(),
         rules: rules.iter().map(|rule| rule.name().to_owned()).collect(),
     })
-}
-
-fn view(vitals: &Vitals, probe: &Probe, member: &Member, takes_new_flows: bool) -> MemberView {
-    let unknown = Pulse::new(vitals.now);
-    let pulse = vitals.ward.pulse(probe.name(), member.address()).unwrap_or(&unknown);
-    let when = |at| rfc3339(vitals.when(at));
-    let last = pulse.last();
-    let turn = |turn: &engine::health::Turn| TurnView {
-        at: when(turn.at),
-        from: turn.from.to_string(),
-        to: turn.to.to_string(),
-        because: turn.outcome.to_string(),
-    };
-    MemberView {
-        member: member.name().to_owned(),
-        address: member.address(),
-        state: pulse.state().to_string(),
-        since: when(pulse.since()),
-        takes_new_flows,
-        because: because(vitals, member, pulse.state(), takes_new_flows).to_owned(),
-        last: last.map_or_else(String::new, |(outcome, _)| outcome.to_string()),
-        last_at: last.map_or_else(String::new, |(_, at)| when(at)),
-        in_a_row: pulse.streak(),
-        history: pulse.history().map(turn).collect(),
-    }
 }
 
 /// Why a member takes new flows or takes none, where that does not follow from what the probe found.

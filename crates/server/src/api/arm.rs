@@ -10,6 +10,7 @@ use super::{Dialect, Refusal};
 use crate::catalogue::{Condition, Fault, Refused};
 use place::Place;
 
+mod health;
 mod list;
 mod place;
 mod read;
@@ -32,6 +33,7 @@ async fn answer(state: &super::State, request: Request) -> Result<Response, Refu
     version::check(request.uri().query().unwrap_or_default())?;
     match deed {
         Deed::Show => show(state, place, request.uri().query().unwrap_or_default()),
+        Deed::Health(id, path) => health::of_rule(state, &id, &path),
         Deed::Put(id, path) if path.is_empty() => write::put(state, id, request).await,
         Deed::Put(id, path) => write::put_child(state, id, path, request).await,
         Deed::Tag(id) => write::tag(state, id, request).await,
@@ -42,9 +44,15 @@ async fn answer(state: &super::State, request: Request) -> Result<Response, Refu
     }
 }
 
+/// Whether a request that is not a GET only looks: `POST …/health`.
+pub(super) fn only_looks(method: &Method, path: &str) -> bool {
+    *method == Method::POST && matches!(Place::of_path(path), Some(Place::Health(..)))
+}
+
 /// What is to be done.
 enum Deed {
     Show,
+    Health(ResourceId, ChildPath),
     Put(ResourceId, ChildPath),
     Tag(ResourceId),
     Delete(ResourceId, ChildPath),
@@ -55,6 +63,8 @@ impl Deed {
         let refuse = |allowed| Err(Refusal::Method { method: method.to_string(), allowed });
         let is_show = matches!(*method, Method::GET | Method::HEAD);
         match place {
+            Place::Health(id, path) if *method == Method::POST => Ok(Self::Health(id.clone(), path.clone())),
+            Place::Health(..) => refuse("POST"),
             _ if is_show => Ok(Self::Show),
             Place::Resource(id, path) => match *method {
                 Method::PUT => Ok(Self::Put(id.clone(), path.clone())),
@@ -76,7 +86,7 @@ fn show(state: &super::State, place: Place, query: &str) -> Result<Response, Ref
         Place::Collection(id, path, collection) => {
             list::children(&snapshot, &realised, &id, &path, collection)
         }
-        Place::Resource(id, path) => read::one(&snapshot, &realised, &id, &path),
+        Place::Resource(id, path) | Place::Health(id, path) => read::one(&snapshot, &realised, &id, &path),
     }
 }
 

@@ -11,6 +11,8 @@ use crate::openapi::text as openapi;
 
 mod backup;
 mod condition;
+mod health;
+mod metrics;
 mod transaction;
 mod watch;
 
@@ -18,6 +20,12 @@ mod watch;
 pub const HEALTH: &str = "/healthz";
 /// Where the description of all interfaces is.
 pub const OPENAPI: &str = "/openapi.json";
+/// Who is well, as every probe sees it.
+pub const MEMBERS: &str = "/forebay/v1/health";
+/// What is counted, as Prometheus reads it.
+pub const METRICS: &str = "/metrics";
+/// The form of what is counted.
+pub const EXPOSITION: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// How the server is.
 pub const STATUS: &str = "/forebay/v1/status";
 /// Many writes, all or nothing.
@@ -34,6 +42,8 @@ pub async fn handle(State(state): State<super::State>, request: Request) -> Resp
         Ok(Deed::Health) => Ok(value(&json!({ "status": "ok" }))),
         Ok(Deed::Describe) => Ok(answer::text(openapi())),
         Ok(Deed::Status) => Ok(value(&condition::of(&state, request.extensions().get::<Caller>()))),
+        Ok(Deed::Members) => Ok(value(&health::of(&state))),
+        Ok(Deed::Metrics) => Ok(metrics::answer(&state)),
         Ok(Deed::Watch) => watch::answer(state, request.uri().query().unwrap_or_default()),
         Ok(Deed::Backup) => backup::answer(&state).await,
         Ok(Deed::Transaction) => transaction::answer(&state, request).await,
@@ -46,6 +56,8 @@ enum Deed {
     Health,
     Describe,
     Status,
+    Members,
+    Metrics,
     Watch,
     Backup,
     Transaction,
@@ -57,6 +69,8 @@ impl Deed {
             HEALTH => (Self::Health, "GET, HEAD"),
             OPENAPI => (Self::Describe, "GET, HEAD"),
             STATUS => (Self::Status, "GET, HEAD"),
+            MEMBERS => (Self::Members, "GET, HEAD"),
+            METRICS => (Self::Metrics, "GET, HEAD"),
             WATCH => (Self::Watch, "GET"),
             BACKUP => (Self::Backup, "GET"),
             TRANSACTION => (Self::Transaction, "POST"),

@@ -20,6 +20,7 @@ use crate::store::Memory;
 
 mod arm;
 mod gate;
+mod health;
 mod kinds;
 mod own;
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId};
+use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId, Rule};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -118,6 +118,13 @@ impl Snapshot {
     pub fn pool(&self, balancer: &ResourceId, pool: &str) -> Option<&Pool> {
         let found = names(balancer, pool).iter().find_map(|name| self.desired.pool_named(name));
         found.map(|at| self.desired.pool(at))
+    }
+
+    /// A load balancer's rule, once for each of its frontends, as far as the data path has it.
+    #[must_use]
+    pub fn rules(&self, balancer: &ResourceId, rule: &str) -> Vec<&Rule> {
+        let names = names(balancer, rule);
+        self.desired.rules().iter().filter(|rule| names.iter().any(|name| name == rule.name())).collect()
     }
 
     /// All resources of a kind, sorted by their ids.

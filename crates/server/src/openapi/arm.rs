@@ -17,6 +17,9 @@ const NAMES: [&str; 3] = ["name", "child", "grandchild"];
 
 pub(super) fn describe(paths: &mut Paths, schemas: &mut Schemas) {
     schemas.add("ResourceSummary", summary());
+    schemas.add("RuleHealth", rule_health());
+    schemas.add("MemberHealth", member_health());
+    health(paths);
     for (scope, id, parameters) in [(SUBSCRIPTION, "list", IN_SUBSCRIPTION), (GROUP, "listInGroup", IN_GROUP)]
     {
         let parameters = [parameters, &["filter", "top"]].concat();
@@ -131,6 +134,72 @@ fn tags(paths: &mut Paths, place: &str, name: &str, words: &str) {
             tagged: true,
         },
     );
+}
+
+/// What Azure has as an action: who of a rule's members is well.
+fn health(paths: &mut Paths) {
+    let place = format!(
+        "{GROUP}/providers/{}/{{name}}/loadBalancingRules/{{child}}/health",
+        Kind::LoadBalancer.type_name()
+    );
+    let id = "loadBalancers_loadBalancingRules_health".to_owned();
+    let summary = "Says which members of a rule are well, and why; the rule has a probe".to_owned();
+    let parameters = [IN_GROUP, &NAMES[..2]].concat();
+    paths
+        .add(&place, Operation { method: "post", ..show(id, summary, &parameters, of("RuleHealth"), false) });
+}
+
+fn rule_health() -> Value {
+    json!({
+        "type": "object",
+        "properties": {
+            "up": { "type": "integer", "description": "How many take new flows." },
+            "down": { "type": "integer", "description": "How many do not." },
+            "loadBalancerBackendAddresses": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "ipAddress": { "type": "string" },
+                        "networkInterfaceIPConfigurationId": { "type": "string", "description": "Empty for a member by its address." },
+                        "state": { "type": "string", "enum": ["Up", "Down"] },
+                        "reason": { "type": "string", "description": "Azure's word for why; `NA` before the first result." },
+                        "forebay": of("MemberHealth"),
+                    },
+                    "required": ["ipAddress", "networkInterfaceIPConfigurationId", "state", "reason"],
+                },
+            },
+        },
+        "required": ["up", "down", "loadBalancerBackendAddresses"],
+    })
+}
+
+/// A member as one probe sees it.
+fn member_health() -> Value {
+    let (text, when) =
+        (|| json!({ "type": "string" }), || json!({ "type": "string", "format": "date-time" }));
+    let turn = json!({
+        "type": "object",
+        "properties": { "at": when(), "from": text(), "to": text(), "because": text() },
+        "required": ["at", "from", "to", "because"],
+    });
+    json!({
+        "type": "object",
+        "description": "A member as one probe sees it, in words.",
+        "properties": {
+            "member": text(),
+            "address": text(),
+            "state": { "type": "string", "enum": ["up", "down", "unknown"], "description": "What the probe found." },
+            "since": when(),
+            "takesNewFlows": { "type": "boolean" },
+            "because": { "type": "string", "description": "Why that is not what the probe found, where it is not." },
+            "last": { "type": "string", "description": "The newest result; empty before the first." },
+            "lastAt": when(),
+            "inARow": { "type": "integer", "description": "How many results like it there were in a row." },
+            "history": { "type": "array", "items": turn, "description": "The changes of state, newest first; at most 16." },
+        },
+        "required": ["member", "address", "state", "since", "takesNewFlows", "last", "inARow", "history"],
+    })
 }
 
 fn show<'a>(

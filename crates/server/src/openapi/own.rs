@@ -28,13 +28,20 @@ pub(super) fn describe(paths: &mut Paths, schemas: &mut Schemas) {
     paths.add(own::HEALTH, show("health", "Whether the server is there; anybody may ask", any()));
     paths.add(own::OPENAPI, show("openapi", "This description", any()));
     paths.add(own::STATUS, show("status", "What is accepted, and what is realised", of("Status")));
+    schemas.add("Health", health());
+    paths.add(own::MEMBERS, show("membersHealth", "Who is well, as every probe sees it", of("Health")));
+    paths.add(
+        own::METRICS,
+        show("metrics", "What is counted, as Prometheus reads it", json!({ "type": "string" })),
+    );
     let watch = show("watch", "Every change as it happens, one object a line", of("Event"));
-    paths.add(own::WATCH, Operation { parameters: &["from"], ..watch });
+    paths.add(own::WATCH, Operation { parameters: &["from", "events"], ..watch });
     paths.add(own::BACKUP, show("backup", "A copy of everything, one object a line", any()));
-    for path in [own::WATCH, own::BACKUP] {
+    const LINES: &str = "application/x-ndjson";
+    for (path, kind) in [(own::WATCH, LINES), (own::BACKUP, LINES), (own::METRICS, own::EXPOSITION)] {
         let lines = &mut paths.0[path]["get"]["responses"]["200"]["content"];
         if let Some(schema) = lines.as_object_mut().and_then(|lines| lines.remove("application/json")) {
-            *lines = Map::from_iter([("application/x-ndjson".to_owned(), schema)]).into();
+            *lines = Map::from_iter([(kind.to_owned(), schema)]).into();
         }
     }
     let write = show("transaction", "Many writes, all of them or none", of("Outcome"));
@@ -95,6 +102,12 @@ fn condition() -> Value {
                 },
                 "required": ["revision", "state", "message", "since"],
             },
+            "health": {
+                "type": "object",
+                "description": "Members that probes watch: one that two probes ask counts twice.",
+                "properties": { "up": number(), "down": number(), "unknown": number() },
+                "required": ["up", "down", "unknown"],
+            },
             "counts": { "type": "object", "additionalProperties": number() },
             "shortfalls": number(),
             "subscription": text(),
@@ -105,15 +118,52 @@ fn condition() -> Value {
     })
 }
 
+fn health() -> Value {
+    let text = || json!({ "type": "string" });
+    let group = json!({
+        "type": "object",
+        "description": "The members of a pool, as one probe sees them.",
+        "properties": {
+            "pool": text(),
+            "probe": text(),
+            "asks": { "type": "string", "description": "What is asked: `Tcp 8080`, `Http 8080 /alive`." },
+            "rules": { "type": "array", "items": text(), "description": "The rules that lead here." },
+            "members": { "type": "array", "items": of("MemberHealth") },
+        },
+        "required": ["pool", "probe", "asks", "rules", "members"],
+    });
+    json!({
+        "type": "object",
+        "properties": {
+            "at": { "type": "string", "format": "date-time", "description": "When this was so." },
+            "groups": { "type": "array", "items": group },
+        },
+        "required": ["at", "groups"],
+    })
+}
+
 fn event() -> Value {
     json!({
         "type": "object",
         "properties": {
-            "action": { "type": "string", "enum": ["put", "delete", "reset", "synced", "alive"] },
+            "action": { "type": "string", "enum": ["put", "delete", "reset", "synced", "alive", "event"] },
             "revision": { "type": "integer" },
             "id": { "type": "string" },
             "etag": { "type": "string" },
             "document": { "type": "object" },
+            "event": {
+                "type": "string",
+                "enum": ["memberUp", "memberDown", "memberFlapping", "noHealthyMembers", "healthyMembersAgain"],
+                "description": "What happened; it is told to those who ask for events.",
+            },
+            "number": { "type": "integer", "description": "Events are numbered since the process started." },
+            "at": { "type": "string", "format": "date-time" },
+            "message": { "type": "string" },
+            "probe": { "type": "string" },
+            "member": { "type": "string" },
+            "because": { "type": "string" },
+            "caution": { "type": "integer" },
+            "rule": { "type": "string" },
         },
         "required": ["action", "revision"],
     })

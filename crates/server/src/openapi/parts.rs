@@ -187,6 +187,12 @@ pub(super) fn parameters() -> Value {
             "description": "The revision after which changes are told; without it, everything there is comes first.",
             "schema": { "type": "integer", "minimum": 0 },
         },
+        "events": {
+            "name": "events",
+            "in": "query",
+            "description": "Whether what happens to members and rules is told as well, from now on.",
+            "schema": { "type": "boolean", "default": false },
+        },
         "version": {
             "name": "version",
             "in": "path",

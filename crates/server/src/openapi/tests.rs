@@ -56,6 +56,7 @@ async fn what_is_shown_is_as_described() {
     check(&rig, "loadBalancers/web/loadBalancingRules/http", "loadBalancers.loadBalancingRules").await;
     check(&rig, "virtualNetworks/net", "virtualNetworks").await;
     check(&rig, "/forebay/v1/status", "Status").await;
+    check(&rig, "/forebay/v1/health", "Health").await;
     check(&rig, "loadBalancers/none", "Error").await;
     check(&rig, "/networking/v7/loadBalancers/web", "networking.loadBalancers").await;
     check(&rig, "/networking/v7/virtualNetworks/net", "networking.virtualNetworks").await;

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::SystemTime;
 
+use engine::health::{Outcome, State};
 use model::document::words::TransportProtocol;
 use model::document::{LoadBalancer, NetworkInterface, Reference};
-use model::{Code, Document, Member, Pool, Problem, Protocol, Rule};
+use model::{AdminState, Code, Document, Member, Pool, Probe, Problem, Protocol, Rule};
 
 use super::{
-    ConfigurationState, DipEndpointState, Info, Realised, Source, Status, UNREACHED, VipEndpointState,
+    ConfigurationState, DipEndpointState, Info, NOT_PROBED, PROBE_FAILED, Realised, Source, Status,
+    UNREACHED, VipEndpointState,
 };
 use crate::catalogue::{Record, Snapshot, tree};
 
@@ -125,7 +128,10 @@ impl<'a> Seen<'a> {
             let absent = mine.filter_map(|one| self.absent(one, address)).collect();
             self.listen(state, address, absent);
         }
+        let mut rules = Vec::new();
         for one in &listening {
+            let of_one = one.frontends.iter().filter_map(|key| self.rule_at(one, *addresses.get(key)?));
+            rules.extend(of_one);
             let addresses = one.frontends.iter().filter_map(|key| addresses.get(key));
             let states = addresses.map(|address| self.place(one, *address));
             let status = Status::together(states);
@@ -136,8 +142,10 @@ impl<'a> Seen<'a> {
         for pool in &balancer.backend_address_pools {
             let key = key("backendAddressPools", &pool.name);
             let (Some(state), Some(pool)) = (children.get_mut(&key), self.pool(&pool.name)) else { continue };
+            let leading: Vec<&Rule> =
+                rules.iter().copied().filter(|rule| self.pool_of(rule).name() == pool.name()).collect();
             let members: Vec<(Status, Vec<Info>)> =
-                pool.members().iter().map(|member| self.member(member.address())).collect();
+                pool.members().iter().map(|member| self.of_rules(&leading, member)).collect();
             let status = Status::together(members.iter().map(|(status, _)| *status));
             state.join(status, members.into_iter().flat_map(|(_, infos)| infos));
         }
@@ -192,24 +200,89 @@ impl<'a> Seen<'a> {
     /// The members that a rule leads to.
     fn members(&self, rule: &Rule) -> impl Iterator<Item = &'a Member> + use<'a> {
         let family = rule.frontend().is_ipv4();
-        let members = self.wanted.desired.pool(rule.pool()).members().iter();
+        let members = self.pool_of(rule).members().iter();
         members.filter(move |member| member.address().is_ipv4() == family)
     }
 
     fn dip(&self, rule: &Rule, member: &Member) -> DipEndpointState {
         let address = member.address();
-        let (status, detailed_info) = self.member(address);
-        let seen = self.realised.members.get(&address);
+        let (status, detailed_info) = self.of_rules(&[rule], member);
+        let probe = self.wanted.desired.probe_of(rule).filter(|probe| self.is_down(probe, member));
         DipEndpointState {
             status,
             detailed_info,
-            last_updated_time: seen.map_or(self.realised.since, |seen| seen.since),
+            last_updated_time: self.since(rule, address),
             dip_endpoint: SocketAddr::new(address, rule.backend_port().get()).to_string(),
             host_ip_address: String::new(),
             host_id: String::new(),
             adapter_id: self.wanted.adapter(address).map(|adapter| adapter.to_string()).unwrap_or_default(),
-            probe_rule: String::new(),
+            probe_rule: probe.map_or_else(String::new, |probe| probe.name().to_owned()),
         }
+    }
+
+    /// The state of a member, by how it is reached and by what the probes of these rules find.
+    fn of_rules(&self, rules: &[&Rule], member: &Member) -> (Status, Vec<Info>) {
+        let (mut status, mut infos) = self.member(member.address());
+        for probe in rules.iter().filter_map(|rule| self.wanted.desired.probe_of(rule)) {
+            if let Some((found, info)) = self.probed(probe, member) {
+                status = worse(status, found);
+                if !infos.contains(&info) {
+                    infos.push(info);
+                }
+            }
+        }
+        (status, infos)
+    }
+
+    /// What a probe has against a member. Who is up or down by order is as was wanted.
+    fn probed(&self, probe: &Probe, member: &Member) -> Option<(Status, Info)> {
+        let (address, name) = (member.address(), probe.name());
+        let (status, code, message) = match self.found(probe, member)? {
+            State::Up => return None,
+            State::Down => {
+                let why = self.why_down(probe, address);
+                (Status::Failure, PROBE_FAILED, format!("{address} is down for probe {name}{why}"))
+            }
+            State::Unknown => {
+                let message =
+                    format!("{address} has not answered probe {name} yet, so it takes no new flows");
+                (Status::InProgress, NOT_PROBED, message)
+            }
+        };
+        let source = Source::SoftwareLoadBalancerManager;
+        Some((status, Info { source, message, code: code.to_owned() }))
+    }
+
+    /// What a probe thinks of a member, where that counts.
+    fn found(&self, probe: &Probe, member: &Member) -> Option<State> {
+        let pulse = self.realised.vitals.ward.pulse(probe.name(), member.address());
+        let state = pulse.map_or(State::Unknown, |pulse| pulse.state());
+        (member.admin() == AdminState::None).then_some(state)
+    }
+
+    fn is_down(&self, probe: &Probe, member: &Member) -> bool {
+        self.found(probe, member) == Some(State::Down)
+    }
+
+    /// The newest bad result, in words.
+    fn why_down(&self, probe: &Probe, address: IpAddr) -> String {
+        let Some(pulse) = self.realised.vitals.ward.pulse(probe.name(), address) else {
+            return String::new();
+        };
+        let last = pulse.last().map(|(outcome, _)| outcome);
+        let bad = last.filter(|outcome| matches!(outcome, Outcome::Bad(_)));
+        let bad = bad.or_else(|| pulse.history().next().map(|turn| &turn.outcome));
+        bad.map(|outcome| format!(": {outcome}")).unwrap_or_default()
+    }
+
+    /// Since when a member is as it is.
+    fn since(&self, rule: &Rule, address: IpAddr) -> SystemTime {
+        let vitals = &self.realised.vitals;
+        let reached = self.realised.members.get(&address).map(|seen| seen.since);
+        let probe = self.wanted.desired.probe_of(rule);
+        let pulse = probe.and_then(|probe| vitals.ward.pulse(probe.name(), address));
+        let turned = pulse.map(|pulse| vitals.when(pulse.since()));
+        reached.max(turned).unwrap_or(self.realised.since)
     }
 
     fn member(&self, address: IpAddr) -> (Status, Vec<Info>) {
@@ -228,7 +301,7 @@ impl<'a> Seen<'a> {
     fn place(&self, one: &Listening, address: IpAddr) -> Status {
         match self.rule_at(one, address) {
             Some(rule) => {
-                let members = self.members(rule).map(|member| self.member(member.address()).0);
+                let members = self.members(rule).map(|member| self.of_rules(&[rule], member).0);
                 after(self.progress(address).status, members)
             }
             None if self.shortfalls_of(&one.key).is_empty() => Status::Success,
@@ -272,6 +345,10 @@ impl<'a> Seen<'a> {
     /// The address of one of the balancer's frontends.
     fn address(&self, name: &str) -> Option<IpAddr> {
         self.wanted.frontend_address(&self.record.id, name)
+    }
+
+    fn pool_of(&self, rule: &Rule) -> &'a Pool {
+        self.wanted.desired.pool(rule.pool())
     }
 
     /// One of the balancer's pools.
@@ -327,6 +404,17 @@ fn key(collection: &str, name: &str) -> String {
 
 fn name_of(id: &str) -> &str {
     id.trim_end_matches('/').rsplit('/').next().unwrap_or_default()
+}
+
+/// Of two things that must both be so.
+fn worse(one: Status, other: Status) -> Status {
+    let rank = |status| match status {
+        Status::Success => 0,
+        Status::Warning => 1,
+        Status::Uninitialized | Status::InProgress => 2,
+        Status::Failure => 3,
+    };
+    if rank(other) > rank(one) { other } else { one }
 }
 
 /// Parts count once what they are parts of is in force.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Health;
+use engine::health::{Round, Ward};
 use model::{Document, Kind, ResourceId};
 use serde_json::{Value, json};
 
@@ -173,8 +175,9 @@ async fn what_falls_short_is_a_warning_and_what_is_left_out_a_failure() {
     value["sku"] = json!({ "name": "Standard" });
     let edit = Edit::put(bench.id("web"), Document::read(&value, "web").unwrap());
     bench.0.write(move |_| Ok(edit)).await.unwrap();
-    let realised = done(2, &[(NEAR, true), (FAR, true)]);
-    bench.check(&realised, &[("", "Warning"), ("frontend", "Success"), ("rule", "Warning")]);
+    let mut realised = done(2, &[(NEAR, true), (FAR, true)]);
+    bench.hear(&mut realised, &[(NEAR, engine::health::Outcome::Good), (FAR, engine::health::Outcome::Good)]);
+    bench.check(&realised, &[("", "Warning"), ("frontend", "Success"), ("rule", "Success")]);
     let states = bench.states(&realised);
     assert_eq!(states.get(&child("loadBalancingRules", "all")).unwrap().status, Status::Failure);
     let left_out = states.get(&child("frontendIPConfigurations", "g")).unwrap();
@@ -206,6 +209,34 @@ async fn what_could_not_be_done_is_a_failure_and_the_rest_is_not() {
     assert!(overall.detailed_info[0].message.contains("revision 2 could not be realised, and revision 1 is"));
     realised.observe(&observed(3, Outcome::Done, &[(NEAR, true), (FAR, true)]));
     assert_eq!(bench.states_of("other", &realised).get(&[]).unwrap().status, Status::Success);
+}
+
+// PROBE-7
+#[tokio::test]
+async fn a_member_that_a_probe_finds_down_is_a_failure_and_its_pool_a_warning() {
+    let bench = Bench::new().await;
+    bench.add_probe().await;
+    let mut realised = done(2, &[(NEAR, true), (FAR, true)]);
+    bench.check(&realised, &[("frontend", "InProgress"), ("pool", "InProgress"), ("rule", "InProgress")]);
+    bench.hear(&mut realised, &[(NEAR, Outcome::Good), (FAR, Outcome::Bad(Reason::Refused))]);
+    bench.check(
+        &realised,
+        &[("", "Warning"), ("frontend", "Warning"), ("pool", "Warning"), ("rule", "Warning")],
+    );
+    let shown = bench.shown(&realised);
+    let dips = &shown["vipEndpointStates"][0]["dipEndpointStates"];
+    assert_eq!((&dips[0]["status"], &dips[0]["probeRule"]), (&json!("Success"), &json!("")));
+    assert_eq!((&dips[1]["status"], &dips[1]["probeRule"]), (&json!("Failure"), &json!("web/alive")));
+    let message = "10.0.0.5 is down for probe web/alive: connection refused";
+    let info =
+        json!({ "source": "SoftwareLoadBalancerManager", "message": message, "code": "HealthProbeFailed" });
+    assert_eq!((&dips[1]["detailedInfo"], &shown["detailedInfo"]), (&json!([info]), &json!([info])));
+    assert_eq!(dips[1]["lastUpdatedTime"], "1970-01-01T00:00:21.000Z");
+    let refused = || Outcome::Bad(Reason::Refused);
+    bench.hear(&mut realised, &[(NEAR, refused()), (FAR, refused())]);
+    bench.check(&realised, &[("frontend", "Failure"), ("pool", "Failure"), ("rule", "Failure")]);
+
+    use engine::health::{Outcome, Reason};
 }
 
 #[test]
@@ -288,6 +319,33 @@ impl Bench {
         self.0.write(move |_| Ok(edit)).await.unwrap();
     }
 
+    /// Gives the rule of `web` a probe.
+    async fn add_probe(&self) {
+        let mut value = self.snapshot().get(&self.id("web")).unwrap().value();
+        let properties = &mut value["properties"];
+        properties["probes"] = json!([{ "name": "alive", "properties": { "protocol": "Tcp", "port": 80 } }]);
+        properties["loadBalancingRules"][0]["properties"]["probe"] =
+            json!({ "id": format!("{}/probes/alive", self.id("web")) });
+        let edit = Edit::put(self.id("web"), Document::read(&value, "web").unwrap());
+        self.0.write(move |_| Ok(edit)).await.unwrap();
+    }
+
+    /// The probe of `web` hears one result of each.
+    fn hear(&self, realised: &mut Realised, results: &[(&str, engine::health::Outcome)]) {
+        let snapshot = self.snapshot();
+        let probe = &snapshot.desired.probes()[0];
+        let members = results.iter().map(|(member, _)| member.parse().unwrap()).collect();
+        let round = Round { ask: probe.ask().clone(), port: probe.port(), threshold: 1, members };
+        let mut ward = Ward::default();
+        ward.keep([(probe.name().to_owned(), round)].into(), Duration::ZERO);
+        for (member, outcome) in results {
+            ward.hear(probe.name(), member.parse().unwrap(), outcome.clone(), Duration::from_secs(1));
+        }
+        let at = SystemTime::UNIX_EPOCH + Duration::from_secs(30);
+        let health = Health { down: ward.down(), ..Health::default() };
+        realised.vitals = Arc::new(Vitals { ward, health, now: Duration::from_secs(10), at });
+    }
+
     /// Calls the frontend of `web` something else, and refers to it so.
     async fn rename_frontend(&self, name: &str, reference: &str) {
         let mut value = self.snapshot().get(&self.id("web")).unwrap().value();
@@ -350,7 +408,8 @@ fn observed(revision: Revision, outcome: Outcome, members: &[(&str, bool)]) -> O
         let words = if *ready { "is at 02:00:00:00:00:01" } else { "does not answer ARP" };
         (address.parse().unwrap(), MemberSeen { ready: *ready, words: words.to_owned(), since: at(7) })
     };
-    Observed { revision, outcome, since: at(9), members: members.iter().map(member).collect() }
+    let members = members.iter().map(member).collect();
+    Observed { revision, outcome, since: at(9), members, ..Observed::default() }
 }
 
 fn stats(packets: u64, bytes: u64) -> Stats {

@@ -33,6 +33,7 @@ const KEPT: &[(&str, &[&str])] = &[
     ("hyper", &["server"]),
     ("kube", &["kubernetes"]),
     ("k8s-openapi", &["kubernetes"]),
+    ("prometheus-client", &["server"]),
     ("rcgen", &["server"]),
     ("redb", &["server"]),
     // The server accepts TLS; the node probes members over it.

@@ -15,7 +15,12 @@ pub(super) enum Place {
     Resource(ResourceId, ChildPath),
     /// The children of one collection.
     Collection(ResourceId, ChildPath, &'static str),
+    /// The health of a rule's members.
+    Health(ResourceId, ChildPath),
 }
+
+/// What has a health.
+const RULES: &str = "loadBalancingRules";
 
 /// Where resources are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +74,12 @@ impl Place {
             kind.type_name()
         );
         let (id, _) = ResourceId::parse(&whole)?;
+        if let (Kind::LoadBalancer, [rules, rule, health]) = (kind, within)
+            && rules.eq_ignore_ascii_case(RULES)
+            && health.eq_ignore_ascii_case("health")
+        {
+            return Some(Self::Health(id, vec![(RULES.to_owned(), (*rule).to_owned())]));
+        }
         let (path, collection) = descend(kind.collections(), within)?;
         Some(match collection {
             None => Self::Resource(id, path),
@@ -115,6 +126,10 @@ mod tests {
         check(&format!("{lb}/PROBES"), "probes in LoadBalancer Web");
         check(&format!("{lb}/PROBES/Alive"), "LoadBalancer Web probes/Alive");
         check(&format!("{lb}/%70robes/Al%69ve"), "LoadBalancer Web probes/Alive");
+        check(
+            &format!("{lb}/loadbalancingrules/Http/HEALTH"),
+            "health of LoadBalancer Web loadBalancingRules/Http",
+        );
         let network = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/logicalNetworks/n";
         check(&format!("{network}/subnets/a/ipPools"), "ipPools in LogicalNetwork n subnets/a");
         check(&format!("{network}/subnets/a/ipPools/p"), "LogicalNetwork n subnets/a ipPools/p");
@@ -133,6 +148,7 @@ mod tests {
             "/subscriptions/S/providers/Microsoft.Compute/virtualMachines",
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers/web/nothing",
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers/web/probes/a/b",
+            "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers/web/probes/a/health",
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers//probes",
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers/a%2Fb",
             "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/loadBalancers/a%",
@@ -151,6 +167,7 @@ mod tests {
             Some(Place::All(scope)) => format!("all of {}", of(&scope)),
             Some(Place::Kind(scope, kind)) => format!("{kind:?} of {}", of(&scope)),
             Some(Place::Resource(id, path)) => one(&id, &path),
+            Some(Place::Health(id, path)) => format!("health of {}", one(&id, &path)),
             Some(Place::Collection(id, path, collection)) => format!("{collection} in {}", one(&id, &path)),
             None => "nothing".to_owned(),
         };

@@ -1,5 +1,6 @@
 //! How the server is, in a few numbers.
 
+use engine::health::State as Found;
 use model::Kind;
 use serde_json::{Map, Value, json};
 
@@ -18,6 +19,7 @@ pub(super) fn of(state: &State, caller: Option<&Caller>) -> Value {
         .into_iter()
         .map(|kind| (kind.segment().to_owned(), snapshot.of_kind(kind).count().into()))
         .collect();
+    let found = |state| realised.vitals.ward.pulses().filter(|(_, _, pulse)| pulse.state() == state).count();
     let role = caller.map(|caller| match caller.role {
         Role::Read => "read",
         Role::Write => "write",
@@ -31,6 +33,11 @@ pub(super) fn of(state: &State, caller: Option<&Caller>) -> Value {
             "state": overall.status.as_str(),
             "message": message,
             "since": rfc3339(realised.since),
+        },
+        "health": {
+            "up": found(Found::Up),
+            "down": found(Found::Down),
+            "unknown": found(Found::Unknown),
         },
         "counts": counts,
         "shortfalls": snapshot.shortfalls.len(),

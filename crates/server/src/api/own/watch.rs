@@ -1,10 +1,11 @@
 //! Every change as it happens, one JSON object a line.
 //!
 //! Lines that carry one revision show everything as of it; what was overwritten meanwhile is left out, so that a slow
-//! reader catches up instead of falling behind.
+//! reader catches up instead of falling behind. Who asks for events, too, hears what happens to members and rules from then on.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,17 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
 use model::ResourceId;
+use node::health::{Event, Happening};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, interval_at, timeout};
 
-use crate::Snapshot;
 use crate::api::query::parameter;
 use crate::api::{Refusal, State, status};
 use crate::catalogue::{Catalogue, Fault, Record, Refused};
+use crate::stamp::rfc3339;
 use crate::store::{Change, Changes, Revision};
+use crate::{Realised, Snapshot};
 
 /// How often a watcher hears that the server is there.
 const ALIVE: Duration = Duration::from_secs(15);
@@ -40,9 +43,17 @@ pub(super) fn answer(state: State, query: &str) -> Result<Response, Refusal> {
             Refused::Wrong(Fault::new("InvalidRequestContent", message).at("from"))
         })?),
     };
+    let ears = match parameter(query, "events").as_deref() {
+        None | Some("" | "false") => None,
+        Some("true") => Some(Ears::of(state.realised.clone())),
+        Some(other) => {
+            let message = format!("events is `{other}`: write true or false");
+            return Err(Refused::Wrong(Fault::new("InvalidRequestContent", message).at("events")).into());
+        }
+    };
     let (lines, read) = mpsc::channel(LINES);
     let State { catalogue, stopping, .. } = state;
-    tokio::spawn(tell(Teller { catalogue, lines, told: None }, from, stopping));
+    tokio::spawn(tell(Teller { catalogue, lines, told: None }, from, ears, stopping));
     let body = Body::from_stream(stream::unfold(read, |mut read| async {
         let line: Bytes = read.recv().await?;
         Some((Ok::<_, Infallible>(line), read))
@@ -52,10 +63,15 @@ pub(super) fn answer(state: State, query: &str) -> Result<Response, Refusal> {
     Ok(response)
 }
 
-async fn tell(mut teller: Teller, from: Option<Revision>, mut stopping: watch::Receiver<bool>) {
+async fn tell(
+    mut teller: Teller,
+    from: Option<Revision>,
+    ears: Option<Ears>,
+    mut stopping: watch::Receiver<bool>,
+) {
     let gone = teller.lines.clone();
     tokio::select! {
-        _ = teller.go_on(from) => {}
+        _ = teller.go_on(from, ears) => {}
         _ = gone.closed() => {}
         // An error means that there is nobody who could stop it.
         Ok(_) = stopping.wait_for(|stopping| *stopping) => {}
@@ -74,7 +90,7 @@ struct Teller {
 
 impl Teller {
     /// Ends only with its reader.
-    async fn go_on(&mut self, from: Option<Revision>) -> Result<(), Gone> {
+    async fn go_on(&mut self, from: Option<Revision>, mut ears: Option<Ears>) -> Result<(), Gone> {
         let mut changes = match from.and_then(|from| self.after(from)) {
             Some(changes) => changes,
             None => self.anew().await?,
@@ -84,6 +100,12 @@ impl Teller {
         loop {
             let next = tokio::select! {
                 next = changes.next() => next,
+                news = news(&mut ears) => {
+                    for event in news {
+                        self.say(&happened(&event, self.catalogue.snapshot().revision)).await?;
+                    }
+                    continue;
+                }
                 _ = alive.tick() => {
                     at = self.told.as_ref().map_or(at, |told| told.revision);
                     self.say(&json!({ "action": "alive", "revision": at })).await?;
@@ -166,6 +188,64 @@ impl Teller {
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }
+}
+
+/// Hears what happens to members and rules.
+struct Ears {
+    realised: watch::Receiver<Realised>,
+    /// The number of the newest event that was told.
+    heard: u64,
+}
+
+impl Ears {
+    /// Hears what happens from now on.
+    fn of(realised: watch::Receiver<Realised>) -> Self {
+        let heard = realised.borrow().events.last();
+        Self { realised, heard }
+    }
+
+    /// What is new, as soon as anything is. Nothing is lost when it is not waited for to the end.
+    async fn news(&mut self) -> Vec<Arc<Event>> {
+        let heard = self.heard;
+        let news = self.realised.wait_for(|realised| realised.events.last() > heard).await;
+        let news = news.ok().map(|realised| Arc::clone(&realised.events));
+        // Nobody says anything any more.
+        let Some(events) = news else { return pending().await };
+        self.heard = events.last();
+        events.after(heard).cloned().collect()
+    }
+}
+
+async fn news(ears: &mut Option<Ears>) -> Vec<Arc<Event>> {
+    match ears {
+        Some(ears) => ears.news().await,
+        None => pending().await,
+    }
+}
+
+fn happened(event: &Event, revision: Revision) -> Value {
+    let mut line = json!({
+        "action": "event",
+        "revision": revision,
+        "event": event.happening.name(),
+        "number": event.number,
+        "at": rfc3339(event.at),
+        "message": event.happening.to_string(),
+    });
+    let about = match &event.happening {
+        Happening::MemberUp { probe, member } => json!({ "probe": probe, "member": member }),
+        Happening::MemberDown { probe, member, why } => {
+            json!({ "probe": probe, "member": member, "because": why })
+        }
+        Happening::Flapping { probe, member, why, caution } => {
+            json!({ "probe": probe, "member": member, "because": why, "caution": caution })
+        }
+        Happening::NobodyUp { rule } | Happening::SomebodyUp { rule } => json!({ "rule": rule }),
+    };
+    if let (Some(line), Value::Object(about)) = (line.as_object_mut(), about) {
+        line.extend(about);
+    }
+    line
 }
 
 /// The resources that a change is about.

@@ -40,6 +40,21 @@ async fn a_role_says_what_somebody_may_do() {
     }
 }
 
+// AUTH-1
+#[tokio::test]
+async fn who_may_read_may_ask_for_the_health_of_a_rule() {
+    let rig = guarded().await;
+    let rule = versioned("loadBalancers/web/loadBalancingRules/http");
+    let health = rule.replace("http?", "http/health?");
+    let eyes = &["authorization: Bearer secret of eyes"];
+    assert_eq!(rig.ask("POST", &health, eyes, "").await.status, 404);
+    assert_eq!(rig.ask("POST", &rule, eyes, "").await.status, 403);
+    assert_eq!(rig.ask("PUT", &health, eyes, "{}").await.status, 403);
+    assert_eq!(rig.ask("POST", &health, &[], "").await.status, 401);
+    assert_eq!(rig.ask("GET", "/metrics", &[], "").await.status, 401);
+    assert_eq!(rig.ask("GET", "/metrics", eyes, "").await.status, 200);
+}
+
 #[tokio::test]
 async fn nothing_but_health_is_told_to_strangers() {
     let rig = guarded().await;
@@ -48,6 +63,8 @@ async fn nothing_but_health_is_told_to_strangers() {
         "/openapi.json",
         "/forebay/v1/status",
         "/forebay/v1/watch",
+        "/forebay/v1/health",
+        "/metrics",
         "/networking/v1/loadBalancers",
         "/x",
     ] {

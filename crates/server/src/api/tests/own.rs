@@ -1,10 +1,13 @@
 //! What is ours.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use axum::body::Body;
 use axum::http::Request;
+use engine::health::{Outcome, Reason};
 use http_body_util::BodyExt;
+use node::health::{Events, Happening};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tower::ServiceExt;
@@ -157,6 +160,58 @@ async fn who_watches_hears_that_the_server_is_there() {
     let mut lines = Lines::open(&rig, "/forebay/v1/watch?from=0").await;
     assert_eq!(short(&lines.next().await), "alive 0 ");
     assert_eq!(short(&lines.next().await), "alive 0 ");
+}
+
+#[tokio::test]
+async fn who_asks_for_events_hears_what_happens_to_members() {
+    let rig = furnished().await;
+    let mut lines = Lines::open(&rig, "/forebay/v1/watch?from=2&events=true").await;
+    let mut quiet = Lines::open(&rig, "/forebay/v1/watch?from=2").await;
+    let mut events = Events::default();
+    let (probe, member, at) = ("web/alive".to_owned(), [10, 0, 0, 4].into(), SystemTime::UNIX_EPOCH);
+    events.add(at, Happening::MemberDown { probe, member, why: "HTTP 503".to_owned() });
+    events.add(at, Happening::NobodyUp { rule: "web/http".to_owned() });
+    rig.realised.send_modify(|realised| realised.events = Arc::new(events));
+    assert_eq!(
+        lines.next().await,
+        json!({
+            "action": "event",
+            "revision": 2,
+            "event": "memberDown",
+            "number": 1,
+            "at": "1970-01-01T00:00:00.000Z",
+            "message": "member 10.0.0.4 is down for probe web/alive: HTTP 503",
+            "probe": "web/alive",
+            "member": "10.0.0.4",
+            "because": "HTTP 503",
+        })
+    );
+    let second = lines.next().await;
+    assert_eq!((&second["event"], &second["rule"]), (&json!("noHealthyMembers"), &json!("web/http")));
+    rig.put("loadBalancers/web", &balancer("10.0.0.12")).await;
+    assert_eq!(
+        (short(&lines.next().await), short(&quiet.next().await)),
+        ("put 3 web".into(), "put 3 web".into())
+    );
+    let refused = rig.ask("GET", "/forebay/v1/watch?events=all", &[], "").await;
+    assert_eq!((refused.status, refused.code()), (400, "InvalidRequestContent"));
+}
+
+// PROBE-7
+#[tokio::test]
+async fn the_health_of_all_members_is_shown_and_counted() {
+    let rig = super::health::probed(json!({ "protocol": "Tcp", "port": 8080 })).await;
+    let refused = Outcome::Bad(Reason::Refused);
+    super::health::hear(&rig, &[("10.0.0.4", vec![Outcome::Good]), ("10.0.0.5", vec![refused])]);
+    let health = rig.ask("GET", "/forebay/v1/health", &[], "").await.body;
+    let group = &health["groups"][0];
+    assert_eq!((&group["probe"], &group["rules"]), (&json!("web/alive"), &json!(["web/http"])), "{health:#}");
+    assert_eq!(
+        (&group["members"][1]["state"], &group["members"][1]["last"]),
+        (&json!("down"), &json!("connection refused"))
+    );
+    let status = rig.ask("GET", "/forebay/v1/status", &[], "").await.body;
+    assert_eq!(status["health"], json!({ "up": 1, "down": 1, "unknown": 0 }));
 }
 
 fn short(line: &Value) -> String {
