@@ -234,60 +234,6 @@ fn too_many_links_are_refused_with_table_limit_and_mend() {
     assert!(full.to_string().ends_with("attach to fewer interfaces"), "{full}");
 }
 
-#[test]
-#[ignore = "prints figures for the documentation"]
-fn figures_of_a_turn_among_ten_thousand_members() {
-    // PROBE-8
-    for (pools, size) in [(2, 5_000), (10, 1_000), (100, 100), (1_000, 10)] {
-        let names: Vec<&'static str> = (0..pools).map(|at| &*format!("p{at}").leak()).collect();
-        let address = |pool: usize, at: usize| -> IpAddr {
-            std::net::Ipv4Addr::from_bits(0x0a10_0000 + (pool * size + at) as u32).into()
-        };
-        let mut wish = Wish::default();
-        for (number, name) in names.iter().enumerate() {
-            let members = (0..size).map(|at| address(number, at)).collect();
-            wish.pools.push(crate::testing::PoolWish { name, gateway: true, members });
-            wish.rules
-                .push(rule(&format!("10.1.{}.{}", number / 250, 1 + number % 250), 80, name, 80).floating());
-        }
-        let mut around = surroundings([]);
-        around.sizes.rings = 2_048;
-        // One balancer has 600 frontends at most.
-        let sources: Vec<model::Source> = wish
-            .pools
-            .chunks(500)
-            .zip(wish.rules.chunks(500))
-            .enumerate()
-            .map(|(at, (pools, rules))| {
-                let text = Wish::new(pools, rules).text().replacen(
-                    "\"name\":\"b\"",
-                    &format!("\"name\":\"b{at}\""),
-                    1,
-                );
-                model::Source { name: format!("{at}.json"), text }
-            })
-            .collect();
-        let desired = model::check(&sources).unwrap_or_else(|problems| panic!("{problems:#?}"));
-        let mut compiler = Compiler::default();
-        let mut health = Health::default();
-        let mut tables = compiler.compile(&desired, &health, &around, &Tables::default()).unwrap();
-        let mut times = Vec::new();
-        for turn in 0..20 {
-            let member = address(turn % pools, turn);
-            for balancer in 0..2 {
-                health.find(&format!("b{balancer}/alive"), member, false);
-            }
-            let began = std::time::Instant::now();
-            let after = compiler.compile(&desired, &health, &around, &tables).unwrap();
-            let changes = tables.changes_to(&after);
-            times.push((began.elapsed(), changes.len()));
-            tables = after;
-        }
-        times.sort();
-        println!("{pools} pools of {size}: middle {:?}, longest {:?}", times[10], times[19]);
-    }
-}
-
 /// Numbers of what stays stay, and no number goes from one to another.
 fn numbers_stay(before: &Tables, after: &Tables) {
     for (number, row) in &before.members {
