@@ -1,8 +1,8 @@
 //! Bad input and hostile surroundings: what is said, word for word, and that nothing is half done.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -32,10 +32,11 @@ fn an_interface_that_is_not_there_is_named_beside_those_that_are() {
 fn without_privileges_it_says_which_are_missing() {
     let Some(net) = Net::flat("nobody", 1) else { return };
     let balancer = Balancer::prepare(&net, &least(&net), Settings::default());
-    // The program and its files, where nobody can read them.
+    // The program and its files, where nobody can read them. Another process writes it: while a file is open for writing in this one, the
+    // children of other tests have it open as well, and it cannot be run.
     let program = net.lab.folder().join("forebay");
-    fs::copy(FOREBAY, &program).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let copied = Command::new("install").args(["-m", "755", FOREBAY]).arg(&program).status().unwrap();
+    assert!(copied.success(), "{copied}");
     let (program, config) = (program.display().to_string(), balancer.config.display().to_string());
     let nobody = |arguments: &[&str]| {
         let mut command = vec!["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", &program];
