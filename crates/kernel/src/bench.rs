@@ -116,7 +116,7 @@ impl Harness {
         for name in [HARNESS, REFLECTOR] {
             let program = object.program_mut(name).ok_or(KernelError::Part { name })?;
             let program: &mut Xdp = program.try_into().map_err(|_| KernelError::Part { name })?;
-            program.load().map_err(|cause| KernelError::NoBpf { cause: Box::new(cause) })?;
+            crate::load_program(program).map_err(|cause| KernelError::NoBpf { cause: Box::new(cause) })?;
         }
         let mut map = |name: &'static str| object.take_map(name).ok_or(KernelError::Part { name });
         let Map::Array(stream) = map("STREAM")? else { return Err(KernelError::Part { name: "STREAM" }) };

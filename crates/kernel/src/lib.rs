@@ -34,6 +34,7 @@ use plane::{Reason, Remembered, Tick};
 
 pub use attach::{Attached, Mode};
 pub use error::KernelError;
+pub use load::load_program;
 use maps::{Counters, Words};
 pub use pin::{Place, detach, instances};
 

@@ -1,6 +1,7 @@
 //! Loading the object, and opening what an earlier process left.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 
 use aya::maps::{Map, MapData, PerCpuArray};
 use aya::programs::{ProgramError, Xdp};
@@ -75,13 +76,13 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     let mut object = loader.load(OBJECT).map_err(refused_map)?;
 
     let now = program(&mut object, "forebay_now")?;
-    now.load().map_err(refused)?;
+    load_program(now).map_err(refused)?;
     let pin = place.pin(NOW);
     if pin.exists() {
         crate::pin::remove(&pin)?;
     }
     now.pin(&pin).map_err(|cause| KernelError::Pin { path: pin, cause: Box::new(cause) })?;
-    program(&mut object, "forebay")?.load().map_err(refused)?;
+    load_program(program(&mut object, "forebay")?).map_err(refused)?;
     let maps = pins.iter().map(|(name, _)| (*name, map_of(&mut object, name))).collect();
     build(place, maps, Programs::Loaded(object), taken_over, Some(lock))
 }
@@ -167,6 +168,21 @@ impl std::fmt::Debug for Programs {
             Self::Clock(_) => "Clock",
         })
     }
+}
+
+/// Loads a program. The verifier gives up when a signal arrives, which says nothing about the program: it is tried again.
+///
+/// # Errors
+/// The kernel refuses the program, or signals do not stop arriving.
+pub fn load_program(program: &mut Xdp) -> Result<(), ProgramError> {
+    const ATTEMPTS: usize = 10;
+    for _ in 1..ATTEMPTS {
+        match program.load() {
+            Err(ProgramError::LoadError { io_error, .. }) if io_error.kind() == ErrorKind::WouldBlock => {}
+            loaded => return loaded,
+        }
+    }
+    program.load()
 }
 
 fn program<'a>(object: &'a mut aya::Ebpf, name: &'static str) -> Result<&'a mut Xdp, KernelError> {

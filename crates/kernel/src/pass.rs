@@ -36,7 +36,7 @@ impl Passing {
             .try_into()
             .map_err(|_| KernelError::Part { name })?;
         let failed = |cause| KernelError::Attach { interface: interface.into(), cause: Box::new(cause) };
-        program.load().map_err(failed)?;
+        crate::load_program(program).map_err(failed)?;
         program.attach(interface, XdpMode::Driver).map_err(failed)?;
         Ok(Self { _object: object })
     }

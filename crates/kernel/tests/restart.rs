@@ -252,7 +252,7 @@ fn a_foreign_program_stays_where_it_is() {
             segment();
             let mut object = EbpfLoader::new().load(OBJECT).unwrap();
             let foreign: &mut Xdp = object.program_mut("forebay_now").unwrap().try_into().unwrap();
-            foreign.load().unwrap();
+            forebay_kernel::load_program(foreign).unwrap();
             foreign.attach("balancer", mode).unwrap();
             let shown = show("balancer");
             let mut kernel = open(world).unwrap();

@@ -72,7 +72,8 @@ fn programs_load_and_do_not_grow_unnoticed() {
         for ratchet in RATCHETS {
             let name = ratchet.program;
             let program: &mut Xdp = object.program_mut(name).unwrap().try_into().unwrap();
-            program.load().unwrap_or_else(|cause| panic!("`{name}` does not load: {cause}"));
+            forebay_kernel::load_program(program)
+                .unwrap_or_else(|cause| panic!("`{name}` does not load: {cause}"));
             let info = program.info().unwrap();
             let measured = [
                 ("translated", info.size_translated().unwrap() / 8, ratchet.translated),
