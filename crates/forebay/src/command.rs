@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use model::{Problem, Source};
-use node::health::HealthView;
 use node::{Place, inspect};
 
 use crate::args::{Args, Command, Play, Proto, What, Which};
@@ -139,16 +138,9 @@ fn shown(place: &Place, what: What, json: bool) -> Done<String> {
         (What::Flows, false) => show::flows(&inspect::flows(place, 1_000)?),
         (What::Stats, true) => to_json(&inspect::stats(place)?)?,
         (What::Stats, false) => show::stats(&inspect::stats(place)?),
-        (What::Health, true) => to_json(&health(place)?)?,
-        (What::Health, false) => show::health(&health(place)?),
+        (What::Health, true) => to_json(&inspect::health(place)?)?,
+        (What::Health, false) => show::health(&inspect::health(place)?),
     })
-}
-
-fn health(place: &Place) -> Done<HealthView> {
-    let view = inspect::health(place)
-        .map_err(|cause| format!("could not read what `forebay serve` says of members: {cause}"))?;
-    // A data path without a process: nobody has ever said how its members are.
-    Ok(view.unwrap_or_default())
 }
 
 pub(crate) fn to_json(value: &impl serde::Serialize) -> Done<String> {

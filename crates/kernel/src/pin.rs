@@ -138,7 +138,7 @@ pub(crate) fn clear(place: &Place) -> Result<(), KernelError> {
         remove(&folder.join(pin))?;
     }
     fs::remove_dir(&folder).map_err(|cause| file("remove", &folder, cause))?;
-    for extension in ["json", "lock"] {
+    for extension in ["json", "health", "lock"] {
         let path = place.file(extension);
         if path.exists() {
             remove(&path)?;

@@ -278,6 +278,7 @@ fn detaching_leaves_nothing() {
         drop(kernel);
         assert!(show("balancer").contains("prog/xdp"), "{}", show("balancer"));
         fs::write(place(world).file("json"), "{}").unwrap();
+        fs::write(place(world).file("health"), "{}").unwrap();
         detach(&place(world)).unwrap();
         without_program("balancer");
         assert!(instances(world.state()).is_empty() && !world.pins("main").exists());

@@ -253,15 +253,16 @@ fn member_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec
     Ok(stats)
 }
 
-/// What is known of members' health; `None` where no process has said anything yet.
+/// What is known of members' health: of nobody, where no process has said anything yet.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn health(place: &Place) -> io::Result<Option<HealthView>> {
-    match HealthView::read(&place.file("health")) {
-        Ok(view) => Ok(Some(view)),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(cause),
+/// There is no such data path, or what was said cannot be read.
+pub fn health(place: &Place) -> Result<HealthView, KernelError> {
+    Kernel::look(place)?;
+    let path = place.file("health");
+    match HealthView::read(&path) {
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(HealthView::default()),
+        view => view.map_err(|cause| KernelError::File { what: "read", path, cause }),
     }
 }
 
