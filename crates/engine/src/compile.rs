@@ -18,8 +18,9 @@ use plane::row::{
 };
 use plane::{address_places, key_places};
 
-use rings::{Members, Rings, view_of};
-pub use rings::{pool_identity, probe_identity};
+pub use rings::pool_identity;
+pub(crate) use rings::view_of;
+use rings::{Members, Rings};
 
 use crate::place::arrange;
 use crate::slots::fill;
@@ -357,7 +358,7 @@ fn path(rule: &Rule, pool: &Pool) -> Path {
     }
 }
 
-fn protocol_number(protocol: Protocol) -> u8 {
+pub(crate) fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
@@ -393,12 +394,7 @@ fn returns(
         match path(rule, pool) {
             Path::Floating | Path::Masquerade => {}
             Path::FloatingGateway => add(rule.frontend()),
-            Path::Gateway => pool
-                .members()
-                .iter()
-                .map(|member| member.address())
-                .filter(|address| address.is_ipv4() == rule.frontend().is_ipv4())
-                .for_each(add),
+            Path::Gateway => desired.members_of(rule).map(|member| member.address()).for_each(add),
         }
     }
     if rows.len() >= MAX_RETURNS as usize {

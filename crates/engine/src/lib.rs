@@ -24,11 +24,11 @@ mod testing;
 mod trace;
 
 pub use changes::{Change, Changes, Name};
-pub use compile::{Compiler, Full, pool_identity, probe_identity};
+pub use compile::{Compiler, Full, pool_identity};
 pub use replica::{Counts, Memory, Replica};
 pub use settle::{Settling, pinned};
 pub use slots::fill as fill_slots;
-pub use standing::Health;
+pub use standing::{Health, in_force};
 pub use surroundings::{Clock, Sizes, Surroundings};
 pub use tables::{Ring, Tables};
 pub use trace::trace;

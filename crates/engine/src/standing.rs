@@ -3,7 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use model::{AdminState, Member, NoHealthyBackendsBehavior, Probe};
+use model::{AdminState, Desired, Member, NoHealthyBackendsBehavior, Probe, Rule};
+use plane::row::{RuleRow, View};
+
+use crate::compile::{protocol_number, view_of};
+use crate::health::State;
+use crate::tables::Tables;
 
 /// What is seen of members' health. Who is not named is well.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,9 +35,16 @@ impl Health {
         self.down.get(probe).is_some_and(|down| down.contains(&member))
     }
 
-    /// Which of these members take new flows of rules with this probe, in their order.
+    /// The members that a rule leads to, by address, and whether each takes new flows of it.
     #[must_use]
-    pub fn standing(&self, members: &[&Member], probe: Option<&Probe>) -> Vec<bool> {
+    pub fn of_rule<'a>(&self, desired: &'a Desired, rule: &Rule) -> Vec<(&'a Member, bool)> {
+        let members: Vec<&Member> = desired.members_of(rule).collect();
+        let standing = self.standing(&members, desired.probe_of(rule));
+        members.into_iter().zip(standing).collect()
+    }
+
+    /// Which of these members take new flows of rules with this probe, in their order.
+    fn standing(&self, members: &[&Member], probe: Option<&Probe>) -> Vec<bool> {
         // PROBE-4, and health by order is for rules with a probe only.
         let Some(probe) = probe else { return vec![true; members.len()] };
         let down = self.down.get(probe.name());
@@ -58,6 +70,39 @@ impl Health {
             }
         }
     }
+}
+
+/// What the tables in force take the members of probed rules for: by the ring of the rule's view, or else by the one that the rule has
+/// had so far. What was ordered says nothing of what a probe would find.
+#[must_use]
+pub fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, State)> {
+    let mut rows = tables.rule_rows();
+    rows.retain(|_, row| row.plan().ring != 0);
+    let by_view: BTreeMap<(View, bool), &RuleRow> =
+        rows.iter().map(|((frontend, ..), row)| ((row.view(), frontend.is_ipv4()), row)).collect();
+    let numbers: BTreeMap<(u64, IpAddr), u32> =
+        tables.members.iter().map(|(number, row)| ((row.pool(), row.address().into()), *number)).collect();
+
+    let mut known = Vec::new();
+    let mut done = BTreeSet::new();
+    for rule in desired.rules() {
+        let Some(probe) = desired.probe_of(rule) else { continue };
+        let (view, v4) = (view_of(desired, rule), rule.frontend().is_ipv4());
+        let place = (rule.frontend(), protocol_number(rule.protocol()), rule.frontend_port().get());
+        let own = || rows.get(&place).filter(|row| row.view().pool == view.pool);
+        let Some(row) = by_view.get(&(view, v4)).copied().or_else(own) else { continue };
+        if !done.insert((view, v4)) {
+            continue;
+        }
+        let ring = u32::from(row.plan().ring);
+        for member in desired.members_of(rule).filter(|member| member.admin() == AdminState::None) {
+            if let Some(number) = numbers.get(&(view.pool, member.address())) {
+                let state = if tables.is_down(ring, *number) { State::Down } else { State::Up };
+                known.push((probe.name(), member.address(), state));
+            }
+        }
+    }
+    known
 }
 
 #[cfg(test)]

@@ -51,6 +51,15 @@ impl Desired {
         rule.probe.map(|index| &self.probes[index.0])
     }
 
+    /// The members that a rule leads to: those of its pool that are of its frontend's family, by address.
+    ///
+    /// # Panics
+    /// When the rule is of another `Desired` with more pools.
+    pub fn members_of(&self, rule: &Rule) -> impl Iterator<Item = &Member> + use<'_> {
+        let v4 = rule.frontend.is_ipv4();
+        self.pool(rule.pool).members.iter().filter(move |member| member.address.is_ipv4() == v4)
+    }
+
     /// The rules of one frontend.
     #[must_use]
     pub fn rules_at(&self, frontend: IpAddr) -> &[Rule] {

@@ -14,9 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::health::{Round, State, Turn, Ward};
-use engine::{Health, Surroundings, Tables, pool_identity, probe_identity};
-use model::{AdminState, Desired, Member, Pool, Probe, Rule};
-use plane::row::{RuleRow, View};
+use engine::{Health, Surroundings, Tables, in_force};
+use model::{Desired, Member, Probe, Rule};
 use tracing::{info, warn};
 
 use crate::probe::{Heard, ProbeError, Prober, Task};
@@ -146,7 +145,12 @@ impl Care {
             }
             State::Down | State::Unknown => Happening::MemberDown { probe, member, why },
         };
-        if turn.to == State::Up {
+        self.tell(at, happening);
+    }
+
+    /// Says what happened, in the log and to whom wants events.
+    fn tell(&mut self, at: SystemTime, happening: Happening) {
+        if happening.is_good() {
             info!("{happening}");
         } else {
             warn!("{happening}");
@@ -165,24 +169,17 @@ impl Care {
     /// Says which rules have lost their last member that takes new flows, and which have one again.
     pub(crate) fn count(&mut self, desired: &Desired, health: &Health) {
         let nobody = |rule: &&Rule| {
-            let (members, probe) = (members(desired, rule), desired.probe_of(rule));
+            let (members, probe) = (health.of_rule(desired, rule), desired.probe_of(rule));
             !members.is_empty()
-                && !health.standing(&members, probe).contains(&true)
-                && members.iter().all(|member| self.is_known(probe, member))
+                && members.iter().all(|(member, takes)| !takes && self.is_known(probe, member))
         };
         let probed = desired.rules().iter().filter(|rule| rule.probe().is_some());
         let deserted: BTreeSet<String> = probed.filter(nobody).map(|rule| rule.name().to_owned()).collect();
-        let at = SystemTime::now();
-        for rule in deserted.difference(&self.deserted) {
-            let happening = Happening::NobodyUp { rule: rule.clone() };
-            warn!("{happening}");
-            self.events.add(at, happening);
-        }
-        for rule in self.deserted.difference(&deserted) {
-            let happening = Happening::SomebodyUp { rule: rule.clone() };
-            info!("{happening}");
-            self.events.add(at, happening);
-        }
+        let lost = deserted.difference(&self.deserted).map(|rule| Happening::NobodyUp { rule: rule.clone() });
+        let again =
+            self.deserted.difference(&deserted).map(|rule| Happening::SomebodyUp { rule: rule.clone() });
+        let (at, happened) = (SystemTime::now(), lost.chain(again).collect::<Vec<_>>());
+        happened.into_iter().for_each(|happening| self.tell(at, happening));
         self.deserted = deserted;
     }
 
@@ -213,16 +210,6 @@ impl Care {
     }
 }
 
-/// The members that a rule leads to.
-#[must_use]
-pub fn members<'a>(desired: &'a Desired, rule: &Rule) -> Vec<&'a Member> {
-    of_family(desired.pool(rule.pool()), rule.frontend())
-}
-
-fn of_family(pool: &Pool, frontend: IpAddr) -> Vec<&Member> {
-    pool.members().iter().filter(|member| member.address().is_ipv4() == frontend.is_ipv4()).collect()
-}
-
 fn own(surroundings: &Surroundings) -> [Option<IpAddr>; 2] {
     [surroundings.own_v4.map(IpAddr::from), surroundings.own_v6.map(IpAddr::from)]
 }
@@ -233,7 +220,7 @@ fn asked(desired: &Desired) -> BTreeMap<&str, (&Probe, BTreeSet<IpAddr>)> {
     for rule in desired.rules() {
         let Some(probe) = desired.probe_of(rule) else { continue };
         let (_, addresses) = asked.entry(probe.name()).or_insert_with(|| (probe, BTreeSet::new()));
-        addresses.extend(members(desired, rule).iter().map(|member| member.address()));
+        addresses.extend(desired.members_of(rule).map(Member::address));
     }
     asked
 }
@@ -262,45 +249,6 @@ fn tasks(desired: &Desired, [v4, v6]: [Option<IpAddr>; 2]) -> Vec<Task> {
         members.into_iter().map(task).collect::<Vec<_>>()
     };
     asked(desired).into_iter().flat_map(of_probe).collect()
-}
-
-/// What the tables in force take members of probed rules for.
-fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, State)> {
-    let frontends = tables.numbers();
-    let place = |row: &RuleRow| {
-        let key = row.key()?;
-        Some((IpAddr::from(*frontends.get(&key.number())?), key.protocol(), key.port()))
-    };
-    let rows = tables.rules.values().filter(|row| row.plan().ring != 0);
-    let rows: Vec<(&RuleRow, (IpAddr, u8, u16))> = rows.filter_map(|row| Some((row, place(row)?))).collect();
-    let by_view: BTreeMap<(View, bool), &RuleRow> =
-        rows.iter().map(|(row, place)| ((row.view(), place.0.is_ipv4()), *row)).collect();
-    let by_place: BTreeMap<(IpAddr, u16), &RuleRow> =
-        rows.iter().map(|(row, (frontend, _, port))| ((*frontend, *port), *row)).collect();
-    let numbers: BTreeMap<(u64, IpAddr), u32> =
-        tables.members.iter().map(|(number, row)| ((row.pool(), row.address().into()), *number)).collect();
-
-    let mut known = Vec::new();
-    let mut seen = BTreeSet::new();
-    for rule in desired.rules() {
-        let Some(probe) = desired.probe_of(rule) else { continue };
-        let pool = pool_identity(desired.pool(rule.pool()).name());
-        let view = View { pool, probe: probe_identity(probe.name()) };
-        if !seen.insert((view, rule.frontend().is_ipv4())) {
-            continue;
-        }
-        let same = by_view.get(&(view, rule.frontend().is_ipv4()));
-        let former = by_place.get(&(rule.frontend(), rule.frontend_port().get()));
-        let Some(row) = same.or(former.filter(|row| row.view().pool == pool)) else { continue };
-        let ring = u32::from(row.plan().ring);
-        for member in members(desired, rule).iter().filter(|member| member.admin() == AdminState::None) {
-            if let Some(number) = numbers.get(&(pool, member.address())) {
-                let state = if tables.is_down(ring, *number) { State::Down } else { State::Up };
-                known.push((probe.name(), member.address(), state));
-            }
-        }
-    }
-    known
 }
 
 #[cfg(test)]

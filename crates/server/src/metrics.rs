@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use engine::health::State;
 use model::{Member, Probe, Protocol, Rule};
-use node::health::members;
 use node::inspect::Stats;
 use node::{MemberSeen, Outcome};
 use prometheus_client::encoding::text::encode;
@@ -103,9 +102,7 @@ fn health(page: &mut Page, snapshot: &Snapshot, realised: &Realised) {
     let vitals = &realised.vitals;
     for rule in snapshot.desired.rules() {
         let Some(probe) = snapshot.desired.probe_of(rule) else { continue };
-        let members = members(&snapshot.desired, rule);
-        let standing = vitals.health.standing(&members, Some(probe));
-        for (member, standing) in members.into_iter().zip(standing) {
+        for (member, standing) in vitals.health.of_rule(&snapshot.desired, rule) {
             let Some(pulse) = vitals.ward.pulse(probe.name(), member.address()) else { continue };
             let labels = of_member(rule, probe, member);
             if pulse.state() != State::Unknown {

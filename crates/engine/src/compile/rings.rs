@@ -18,7 +18,7 @@ pub fn pool_identity(name: &str) -> u64 {
 }
 
 /// A probe by name, as it stands in the tables: never 0, which is none.
-pub fn probe_identity(name: &str) -> u32 {
+fn probe_identity(name: &str) -> u32 {
     let whole = pool_identity(name);
     ((whole ^ whole >> 32) as u32).max(1)
 }
@@ -71,7 +71,7 @@ pub(super) fn group_of(rule: &Rule) -> Group {
     (rule.pool(), rule.frontend().is_ipv4(), rule.probe())
 }
 
-pub(super) fn view_of(desired: &Desired, rule: &Rule) -> View {
+pub(crate) fn view_of(desired: &Desired, rule: &Rule) -> View {
     View {
         pool: pool_identity(desired.pool(rule.pool()).name()),
         probe: desired.probe_of(rule).map_or(0, |probe| probe_identity(probe.name())),
@@ -81,7 +81,7 @@ pub(super) fn view_of(desired: &Desired, rule: &Rule) -> View {
 pub(super) struct Rings<'a> {
     /// The ring and the shares of each group that has members.
     groups: BTreeMap<Group, (u32, Vec<Share>)>,
-    /// A rule of each group.
+    /// The rules of each group.
     rules: BTreeMap<Group, Vec<&'a Rule>>,
 }
 
@@ -197,15 +197,11 @@ impl<'a> Rings<'a> {
 
 /// The members that a rule leads to, in the order of their addresses.
 fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
-    let pool = desired.pool(rule.pool());
-    let identity = pool_identity(pool.name());
-    let family = |member: &&Member| member.address().is_ipv4() == rule.frontend().is_ipv4();
-    let of_family: Vec<&Member> = pool.members().iter().filter(family).collect();
-    let up = health.standing(&of_family, desired.probe_of(rule));
-    let shares = of_family.iter().zip(up).filter_map(|(member, up)| {
+    let identity = pool_identity(desired.pool(rule.pool()).name());
+    let share = |(member, up): (&Member, bool)| {
         Some((*members.numbers.get(&(identity, member.address()))?, member.address(), up))
-    });
-    shares.collect()
+    };
+    health.of_rule(desired, rule).into_iter().filter_map(share).collect()
 }
 
 /// The rings in force, by whose slots they have.

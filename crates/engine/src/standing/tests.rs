@@ -2,8 +2,11 @@
 
 use model::Member;
 
-use super::Health;
-use crate::testing::{Wish, ip, pool, rule};
+use super::{Health, in_force};
+use crate::Compiler;
+use crate::health::State;
+use crate::tables::Tables;
+use crate::testing::{RuleWish, Wish, ip, pool, rule, surroundings};
 
 const A: &str = "10.0.0.4";
 const B: &str = "10.0.0.5";
@@ -94,4 +97,30 @@ fn who_cannot_be_reached_is_avoided_where_another_can() {
         health.avoided.insert(ip(A));
     });
     assert_eq!(ordered, [true, true]);
+}
+
+/// What the probe `alive` is believed to find, where rules become others.
+fn believed(before: &[RuleWish], after: &[RuleWish]) -> Vec<State> {
+    let wish = |rules| Wish::new(&[pool("web", true, &[A, B])], rules);
+    let mut health = Health::default();
+    health.find("b/ready", ip(A), false);
+    let tables =
+        Compiler::default().compile(&wish(before).desired(), &health, &surroundings([]), &Tables::default());
+    let desired = wish(after).desired();
+    let known = in_force(&desired, &tables.unwrap());
+    known.into_iter().filter(|(probe, ..)| *probe == "b/alive").map(|(.., state)| state).collect()
+}
+
+// FLOW-7
+#[test]
+fn a_rule_is_believed_by_its_own_protocol_and_port() {
+    let tcp = |probe| rule("10.0.1.1", 53, "web", 53).probed(probe);
+    let udp = rule("10.0.1.1", 53, "web", 53).udp().probed(Some("ready"));
+    let up = [State::Up, State::Up];
+    assert_eq!(believed(&[tcp(None), udp], &[tcp(Some("alive")), udp]), up);
+    assert_eq!(believed(&[udp], &[tcp(Some("alive")), udp]), []);
+    assert_eq!(believed(&[udp], &[udp.probed(Some("alive"))]), [State::Down, State::Up]);
+    // Of several rules, one that was there before will do.
+    let (first, second) = (rule("10.0.1.1", 79, "web", 79), rule("10.0.1.1", 80, "web", 80));
+    assert_eq!(believed(&[second.probed(None)], &[first, second]), up);
 }

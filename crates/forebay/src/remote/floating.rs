@@ -37,20 +37,17 @@ fn unlimited() -> Limits {
 }
 
 fn floating(desired: &Desired) -> Vec<Floating> {
-    let of_rule = |rule: &model::Rule| {
-        let members = desired.pool(rule.pool()).members().iter().map(model::Member::address);
-        Floating {
-            destination: Destination {
-                address: rule.frontend(),
-                port: rule.backend_port().get(),
-                protocol: match rule.protocol() {
-                    model::Protocol::Tcp => guest::Protocol::Tcp,
-                    model::Protocol::Udp => guest::Protocol::Udp,
-                },
+    let of_rule = |rule: &model::Rule| Floating {
+        destination: Destination {
+            address: rule.frontend(),
+            port: rule.backend_port().get(),
+            protocol: match rule.protocol() {
+                model::Protocol::Tcp => guest::Protocol::Tcp,
+                model::Protocol::Udp => guest::Protocol::Udp,
             },
-            members: members.filter(|it| it.is_ipv4() == rule.frontend().is_ipv4()).collect(),
-            probe: desired.probe_of(rule).map(|probe| probe.port().get()),
-        }
+        },
+        members: desired.members_of(rule).map(model::Member::address).collect(),
+        probe: desired.probe_of(rule).map(|probe| probe.port().get()),
     };
     desired.rules().iter().filter(|rule| rule.floating()).map(of_rule).collect()
 }

@@ -63,6 +63,14 @@ pub enum Happening {
 }
 
 impl Happening {
+    /// Whether nobody needs to look.
+    pub(crate) const fn is_good(&self) -> bool {
+        match self {
+            Self::MemberUp { .. } | Self::SomebodyUp { .. } => true,
+            Self::MemberDown { .. } | Self::Flapping { .. } | Self::NobodyUp { .. } => false,
+        }
+    }
+
     /// What happened, in one word for programs.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -10,7 +10,7 @@ use engine::health::{Pulse, State};
 use model::{AdminState, Desired, Member, PoolIndex, Probe, ProbeIndex, Rule};
 use serde::{Deserialize, Serialize};
 
-use super::{Vitals, members};
+use super::Vitals;
 use crate::stamp::rfc3339;
 
 /// What is known of the members of rules that have a probe. Times are RFC 3339, in UTC.
@@ -138,10 +138,8 @@ impl MemberView {
 fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupView> {
     let rule = rules.first()?;
     let probe = desired.probe_of(rule)?;
-    let members = members(desired, rule);
-    let standing = vitals.health.standing(&members, Some(probe));
-    let members =
-        members.iter().zip(standing).map(|(member, takes)| MemberView::of(vitals, probe, member, takes));
+    let members = vitals.health.of_rule(desired, rule).into_iter();
+    let members = members.map(|(member, takes)| MemberView::of(vitals, probe, member, takes));
     Some(GroupView {
         pool: desired.pool(rule.pool()).name().to_owned(),
         probe: probe.name().to_owned(),

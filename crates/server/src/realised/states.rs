@@ -187,7 +187,7 @@ impl<'a> Seen<'a> {
 
     fn endpoint(&self, rule: &Rule, progress: Status) -> VipEndpointState {
         let members: Vec<DipEndpointState> =
-            self.members(rule).map(|member| self.dip(rule, member)).collect();
+            self.wanted.desired.members_of(rule).map(|member| self.dip(rule, member)).collect();
         let status = after(progress, members.iter().map(|member| member.status));
         VipEndpointState {
             status,
@@ -195,13 +195,6 @@ impl<'a> Seen<'a> {
             vip_endpoint: vip(protocol(rule.protocol()), rule.frontend(), rule.frontend_port().get()),
             dip_endpoint_states: members,
         }
-    }
-
-    /// The members that a rule leads to.
-    fn members(&self, rule: &Rule) -> impl Iterator<Item = &'a Member> + use<'a> {
-        let family = rule.frontend().is_ipv4();
-        let members = self.pool_of(rule).members().iter();
-        members.filter(move |member| member.address().is_ipv4() == family)
     }
 
     fn dip(&self, rule: &Rule, member: &Member) -> DipEndpointState {
@@ -301,7 +294,8 @@ impl<'a> Seen<'a> {
     fn place(&self, one: &Listening, address: IpAddr) -> Status {
         match self.rule_at(one, address) {
             Some(rule) => {
-                let members = self.members(rule).map(|member| self.of_rules(&[rule], member).0);
+                let members =
+                    self.wanted.desired.members_of(rule).map(|member| self.of_rules(&[rule], member).0);
                 after(self.progress(address).status, members)
             }
             None if self.shortfalls_of(&one.key).is_empty() => Status::Success,

@@ -9,7 +9,7 @@ use axum::response::Response;
 use engine::health::{Outcome, Pulse, Reason, Stage, State};
 use model::document::LoadBalancingRule;
 use model::{AdminState, Ask, ChildPath, Document, Member, Probe, ResourceId, Rule};
-use node::health::{MemberView, Vitals, members};
+use node::health::{MemberView, Vitals};
 use serde_json::{Value, json};
 
 use crate::Snapshot;
@@ -60,9 +60,7 @@ fn found(snapshot: &Snapshot, vitals: &Vitals, rules: &[&Rule]) -> BTreeMap<IpAd
     let mut all = BTreeMap::new();
     for rule in rules {
         let Some(probe) = desired.probe_of(rule) else { continue };
-        let members = members(desired, rule);
-        let standing = vitals.health.standing(&members, Some(probe));
-        for (member, takes) in members.into_iter().zip(standing) {
+        for (member, takes) in vitals.health.of_rule(desired, rule) {
             let (up, reason) = judge(vitals, probe, member, takes);
             let view = MemberView::of(vitals, probe, member, up);
             all.insert(member.address(), Found { up, reason, view });
