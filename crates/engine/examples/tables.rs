@@ -7,9 +7,11 @@ use forebay_engine::{Name, Sizes};
 use plane::row::{
     ADDRESS_PLACES, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS, Distribution, ENTRY_WORDS,
     Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES,
-    MAX_IDLE_TICKS, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, Mac, MemberRow, OUTWARD_WAYS, Path, Plan,
-    RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
+    MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_TRANSPORT, Mac, MemberRow,
+    OUTWARD_WAYS, PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS,
+    RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
 };
+use plane::stage::{PARCEL_WORDS, Stage};
 use plane::{REASONS, Reason, Remembered, Tick};
 
 fn main() {
@@ -28,6 +30,7 @@ fn main() {
     members();
     println!("\n## Memories");
     flows();
+    pieces();
     masquerades();
     limits();
     reasons();
@@ -69,6 +72,11 @@ fn maps() {
         println!("| `{name}` | {what} | 2^{bits} by default | {} | packets |", words * 8);
     };
     memory("FLOWS", "buckets of remembered flows", sizes.flow_bits, BUCKET_WAYS);
+    println!(
+        "| `PIECES` | ports of packets that come in pieces, by their first one | {} | {} | packets |",
+        count(PIECE_BUCKETS),
+        BUCKET_WAYS * 8
+    );
     memory("OUTWARD", "masqueraded flows, by the client's side", sizes.masquerade_bits, ENTRY_WORDS);
     memory("INWARD", "masqueraded flows, by the member's side", sizes.masquerade_bits, ENTRY_WORDS);
     for (name, what, rows, words) in [
@@ -84,6 +92,10 @@ fn maps() {
     ] {
         println!("| `{name}` | {what} | {} for each processor | {} | packets |", count(rows), words * 8);
     }
+    let what = "what one stage tells the next about a packet";
+    println!("| `PARCEL` | {what} | 1 for each processor | {} | packets |", PARCEL_WORDS * 8);
+    let stages = Stage::ALL.map(|stage| format!("`{}`", stage.program())).join(", ");
+    println!("| `STAGES` | the programs, one a stage: {stages} | {} | 4 | loader |", Stage::ALL.len());
     println!(
         "\nBy default the rings take {} MiB and the memories {} MiB.",
         sizes.ring_memory() >> 20,
@@ -123,6 +135,8 @@ fn addresses() {
     row("ADDRESSES", "published by word 0, which is 0 while the row changes");
     println!("| 0 | {} | the row is there |", bits(LIVE));
     field("role: 1 frontend, 2 own, 3 member", &roles);
+    let echo = |echo| AddressRow::new(NOWHERE, 0, Role::Frontend).echoing(echo).0;
+    field("echo requests are answered", &[echo(false), echo(true)]);
     field("number: half of the key of rules", &[roles[0], new(NOWHERE, u32::MAX, Role::Frontend)]);
     field("address; IPv4 is mapped into IPv6", &[roles[0], new(V6.into(), 0, Role::Frontend)]);
 }
@@ -137,6 +151,7 @@ const PLAN: Plan = Plan {
     remembers: false,
     resets: false,
     hairpin: false,
+    direct: false,
     idle: 0,
 };
 
@@ -170,6 +185,8 @@ fn rules() {
     let what = "connections leave a member that is down";
     field(what, &[plan(PLAN), plan(Plan { resets: true, ..PLAN })]);
     field("a member may be led to itself", &[plan(PLAN), plan(Plan { hairpin: true, ..PLAN })]);
+    let what = "there is one member only, whose number stands for the ring";
+    field(what, &[plan(PLAN), plan(Plan { direct: true, ..PLAN })]);
     field("idle time in ticks", &[plan(PLAN), plan(Plan { idle: u16::MAX, ..PLAN })]);
     field("number: its row of counters", &[plan(PLAN), new(key, PLAN, u32::MAX)]);
     field("identity of its probe", &[plan(PLAN), seen(View { pool: 0, probe: u32::MAX })]);
@@ -253,6 +270,13 @@ fn flows() {
     println!("| {} | tag: bits of the flow's identity that did not choose the bucket |", bits(tag));
 }
 
+fn pieces() {
+    println!("\n### PIECES: an entry is two words, {PIECE_WAYS} of them a bucket, published by the first\n");
+    println!("| word | what |\n|---|---|");
+    println!("| 0 | tag of addresses, protocol and identification; the tick until which it is kept |");
+    println!("| 1 | both ports |");
+}
+
 fn masquerades() {
     println!("\n### OUTWARD and INWARD: an entry is {ENTRY_WORDS} words, published by word 0\n");
     println!("| word | outward: found by the client's side | inward: found by the member's side |");
@@ -303,6 +327,10 @@ fn limits() {
             "a setting, less one".into(),
         ),
         ("remembered flows of a bucket", BUCKET_WAYS.to_string()),
+        ("packets that come in pieces, known at one time in a bucket", PIECE_WAYS.to_string()),
+        ("time between a packet's first piece and another", format!("{PIECE_TICKS} ticks")),
+        ("extension headers of IPv6 that are followed", MAX_EXTENSIONS.to_string()),
+        ("bytes before a transport header", MAX_TRANSPORT.to_string()),
         ("places for a masqueraded flow, by the client's side", OUTWARD_WAYS.to_string()),
         (
             "masqueraded flows towards one member, port and protocol",

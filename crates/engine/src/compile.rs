@@ -71,7 +71,8 @@ impl Compiler {
         rings.copy_changing(&plans, &mut slots, surroundings, before)?;
         let plans = self::plans(desired, surroundings, &rings, &numbers, before);
 
-        let named: BTreeSet<u32> = plans.values().map(|(plan, _)| u32::from(plan.ring)).collect();
+        let named: BTreeSet<u32> =
+            plans.values().filter(|(plan, _)| !plan.direct).map(|(plan, _)| u32::from(plan.ring)).collect();
         slots.retain(|ring, _| named.contains(ring));
         tables.rings = slots;
         tables.down = rings.down(&named);
@@ -80,6 +81,9 @@ impl Compiler {
             let hop = surroundings.hops.get(&member.address).copied();
             let row = MemberRow::new(member.address.into(), number, member.pool, hop);
             tables.members.insert(member.number, row);
+        }
+        for row in tables.addresses.values_mut().filter(|row| row.role() == Some(Role::Frontend)) {
+            *row = row.echoing(rings.echoes(desired, row.address().into()));
         }
         let rule_places = arrange(&plans.keys().copied().collect(), &rule_places(before), |key| {
             key_places(key, RULE_PLACES - 1)
@@ -276,7 +280,7 @@ fn keys<'a>(
 
 fn key_of(rule: &Rule, numbers: &BTreeMap<Address, u32>) -> Option<Key> {
     let number = numbers.get(&rule.frontend().into())?;
-    Some(Key::new(*number, protocol_number(rule.protocol()), rule.frontend_port().get()))
+    Some(Key::new(*number, protocol_number(rule.protocol()), rule.frontend_port()))
 }
 
 fn rule_places(before: &Tables) -> BTreeMap<Key, u32> {
@@ -311,15 +315,20 @@ fn plans(
                 Wanted::SourceIp => Distribution::SourceIp,
                 Wanted::SourceIpProtocol => Distribution::SourceIpProtocol,
             };
-            let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade;
+            // HA-1: where all that a member sends looks like an answer, the memory tells which is one.
+            let by_memory = rule.protocol() == Protocol::All && path == Path::Gateway;
+            let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade || by_memory;
             let (former, settled) = match before.get(&key) {
-                Some(old) if !remembers && !old.remembers => former(*old, distribution),
+                Some(old) if !remembers && !old.remembers && !pool.is_sole() && !old.direct => {
+                    former(*old, distribution)
+                }
                 _ => (distribution, false),
             };
             let plan = Plan {
-                backend_port: rule.backend_port().get(),
+                backend_port: rule.backend_port(),
                 // FLOW-2: without a ring, established connections end as well.
                 ring: match rule.when_down() {
+                    _ if pool.is_sole() => rings.sole_member_of(desired, rule) as u16,
                     WhenDown::EndWithTheLast if !rings.has_somebody(rule) => 0,
                     WhenDown::EndWithTheLast | WhenDown::Continue | WhenDown::Reset => {
                         rings.ring_of(rule) as u16
@@ -332,6 +341,7 @@ fn plans(
                 remembers,
                 resets: rule.when_down() == WhenDown::Reset,
                 hairpin: rule.hairpin(),
+                direct: pool.is_sole(),
                 idle: surroundings.clock.ticks(rule.idle().duration()),
             };
             (key, (plan, view_of(desired, rule)))
@@ -362,6 +372,8 @@ pub(crate) fn protocol_number(protocol: Protocol) -> u8 {
     match protocol {
         Protocol::Tcp => protocol::TCP,
         Protocol::Udp => protocol::UDP,
+        Protocol::Sctp => protocol::SCTP,
+        Protocol::All => 0,
     }
 }
 
@@ -384,11 +396,8 @@ fn returns(
         let number = rules.get(&key).copied().unwrap_or_default();
         let mut add = |from: IpAddr| {
             if let Some(at) = numbers.get(&from.into()) {
-                let key = Key::new(*at, key.protocol(), rule.backend_port().get());
-                rows.insert(
-                    key,
-                    ReturnRow::new(key, rule.frontend().into(), rule.frontend_port().get(), number),
-                );
+                let key = Key::new(*at, key.protocol(), rule.backend_port());
+                rows.insert(key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port(), number));
             }
         };
         match path(rule, pool) {

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plane::row::{
-    AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
+    AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, MemberRow, PIECE_BUCKETS,
+    ReturnRow, RuleRow, Slot,
 };
+use plane::stage::PARCEL_WORDS;
 use plane::{Bucket, Entry, Remembered, Tick, Verdict, Word, World, process};
 
 use crate::changes::Change;
@@ -36,6 +38,7 @@ impl Word for Shared {
 #[derive(Debug, Default)]
 pub struct Memory {
     flows: Vec<[Shared; BUCKET_WAYS]>,
+    pieces: Vec<[Shared; BUCKET_WAYS]>,
     outward: Vec<[Shared; ENTRY_WORDS]>,
     inward: Vec<[Shared; ENTRY_WORDS]>,
 }
@@ -45,20 +48,23 @@ impl Memory {
     pub fn new(sizes: Sizes) -> Self {
         Self::of(
             vec![[0; BUCKET_WAYS]; 1 << sizes.flow_bits],
+            vec![[0; BUCKET_WAYS]; PIECE_BUCKETS as usize],
             vec![[0; ENTRY_WORDS]; 1 << sizes.masquerade_bits],
             vec![[0; ENTRY_WORDS]; 1 << sizes.masquerade_bits],
         )
     }
 
-    /// What another data path remembers: its buckets of flows, and both sides of masqueraded ones.
+    /// What another data path remembers: its buckets of flows, of packets in pieces, and both sides of masqueraded flows.
     pub fn of(
         flows: Vec<[u64; BUCKET_WAYS]>,
+        pieces: Vec<[u64; BUCKET_WAYS]>,
         outward: Vec<[u64; ENTRY_WORDS]>,
         inward: Vec<[u64; ENTRY_WORDS]>,
     ) -> Self {
         let share = |words: [u64; 8]| words.map(|word| Shared(AtomicU64::new(word)));
         Self {
             flows: flows.into_iter().map(share).collect(),
+            pieces: pieces.into_iter().map(share).collect(),
             outward: outward.into_iter().map(share).collect(),
             inward: inward.into_iter().map(share).collect(),
         }
@@ -67,6 +73,11 @@ impl Memory {
     /// The words of all buckets of flows.
     pub fn flow_words(&self) -> impl Iterator<Item = u64> + '_ {
         self.flows.iter().flatten().map(Word::get)
+    }
+
+    /// The words of all buckets of packets in pieces.
+    pub fn piece_words(&self) -> impl Iterator<Item = [u64; BUCKET_WAYS]> + '_ {
+        self.pieces.iter().map(|bucket| bucket.each_ref().map(Word::get))
     }
 
     /// The words of all masqueraded flows, by the client's side.
@@ -130,6 +141,7 @@ pub struct Replica {
     tables: Tables,
     memory: Memory,
     ingress: Cell<u32>,
+    parcel: Cell<[u64; PARCEL_WORDS]>,
     rules: RefCell<BTreeMap<u32, Counts>>,
     members: RefCell<BTreeMap<u32, Counts>>,
     unmatched: RefCell<BTreeMap<u32, u64>>,
@@ -195,6 +207,14 @@ impl World for Replica {
         self.ingress.get()
     }
 
+    fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
+        self.parcel.set(parcel);
+    }
+
+    fn kept(&self) -> [u64; PARCEL_WORDS] {
+        self.parcel.get()
+    }
+
     fn config(&self) -> ConfigRow {
         self.tables.config
     }
@@ -229,6 +249,10 @@ impl World for Replica {
 
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.memory.flows.get(place as usize)
+    }
+
+    fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {
+        self.memory.pieces.get(place as usize)
     }
 
     fn outward(&self, place: u32) -> Option<&Entry<Self>> {

@@ -48,8 +48,7 @@ impl Settling {
         self.since.retain(|ring, _| used.contains(ring));
         self.look(tables);
         let open = |row: &&RuleRow| row.plan().former != row.plan().distribution;
-        let open: BTreeSet<u32> =
-            tables.rules.values().filter(open).map(|row| u32::from(row.plan().ring)).collect();
+        let open: BTreeSet<u32> = tables.rules.values().filter(open).map(|row| row.ring()).collect();
         for ring in used {
             if self.steady.contains_key(&ring) && !open.contains(&ring) {
                 self.since.remove(&ring);
@@ -89,7 +88,7 @@ impl Settling {
 
 /// The pools whose members a ring leads to: one.
 fn pools_of(tables: &Tables, ring: u32) -> BTreeSet<u64> {
-    let rules = tables.rules.values().filter(|row| u32::from(row.plan().ring) == ring);
+    let rules = tables.rules.values().filter(|row| row.ring() == ring);
     rules.map(|row| row.view().pool).collect()
 }
 
@@ -120,7 +119,7 @@ struct State {
 
 impl State {
     fn of(tables: &Tables, ring: u32) -> Self {
-        let rules = || tables.rules.values().filter(|row| u32::from(row.plan().ring) == ring);
+        let rules = || tables.rules.values().filter(|row| row.ring() == ring);
         let idle = rules().map(|row| row.plan().idle).max().unwrap_or(0);
         let (mut changing, mut settled, mut digest) = (false, false, 0xcbf2_9ce4_8422_2325u64);
         let mut note = |open: bool, word: u64| {
@@ -155,7 +154,7 @@ fn turn(tables: &mut Tables, ring: u32, slot: fn(Slot) -> Slot, rule: fn(RuleRow
     if tables.rings.contains_key(&ring) {
         tables.rings.insert(ring, words);
     }
-    for row in tables.rules.values_mut().filter(|row| u32::from(row.plan().ring) == ring) {
+    for row in tables.rules.values_mut().filter(|row| row.ring() == ring) {
         *row = rule(*row);
     }
 }

@@ -77,7 +77,7 @@ impl Health {
 #[must_use]
 pub fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAddr, State)> {
     let mut rows = tables.rule_rows();
-    rows.retain(|_, row| row.plan().ring != 0);
+    rows.retain(|_, row| row.ring() != 0);
     let by_view: BTreeMap<(View, bool), &RuleRow> =
         rows.iter().map(|((frontend, ..), row)| ((row.view(), frontend.is_ipv4()), row)).collect();
     let numbers: BTreeMap<(u64, IpAddr), u32> =
@@ -88,13 +88,13 @@ pub fn in_force<'a>(desired: &'a Desired, tables: &Tables) -> Vec<(&'a str, IpAd
     for rule in desired.rules() {
         let Some(probe) = desired.probe_of(rule) else { continue };
         let (view, v4) = (view_of(desired, rule), rule.frontend().is_ipv4());
-        let place = (rule.frontend(), protocol_number(rule.protocol()), rule.frontend_port().get());
+        let place = (rule.frontend(), protocol_number(rule.protocol()), rule.frontend_port());
         let own = || rows.get(&place).filter(|row| row.view().pool == view.pool);
         let Some(row) = by_view.get(&(view, v4)).copied().or_else(own) else { continue };
         if !done.insert((view, v4)) {
             continue;
         }
-        let ring = u32::from(row.plan().ring);
+        let ring = row.ring();
         for member in desired.members_of(rule).filter(|member| member.admin() == AdminState::None) {
             if let Some(number) = numbers.get(&(view.pool, member.address())) {
                 let state = if tables.is_down(ring, *number) { State::Down } else { State::Up };

@@ -37,7 +37,7 @@ pub struct Tables {
 impl Tables {
     /// The rings that rules name.
     pub fn rings_in_use(&self) -> BTreeSet<u32> {
-        self.rules.values().map(|rule| u32::from(rule.plan().ring)).filter(|ring| *ring != 0).collect()
+        self.rules.values().map(|rule| rule.ring()).filter(|ring| *ring != 0).collect()
     }
 
     /// Whether a member is down for the rules that use a ring.
@@ -151,11 +151,13 @@ impl fmt::Display for Tables {
                 Some(Role::Member) => "member",
                 None => "nothing",
             };
-            writeln!(f, "address {address} {role} @{}", row.number())?;
+            let echoes = if row.echoes() { " echoes" } else { "" };
+            writeln!(f, "address {address} {role} @{}{echoes}", row.number())?;
         }
         for ((address, protocol, port), row) in self.rule_rows() {
             let plan = row.plan();
-            write!(f, "rule {address} {}/{port} -> ring {}", protocol_name(protocol), plan.ring)?;
+            let leads = if plan.direct { "member #" } else { "ring " };
+            write!(f, "rule {address} {}/{port} -> {leads}{}", protocol_name(protocol), plan.ring)?;
             let view = row.view();
             write!(f, " of pool {:016x}", view.pool)?;
             if view.probe != 0 {
@@ -248,6 +250,8 @@ pub(crate) fn protocol_name(protocol: u8) -> String {
     match protocol {
         plane::row::protocol::TCP => "tcp".into(),
         plane::row::protocol::UDP => "udp".into(),
+        plane::row::protocol::SCTP => "sctp".into(),
+        0 => "all".into(),
         other => format!("ip{other}"),
     }
 }

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 
 use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, ReturnRow, Role, RuleRow, Slot};
+use plane::stage::PARCEL_WORDS;
 use plane::{Bucket, Entry, Remembered, Tick, Verdict, World, outline, process};
 
 use crate::replica::{Replica, Shared};
@@ -30,7 +31,8 @@ struct Recorder<'a> {
 impl Recorder<'_> {
     fn say(&self, line: String) {
         let mut lines = self.lines.borrow_mut();
-        if lines.last() != Some(&line) {
+        // Two stages may ask for the same row.
+        if !lines.contains(&line) {
             lines.push(line);
         }
     }
@@ -49,6 +51,14 @@ impl World for Recorder<'_> {
 
     fn ingress(&self) -> u32 {
         self.link
+    }
+
+    fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
+        self.replica.keep(parcel);
+    }
+
+    fn kept(&self) -> [u64; PARCEL_WORDS] {
+        self.replica.kept()
     }
 
     fn config(&self) -> ConfigRow {
@@ -81,7 +91,8 @@ impl World for Recorder<'_> {
                 let plan = row.plan();
                 let mut line = format!("rules: place {place} holds @{} ", key.number());
                 let _ = write!(line, "{}/{}", protocol_name(key.protocol()), key.port());
-                let _ = write!(line, " -> ring {} port {}", plan.ring, plan.backend_port);
+                let leads = if plan.direct { "member #" } else { "ring " };
+                let _ = write!(line, " -> {leads}{} port {}", plan.ring, plan.backend_port);
                 let _ = write!(line, ", {:?}, by {:?}", plan.path, plan.distribution);
                 if plan.former != plan.distribution {
                     let _ = write!(line, " (changing from {:?})", plan.former);
@@ -133,6 +144,10 @@ impl World for Recorder<'_> {
 
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.replica.bucket(place)
+    }
+
+    fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {
+        self.replica.pieces(place)
     }
 
     fn outward(&self, place: u32) -> Option<&Entry<Self>> {

@@ -8,6 +8,7 @@
 //! └── <name>                          one folder a balancer
 //!     ├── CONFIG … FLOWS …            maps, by their names in crate `xdp`
 //!     ├── now                         the program that tells the data path's time
+//!     ├── stages-<number>             the programs of the stages
 //!     └── link-<index>-native|generic the data path on an interface
 //! ```
 //!
@@ -34,7 +35,7 @@ use plane::{Reason, Remembered, Tick};
 
 pub use attach::{Attached, Mode};
 pub use error::KernelError;
-pub use load::load_program;
+pub use load::{load_program, load_stages};
 use maps::{Counters, Words};
 pub use pin::{Place, detach, instances};
 
@@ -53,6 +54,7 @@ pub struct Kernel {
     place: Place,
     words: BTreeMap<Name, Words>,
     flows: Words,
+    pieces: Words,
     outward: Words,
     inward: Words,
     rule_counts: Counters,
@@ -104,12 +106,14 @@ impl Kernel {
         pin::clear(&self.place)
     }
 
-    /// Takes the data path off interfaces that are not among these.
+    /// Takes the data path off interfaces that are not among these, to which [`Self::attach`] has put it.
     ///
     /// # Errors
     /// A pin could not be removed.
     pub fn keep_only(&self, indexes: &[u32]) -> Result<(), KernelError> {
-        attach::keep_only(&self.place, indexes)
+        attach::keep_only(&self.place, indexes)?;
+        let own = self.programs.stages();
+        pin::forget_stages(&self.place, own)
     }
 
     /// Where the data path is attached.
@@ -257,7 +261,7 @@ impl Kernel {
                 .map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word)))
                 .collect()
         };
-        Memory::of(entries(&self.flows), entries(&self.outward), entries(&self.inward))
+        Memory::of(entries(&self.flows), entries(&self.pieces), entries(&self.outward), entries(&self.inward))
     }
 
     /// The words of remembered flows, as they are now.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 
-use aya::maps::{Map, MapData, PerCpuArray};
+use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
+use plane::Stage;
 use plane::row::{
-    ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, RETURN_PLACES,
-    RING_WORDS, RULE_PLACES,
+    ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, PIECE_BUCKETS,
+    RETURN_PLACES, RING_WORDS, RULE_PLACES,
 };
 
 use crate::error::KernelError;
@@ -30,12 +31,15 @@ const TABLES: [(Name, &str); 8] = [
     (Name::Down, "DOWN"),
     (Name::Members, "MEMBERS"),
 ];
-const MEMORIES: [&str; 3] = ["FLOWS", "OUTWARD", "INWARD"];
+const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
 const COUNTERS: [&str; 4] = ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "REASON_COUNTS"];
 const NOW: &str = "now";
+const STAGES: &str = "STAGES";
+/// What the pins of the stages' programs begin with; a number follows.
+pub(crate) const STAGES_PIN: &str = "stages-";
 
 /// Rows of every map that has others than the object says, or that must have as many as we think.
-fn rows(sizes: Sizes) -> [(&'static str, u32); 13] {
+fn rows(sizes: Sizes) -> [(&'static str, u32); 14] {
     [
         ("CONFIG", 1),
         ("LINKS", LINK_PLACES),
@@ -46,6 +50,7 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 13] {
         ("DOWN", sizes.rings * DOWN_WORDS),
         ("MEMBERS", MAX_MEMBERS),
         ("FLOWS", 1 << sizes.flow_bits),
+        ("PIECES", PIECE_BUCKETS),
         ("OUTWARD", 1 << sizes.masquerade_bits),
         ("INWARD", 1 << sizes.masquerade_bits),
         ("RULE_COUNTS", MAX_RULES),
@@ -82,9 +87,10 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
         crate::pin::remove(&pin)?;
     }
     now.pin(&pin).map_err(|cause| KernelError::Pin { path: pin, cause: Box::new(cause) })?;
-    load_program(program(&mut object, "forebay")?).map_err(refused)?;
+    load_stages(&mut object)?;
+    let stages = pin_stages(place, &mut object)?;
     let maps = pins.iter().map(|(name, _)| (*name, map_of(&mut object, name))).collect();
-    build(place, maps, Programs::Loaded(object), taken_over, Some(lock))
+    build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))
 }
 
 pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
@@ -111,12 +117,13 @@ fn build(
     for (table, name) in TABLES {
         words.insert(table, Words::map(name, &data(name)?, table.width())?);
     }
-    let [flows, outward, inward] = MEMORIES;
+    let [flows, pieces, outward, inward] = MEMORIES;
     let [rules, members, unmatched, reasons] = COUNTERS;
     Ok(Kernel {
         place: place.clone(),
         words,
         flows: Words::map(flows, &data(flows)?, 8)?,
+        pieces: Words::map(pieces, &data(pieces)?, 8)?,
         outward: Words::map(outward, &data(outward)?, 8)?,
         inward: Words::map(inward, &data(inward)?, 8)?,
         rule_counts: Counters::Four(rules, per_cpu(rules, data(rules)?)?),
@@ -136,7 +143,12 @@ fn per_cpu<V: aya::Pod>(name: &'static str, data: MapData) -> Result<PerCpuArray
 /// The programs, as far as this process has them.
 pub(crate) enum Programs {
     /// All of them.
-    Loaded(aya::Ebpf),
+    Loaded {
+        /// The object with its programs.
+        object: aya::Ebpf,
+        /// The pin of its stages.
+        stages: String,
+    },
     /// The one that tells the time.
     Clock(Box<Xdp>),
 }
@@ -145,7 +157,7 @@ impl Programs {
     pub(crate) fn clock(&self) -> Result<&Xdp, KernelError> {
         match self {
             Self::Clock(now) => Ok(now),
-            Self::Loaded(object) => {
+            Self::Loaded { object, .. } => {
                 let name = "forebay_now";
                 let now = object.program(name).ok_or(KernelError::Part { name })?;
                 now.try_into().map_err(|_| KernelError::Part { name })
@@ -153,10 +165,18 @@ impl Programs {
         }
     }
 
+    /// The pin of the stages of this process.
+    pub(crate) fn stages(&self) -> Option<&str> {
+        match self {
+            Self::Clock(_) => None,
+            Self::Loaded { stages, .. } => Some(stages),
+        }
+    }
+
     pub(crate) fn balancer(&mut self) -> Result<&mut Xdp, KernelError> {
         match self {
             Self::Clock(_) => Err(KernelError::LookingOnly),
-            Self::Loaded(object) => program(object, "forebay"),
+            Self::Loaded { object, .. } => program(object, Stage::Enter.program()),
         }
     }
 }
@@ -164,10 +184,43 @@ impl Programs {
 impl std::fmt::Debug for Programs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Loaded(_) => "Loaded",
+            Self::Loaded { .. } => "Loaded",
             Self::Clock(_) => "Clock",
         })
     }
+}
+
+/// Loads the program of every stage, and puts them where they find each other.
+///
+/// # Errors
+/// It is not the data path's object, or the kernel or the privileges do not allow it.
+pub fn load_stages(object: &mut aya::Ebpf) -> Result<(), KernelError> {
+    for stage in Stage::ALL {
+        load_program(program(object, stage.program())?).map_err(refused)?;
+    }
+    for stage in Stage::ALL {
+        let loaded = program(object, stage.program())?;
+        let fd = loaded.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(refused)?;
+        let failed = |cause| KernelError::Map { map: STAGES, cause: Box::new(cause) };
+        stages(object)?.set(stage as u32, &fd, 0).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn stages(object: &mut aya::Ebpf) -> Result<ProgramArray<&mut MapData>, KernelError> {
+    let map = object.map_mut(STAGES).ok_or(KernelError::Part { name: STAGES })?;
+    ProgramArray::try_from(map).map_err(|cause| KernelError::Map { map: STAGES, cause: Box::new(cause) })
+}
+
+/// Pins the stages' programs beside those of the process before, which are needed as long as its first stage is attached anywhere: the
+/// kernel empties such an array as soon as nobody holds it any more.
+fn pin_stages(place: &Place, object: &mut aya::Ebpf) -> Result<String, KernelError> {
+    let taken = crate::pin::list(&place.folder())?;
+    let name = (0..).map(|number| format!("{STAGES_PIN}{number}")).find(|name| !taken.contains(name));
+    let name = name.ok_or(KernelError::Part { name: STAGES })?;
+    let path = place.pin(&name);
+    stages(object)?.pin(&path).map_err(|cause| KernelError::Pin { path, cause: Box::new(cause) })?;
+    Ok(name)
 }
 
 /// Loads a program. The verifier gives up when a signal arrives, which says nothing about the program: it is tried again.

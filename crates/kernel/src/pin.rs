@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use crate::error::KernelError;
+use crate::load::STAGES_PIN;
 
 /// How often, and how far apart, the lock is tried: a process that is being started by the one that just ended may hold it for a moment.
 const LOCK_TRIES: u32 = 10;
@@ -143,6 +144,16 @@ pub(crate) fn clear(place: &Place) -> Result<(), KernelError> {
         if path.exists() {
             remove(&path)?;
         }
+    }
+    Ok(())
+}
+
+/// Lets go of the stages of processes before, when no interface has their programs any more.
+pub(crate) fn forget_stages(place: &Place, own: Option<&str>) -> Result<(), KernelError> {
+    let Some(own) = own else { return Ok(()) };
+    let pins = list(&place.folder())?.into_iter();
+    for pin in pins.filter(|pin| pin.starts_with(STAGES_PIN) && pin != own) {
+        remove(&place.pin(&pin))?;
     }
     Ok(())
 }

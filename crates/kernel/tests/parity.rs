@@ -25,8 +25,9 @@ use forebay_kernel::{Kernel, Options};
 use frames::{Known, frame};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
+use plane::row::protocol::SCTP;
 use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow};
-use plane::{Reason, Sent, Tick, Verdict};
+use plane::{Reason, Tick, Verdict};
 use random::Random;
 use scene::{SIZES, Scene};
 
@@ -260,7 +261,11 @@ impl Pair {
                     IpAddr::from(*member),
                     (words[0] >> 24) as u16,
                     (words[0] >> 8) as u16,
-                    (words[0] >> 2) as u8 & 0x1f,
+                    match (words[0] >> 2) as u8 & 0x1f {
+                        // Five bits tell SCTP from the others.
+                        4 => SCTP,
+                        protocol => protocol,
+                    },
                 ))
             });
         Known {
@@ -274,6 +279,7 @@ impl Pair {
     fn same_memories(&self) {
         let (kernel, host) = (self.kernel.memory(), self.replica.memory());
         let same = kernel.flow_words().eq(host.flow_words())
+            && kernel.piece_words().eq(host.piece_words())
             && kernel.outward_words().eq(host.outward_words())
             && kernel.inward_words().eq(host.inward_words());
         assert!(same, "the memories differ\nkernel:\n{}\nhost:\n{}", words(&kernel), words(host));
@@ -323,7 +329,7 @@ fn action_of(verdict: Verdict, ingress: u32) -> u32 {
     const REDIRECT: u32 = 4;
     match verdict {
         Verdict::Drop(_) => DROP,
-        Verdict::Pass(_) | Verdict::Route(Sent::Returned | Sent::Forwarded | Sent::Answered) => PASS,
+        Verdict::Pass(_) | Verdict::Route(_) => PASS,
         Verdict::Send(link, _) if link == ingress => TX,
         Verdict::Send(..) => REDIRECT,
     }
@@ -332,7 +338,12 @@ fn action_of(verdict: Verdict, ingress: u32) -> u32 {
 fn copy(memory: &Memory) -> Memory {
     let flows: Vec<u64> = memory.flow_words().collect();
     let buckets = flows.chunks(8).map(|words| words.try_into().unwrap()).collect();
-    Memory::of(buckets, memory.outward_words().collect(), memory.inward_words().collect())
+    Memory::of(
+        buckets,
+        memory.piece_words().collect(),
+        memory.outward_words().collect(),
+        memory.inward_words().collect(),
+    )
 }
 
 fn hex(bytes: &[u8]) -> String {

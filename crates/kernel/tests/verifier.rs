@@ -16,6 +16,7 @@ use aya_obj::{Function, Object, Program};
 use common::in_a_world;
 use engine::Name;
 use plane::row::{BUCKET_WAYS, ENTRY_WORDS};
+use plane::stage::PARCEL_WORDS;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
@@ -31,8 +32,14 @@ struct Ratchet {
 }
 
 /// As measured on Linux 6.18.
-const RATCHETS: [Ratchet; 2] = [
-    Ratchet { program: "forebay", translated: 7_039, verified: 273_060, stack: 496 },
+const RATCHETS: [Ratchet; 8] = [
+    Ratchet { program: "forebay", translated: 2_998, verified: 386_504, stack: 368 },
+    Ratchet { program: "forebay_masquerade", translated: 2_143, verified: 43_677, stack: 368 },
+    Ratchet { program: "forebay_return", translated: 2_390, verified: 39_237, stack: 272 },
+    Ratchet { program: "forebay_answer", translated: 1_460, verified: 2_141, stack: 128 },
+    Ratchet { program: "forebay_untangle", translated: 1_558, verified: 19_575, stack: 160 },
+    Ratchet { program: "forebay_forward", translated: 2_320, verified: 82_965, stack: 304 },
+    Ratchet { program: "forebay_report", translated: 4_971, verified: 34_010, stack: 320 },
     Ratchet { program: "forebay_now", translated: 28, verified: 19, stack: 16 },
 ];
 /// More than this, in hundredths, is too much.
@@ -40,10 +47,11 @@ const SLACK: u32 = 110;
 
 const MMAPABLE: u32 = 1 << 10;
 const ARRAY: u32 = 2;
+const PROGRAM_ARRAY: u32 = 3;
 const PER_CPU_ARRAY: u32 = 6;
 
 /// Name, type, bytes of a value, flags.
-fn maps() -> [(&'static str, u32, usize, u32); 15] {
+fn maps() -> [(&'static str, u32, usize, u32); 18] {
     [
         ("CONFIG", ARRAY, 8 * Name::Config.width(), MMAPABLE),
         ("LINKS", ARRAY, 8 * Name::Links.width(), MMAPABLE),
@@ -54,8 +62,11 @@ fn maps() -> [(&'static str, u32, usize, u32); 15] {
         ("DOWN", ARRAY, 8 * Name::Down.width(), MMAPABLE),
         ("MEMBERS", ARRAY, 8 * Name::Members.width(), MMAPABLE),
         ("FLOWS", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
+        ("PIECES", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
         ("OUTWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
         ("INWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
+        ("STAGES", PROGRAM_ARRAY, 4, 0),
+        ("PARCEL", PER_CPU_ARRAY, 8 * PARCEL_WORDS, 0),
         ("RULE_COUNTS", PER_CPU_ARRAY, 32, 0),
         ("MEMBER_COUNTS", PER_CPU_ARRAY, 32, 0),
         ("UNMATCHED_COUNTS", PER_CPU_ARRAY, 8, 0),
@@ -127,7 +138,9 @@ fn load() -> Ebpf {
 }
 
 fn data(map: &Map) -> &MapData {
-    let (Map::Array(data) | Map::PerCpuArray(data)) = map else { panic!("{map:?}") };
+    let (Map::Array(data) | Map::PerCpuArray(data) | Map::ProgramArray(data)) = map else {
+        panic!("{map:?}")
+    };
     data
 }
 
@@ -221,6 +234,7 @@ struct LoadProgram {
 fn verifier_log(function: &Function, types: i32) -> String {
     const XDP: u32 = 6;
     const STATISTICS: u32 = 4;
+    const BPF_XDP: u32 = 37;
     let license = c"Dual MIT/GPL";
     let functions = function.func_info.func_info_bytes();
     let mut log = vec![0u8; 1 << 20];
@@ -234,7 +248,8 @@ fn verifier_log(function: &Function, types: i32) -> String {
             log_level: STATISTICS,
             log_size: log.len() as u32,
             log: log.as_mut_ptr() as u64,
-            plain: [0; 8],
+            // As the loader does: programs of one array of stages must agree in it.
+            plain: [0, 0, 0, 0, 0, 0, 0, BPF_XDP],
             types: types as u32,
             function_size: function.func_info_rec_size as u32,
             functions: functions.as_ptr() as u64,
@@ -244,7 +259,7 @@ fn verifier_log(function: &Function, types: i32) -> String {
     );
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     let log = String::from_utf8_lossy(&log[..end]).into_owned();
-    loaded.unwrap_or_else(|cause| panic!("{cause}\n{log}"));
+    loaded.unwrap_or_else(|cause| panic!("{} {cause}\n{log}", function.name));
     log
 }
 

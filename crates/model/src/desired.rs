@@ -89,6 +89,7 @@ impl Desired {
 pub struct Frontend {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
+    pub(crate) echo: bool,
 }
 
 impl Frontend {
@@ -103,6 +104,12 @@ impl Frontend {
     pub const fn address(&self) -> IpAddr {
         self.address
     }
+
+    /// Whether echo requests to it are answered while it has somebody who serves (ICMP-2).
+    #[must_use]
+    pub const fn echo(&self) -> bool {
+        self.echo
+    }
 }
 
 /// Members that serve alike.
@@ -111,6 +118,7 @@ pub struct Pool {
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) return_path: ReturnPath,
+    pub(crate) sole: bool,
 }
 
 impl Pool {
@@ -130,6 +138,12 @@ impl Pool {
     #[must_use]
     pub const fn return_path(&self) -> ReturnPath {
         self.return_path
+    }
+
+    /// Whether it is the target of an inbound NAT rule: there is nobody to choose among, now or later (NAT-1).
+    #[must_use]
+    pub const fn is_sole(&self) -> bool {
+        self.sole
     }
 }
 
@@ -247,8 +261,8 @@ pub struct Rule {
     pub(crate) frontend: IpAddr,
     pub(crate) pool: PoolIndex,
     pub(crate) protocol: Protocol,
-    pub(crate) frontend_port: Port,
-    pub(crate) backend_port: Port,
+    pub(crate) frontend_port: u16,
+    pub(crate) backend_port: u16,
     pub(crate) distribution: Distribution,
     pub(crate) floating: bool,
     pub(crate) idle: IdleTimeout,
@@ -276,21 +290,21 @@ impl Rule {
         self.pool
     }
 
-    /// TCP or UDP.
+    /// What it carries.
     #[must_use]
     pub const fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// The port clients call.
+    /// The port clients call; 0 is all of them, with protocol All.
     #[must_use]
-    pub const fn frontend_port(&self) -> Port {
+    pub const fn frontend_port(&self) -> u16 {
         self.frontend_port
     }
 
-    /// The port of the members.
+    /// The port of the members; 0 is the one that was called, with protocol All.
     #[must_use]
-    pub const fn backend_port(&self) -> Port {
+    pub const fn backend_port(&self) -> u16 {
         self.backend_port
     }
 
@@ -373,6 +387,10 @@ pub enum Protocol {
     Tcp,
     /// UDP.
     Udp,
+    /// SCTP.
+    Sctp,
+    /// All of them, on all ports (HA-1).
+    All,
 }
 
 impl fmt::Display for Protocol {
@@ -380,6 +398,8 @@ impl fmt::Display for Protocol {
         out.write_str(match self {
             Self::Tcp => "tcp",
             Self::Udp => "udp",
+            Self::Sctp => "sctp",
+            Self::All => "all",
         })
     }
 }

@@ -449,9 +449,13 @@ pub fn in_words(verdict: Verdict) -> String {
             "passed: another station claims a frontend address; find out which and stop it"
         }
         Verdict::Drop(Drop::Malformed) => "dropped: headers that are cut off or contradict each other",
-        Verdict::Drop(Drop::Fragment) => "dropped: a fragment, and its rule needs ports",
-        Verdict::Drop(Drop::Protocol) => "dropped: only TCP and UDP are balanced",
-        Verdict::Drop(Drop::Icmp) => "dropped: ICMP to a frontend address is not answered",
+        Verdict::Drop(Drop::Fragment) => {
+            "dropped: a piece of a packet whose first piece was not seen, or that cannot be changed in pieces"
+        }
+        Verdict::Drop(Drop::Protocol) => "dropped: only TCP, UDP and SCTP are balanced",
+        Verdict::Drop(Drop::Icmp) => {
+            "dropped: ICMP about no flow of the frontend, or an echo request while nobody serves or `forebay.echo` is false"
+        }
         Verdict::Drop(Drop::NoRule) => "dropped: no rule has this frontend address, protocol and port",
         Verdict::Drop(Drop::NoMember) => "dropped: the rule's pool has no member that takes new flows",
         Verdict::Drop(Drop::Unresolved) => {
@@ -475,9 +479,14 @@ pub fn in_words(verdict: Verdict) -> String {
             "dropped: a member called a frontend and was chosen itself, which fails as on Azure; \
              set `forebay.hairpin` of the rule to true"
         }
+        Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",
         Verdict::Send(_, Sent::Returned) | Verdict::Route(Sent::Returned) => "returned to the client",
         Verdict::Send(_, Sent::Answered) | Verdict::Route(Sent::Answered) => "answered for the frontend",
+        Verdict::Send(_, Sent::Reported) | Verdict::Route(Sent::Reported) => {
+            "an ICMP error, sent to the one whose flow it is about"
+        }
+        Verdict::Send(_, Sent::Echoed) | Verdict::Route(Sent::Echoed) => "answered with an echo",
         Verdict::Route(Sent::Forwarded) => "routed",
     };
     words.into()
@@ -487,6 +496,8 @@ fn protocol_name(kind: u8) -> String {
     match kind {
         protocol::TCP => "tcp".into(),
         protocol::UDP => "udp".into(),
+        protocol::SCTP => "sctp".into(),
+        0 => "all".into(),
         other => format!("ip{other}"),
     }
 }

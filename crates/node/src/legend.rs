@@ -51,7 +51,7 @@ impl Legend {
             name: rule.name().into(),
             frontend: rule.frontend(),
             protocol: rule.protocol().to_string(),
-            port: rule.frontend_port().get(),
+            port: rule.frontend_port(),
             pool: desired.pool(rule.pool()).name().into(),
         });
         let members = desired.pools().iter().flat_map(|pool| {

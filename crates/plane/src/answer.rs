@@ -1,17 +1,55 @@
 //! The frontend address is nobody's: the data plane answers for it.
 
-use crate::checksum::fold;
+use crate::checksum::{Delta, fold};
 use crate::frame::Frame;
-use crate::parse::{ETHERNET, IPV6_HEADER, Packet, address};
+use crate::parse::{ETHERNET, ETHERTYPE_ARP, IPV6_HEADER, Packet, address};
 use crate::pipeline::{find_address, ingress_link};
-use crate::rewrite::{load_mac, stations, store_mac};
+use crate::report::is_echo_request;
+use crate::rewrite::{self, load_mac, stations, store_mac};
 use crate::row::{Address, Mac, Role};
+use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
 
+/// Whoever asks for a frontend's link-layer address gets this balancer's.
+#[inline(always)]
+pub(crate) fn answer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
+    let ethertype = u16::from_be_bytes(frame.load::<2>(12).ok_or(Pass::NotIp)?);
+    if ethertype == ETHERTYPE_ARP {
+        return arp(frame, world);
+    }
+    let packet = Parcel::take(world).packet;
+    let [kind] = frame.load::<1>(packet.transport).ok_or(Pass::NotOurs)?;
+    if is_echo_request(&packet, kind) {
+        return echo(frame, world, &packet);
+    }
+    solicitation(frame, world, &packet)
+}
+
+/// Hop limit of answers.
+const HOP_LIMIT: u8 = 64;
+
+/// ICMP-2: an echo request to a frontend that has somebody who serves becomes its answer.
+#[inline(always)]
+fn echo<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -> Result<Verdict, Stop> {
+    let frontend = find_address(world, packet.destination).ok_or(Drop::Changing)?;
+    let asker = load_mac(frame, 6).ok_or(Drop::Malformed)?;
+    if !frontend.echoes() || asker.is_group() {
+        world.count_unmatched(frontend.number());
+        return Err(Drop::Icmp.into());
+    }
+    let link = ingress_link(world).ok_or(Drop::UnknownLink)?;
+    let (request, reply) = if packet.v4 { (0x0800, 0) } else { (0x8000, 0x8100) };
+    rewrite::icmp_checksum(frame, packet, Delta::NONE.field(request, reply))?;
+    frame.store::<1>(packet.transport, [(reply >> 8) as u8]).ok_or(Drop::Malformed)?;
+    rewrite::turned(frame, packet, HOP_LIMIT)?;
+    stations(frame, asker, link.mac())?;
+    Ok(Verdict::Send(link.index(), Sent::Echoed))
+}
+
 /// An ARP packet: a request for a frontend is turned into its answer.
 #[inline(always)]
-pub(crate) fn arp<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
+fn arp<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
     let kind = frame.load::<8>(ETHERNET).ok_or(Pass::NotOurs)?;
     let sender_mac = load_mac(frame, ETHERNET + 8).ok_or(Pass::NotOurs)?;
     let sender = u32::from_be_bytes(frame.load::<4>(ETHERNET + 14).ok_or(Pass::NotOurs)?);
@@ -44,23 +82,21 @@ const ALL_NODES_MAC: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
 /// Options: the link-layer address of who is named, eight bytes of them.
 const TARGET_LINK_ADDRESS: u16 = 0x0201;
 
-/// A neighbour solicitation for a frontend is turned into the advertisement; `None` where it is something else.
+/// Whether this is a neighbour solicitation.
 #[inline(always)]
-pub(crate) fn solicitation<F: Frame, W: World>(
-    frame: &mut F,
-    world: &W,
-    packet: &Packet,
-) -> Option<Result<Verdict, Stop>> {
-    let icmp = ETHERNET + IPV6_HEADER;
-    let [kind, code] = frame.load::<2>(icmp)?;
-    if kind != SOLICITATION || code != 0 || packet.payload < 24 || packet.hop_limit != 255 {
-        return None;
+pub(crate) fn is_solicitation<F: Frame>(frame: &F, packet: &Packet) -> bool {
+    let Some([kind, code]) = frame.load::<2>(ETHERNET + IPV6_HEADER) else { return false };
+    kind == SOLICITATION && code == 0 && packet.payload >= 24 && packet.hop_limit == 255
+}
+
+/// A neighbour solicitation: one for a frontend is turned into the advertisement.
+#[inline(always)]
+fn solicitation<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -> Result<Verdict, Stop> {
+    let target = address(frame, ETHERNET + IPV6_HEADER + 8).ok_or(Pass::NotOurs)?;
+    if is_frontend(world, target) {
+        return advertise(frame, world, packet, target);
     }
-    let target = address(frame, icmp + 8)?;
-    if !is_frontend(world, target) {
-        return None;
-    }
-    Some(advertise(frame, world, packet, target))
+    if is_frontend(world, packet.destination) { Err(Drop::Icmp.into()) } else { Err(Pass::NotOurs.into()) }
 }
 
 #[inline(always)]

@@ -4,7 +4,7 @@ use crate::Tick;
 use crate::flow::Flow;
 use crate::memory::{self, Why};
 use crate::pipeline::reachable;
-use crate::row::{DOWN_WORDS, Distribution, Plan, Slot};
+use crate::row::{DOWN_WORDS, Distribution, Plan, Slot, protocol};
 use crate::verdict::Drop;
 use crate::world::World;
 
@@ -21,16 +21,20 @@ pub(crate) fn choose<W: World>(
     plan: Plan,
     now: Tick,
 ) -> Result<(u32, bool), Drop> {
+    if plan.direct {
+        return Ok((plan.ring as u32, start));
+    }
+    // Datagrams do not show where a flow begins, also under a rule for all protocols.
+    let remembers = plan.remembers || flow.protocol == protocol::UDP;
     let slot = find_slot(world, flow, plan, plan.distribution)?;
-    if slot.is_steady() && plan.distribution == plan.former && !plan.remembers {
+    if slot.is_steady() && plan.distribution == plan.former && !remembers {
         return somebody(slot.current(), start);
     }
     let memory = memory::find(world, flow.identity(), now);
     if let Some(remembered) = memory.remembered {
         match reachable(world, remembered.member()) {
             // FLOW-1: a session without connection leaves a member that is down, and so does a connection that starts again.
-            Ok(_)
-                if (start || plan.remembers || plan.resets) && is_down(world, plan, remembered.member()) => {}
+            Ok(_) if (start || remembers || plan.resets) && is_down(world, plan, remembered.member()) => {}
             Ok(_) => {
                 memory.refresh(world, remembered, !start, plan.idle, now);
                 return Ok((remembered.member(), false));
@@ -42,12 +46,12 @@ pub(crate) fn choose<W: World>(
     }
     let settled = settled(slot, plan);
     // A connection that nobody can remember must start where its later packets will be led.
-    let forgettable = !plan.remembers && !settled && memory.is_full();
-    if (start || plan.remembers) && !forgettable {
+    let forgettable = !remembers && !settled && memory.is_full();
+    if (start || remembers) && !forgettable {
         let chosen = somebody(slot.current(), true)?;
         // What a slot chose that is not changing is found again without memory, unless the memory holds something else, or the
         // flow's packets do not show where it starts.
-        if plan.remembers || !settled || memory.remembered.is_some() {
+        if remembers || !settled || memory.remembered.is_some() {
             memory.remember(world, chosen.0, Why { pinned: start, confirmed: false }, plan.idle, now);
         }
         return Ok(chosen);
@@ -64,9 +68,30 @@ pub(crate) fn choose<W: World>(
     Ok(chosen)
 }
 
+/// The member that has a flow, without remembering anything: for packets that are about the flow, and not of it.
+#[inline(always)]
+pub(crate) fn known<W: World>(world: &W, flow: &Flow, plan: Plan, now: Tick) -> Result<u32, Drop> {
+    if plan.direct {
+        return Ok(plan.ring as u32);
+    }
+    let slot = find_slot(world, flow, plan, plan.distribution)?;
+    if let Some(remembered) = memory::find(world, flow.identity(), now).remembered {
+        return Ok(remembered.member());
+    }
+    if settled(slot, plan) {
+        return Ok(slot.current());
+    }
+    let by = if plan.settled { plan.distribution } else { plan.former };
+    Ok(find_slot(world, flow, plan, by)?.stable())
+}
+
 /// Whether a member is found down, for rules of this plan. New flows are kept away from it by the slots.
 #[inline(always)]
 pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
+    // Nobody asks after the one member of a rule that has no other.
+    if plan.direct {
+        return false;
+    }
     match world.down(plan.ring as u32, (member / 64) & (DOWN_WORDS - 1)) {
         Some(word) => word >> (member & 63) & 1 != 0,
         None => false,

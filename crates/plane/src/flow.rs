@@ -43,8 +43,26 @@ impl Flow {
     }
 
     #[inline(always)]
-    const fn ports(&self) -> u64 {
+    const fn sides(&self) -> u64 {
         (self.source_port as u64) << 32 | (self.destination_port as u64) << 16 | self.protocol as u64
+    }
+
+    /// The flow of the answers.
+    #[inline(always)]
+    pub(crate) const fn reversed(&self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+            protocol: self.protocol,
+        }
+    }
+
+    /// Both ports: the source's in the upper half.
+    #[inline(always)]
+    pub(crate) const fn ports(&self) -> u32 {
+        (self.source_port as u32) << 16 | self.destination_port as u32
     }
 
     /// DIST-1: the slot of a ring that the flow falls into.
@@ -68,7 +86,7 @@ impl Flow {
     /// The number by which the flow is remembered: all its fields, and independent of [`Self::slot`].
     #[inline(always)]
     pub fn identity(&self) -> u64 {
-        let hash = mix(mix(self.addresses(FLOW_SEED), self.ports()), FLOW_SEED);
+        let hash = mix(mix(self.addresses(FLOW_SEED), self.sides()), FLOW_SEED);
         hash ^ hash >> 32
     }
 }

@@ -1,11 +1,12 @@
 //! The packet pipeline of Forebay: bytes in, verdict out.
 //!
-//! Follow a packet: [`process`] looks at the Ethernet type. An ARP request or neighbour solicitation for a frontend is answered
-//! (`answer`). An IP packet is parsed as far as its addresses (`parse`). If the destination is a frontend's, the packet's rule is
-//! found, a member chosen (`choose`, which asks `memory` where a flow may have been remembered) and the frame rewritten
-//! (`rewrite`); rules that masquerade keep both sides of the flow (`masquerade`). If the destination is the balancer's own
-//! address, the packet may be a member's answer to a masqueraded flow; if the source is a member's, an answer on its way through
-//! this host (`way_back`). Everything else is the host's.
+//! Follow a packet: [`process`] runs [`stage`] after stage. The first looks at the Ethernet type. An ARP request or neighbour
+//! solicitation for a frontend is answered (`answer`). An IP packet is parsed as far as its addresses (`parse`), and further where
+//! it is a piece of one, or has extension headers (`pieces`). If the destination is a frontend's, the packet's rule is found, a
+//! member chosen (`choose`, which asks `memory` where a flow may have been remembered) and the frame rewritten (`rewrite`); rules
+//! that masquerade keep both sides of the flow (`masquerade`). If the destination is the balancer's own address, the packet may be a
+//! member's answer to a masqueraded flow; if the source is a member's, an answer on its way through this host (`way_back`). An ICMP
+//! error goes where the flow goes that it is about (`report`). Everything else is the host's.
 //!
 //! The same code runs in the kernel (crate `xdp`), and in the simulator, the tests and `forebay trace` (on `engine::Tables`).
 //! There is no `std`, no `alloc`, no `unsafe` and no way to panic: a panic path does not load into the kernel.
@@ -23,9 +24,12 @@ mod masquerade;
 mod memory;
 pub mod outline;
 mod parse;
+mod pieces;
 mod pipeline;
+mod report;
 mod rewrite;
 pub mod row;
+pub mod stage;
 mod verdict;
 mod way_back;
 mod world;
@@ -34,7 +38,7 @@ pub use flow::{Flow, address_places, key_places};
 pub use frame::Frame;
 pub use masquerade::{Masqueraded, entry as masqueraded};
 pub use memory::{Remembered, find as find_remembered};
-pub use pipeline::process;
+pub use stage::{Stage, process};
 pub use verdict::{Drop, Pass, REASONS, Reason, Sent, Verdict};
 pub use world::{Bucket, Entry, Word, World};
 

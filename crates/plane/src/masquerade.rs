@@ -16,31 +16,30 @@ use crate::choose::is_down;
 use crate::flow::{Flow, inward_place};
 use crate::frame::Frame;
 use crate::outline::{NOWHERE, VACANT};
-use crate::parse::{self, Packet, Segment};
-use crate::pipeline::{addressed_to, find_address, not_itself, reachable};
+use crate::parse::Packet;
+use crate::pipeline::{addressed_to, find_address, forwarded, ingress_link, not_itself, reachable, rule_of};
+use crate::report::Quoted;
 use crate::rewrite;
 use crate::row::{
     Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
     RuleRow, protocol,
 };
+use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::{Entry, Word, World};
 
 /// How long half-open TCP flows are kept, in ticks: long enough for the first repeats of a SYN.
 const HALF_OPEN: u16 = 20;
-/// A client's packet, to a member: who it is, whether a flow begins, and by which link.
-#[allow(clippy::too_many_arguments, reason = "one call site; a struct would live on the 512 bytes of stack")]
+
+/// A client's packet, to a member.
 #[inline(always)]
-pub(crate) fn out<F: Frame, W: World>(
-    frame: &mut F,
-    world: &W,
-    packet: &Packet,
-    flow: &Flow,
-    start: bool,
-    rule: &RuleRow,
-    link: LinkRow,
-    now: Tick,
-) -> Result<(u32, bool, u32), Drop> {
+pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
+    let parcel = Parcel::take(world);
+    let (packet, start) = (&parcel.packet, parcel.segment.start);
+    let flow = &parcel.flow();
+    let link = ingress_link(world).ok_or(Drop::UnknownLink)?;
+    let frontend = find_address(world, packet.destination).ok_or(Drop::Changing)?;
+    let rule = &rule_of(world, frontend.number(), flow)?;
     let plan = rule.plan();
     let own = world.config().own(packet.v4).ok_or(Drop::NoOwnAddress)?;
     let client = rewrite::load_mac(frame, 6).ok_or(Drop::Malformed)?;
@@ -57,12 +56,12 @@ pub(crate) fn out<F: Frame, W: World>(
         Some((number, member, port)) => (number, member, port, false),
         None => {
             let place = found.place.ok_or(Drop::TableFull)?;
-            let slot = world.slot(plan.ring as u32, flow.slot(plan.distribution)).ok_or(Drop::NoMember)?;
-            let member = reachable(world, slot.current())?;
+            let number = newcomer(world, flow, plan)?;
+            let member = reachable(world, number)?;
             not_itself(flow, &member, plan)?;
             let place = Place { outward: place, tag, client, link: link_place(world, link), until };
-            let port = begin(world, flow, rule, &member, slot.current(), &place, now)?;
-            (slot.current(), member, port, true)
+            let port = begin(world, flow, rule, &member, number, &place, now)?;
+            (number, member, port, true)
         }
     };
     let hop = member.hop().ok_or(Drop::Unresolved)?;
@@ -70,12 +69,49 @@ pub(crate) fn out<F: Frame, W: World>(
         source: own,
         destination: member.address(),
         source_port: port,
-        destination_port: plan.backend_port,
+        destination_port: plan.port(flow.destination_port),
         protocol: flow.protocol,
     };
-    rewrite::endpoints(frame, packet, flow, &inside)?;
+    rewrite::endpoints(frame, world, packet, flow, &inside)?;
     rewrite::stations(frame, hop.destination, hop.source)?;
-    Ok((number, started, hop.link))
+    Ok(forwarded(frame, world, rule, number, started, hop.link))
+}
+
+/// Who takes a flow that begins.
+#[inline(always)]
+fn newcomer<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
+    if plan.direct {
+        return Ok(plan.ring as u32);
+    }
+    let slot = world.slot(plan.ring as u32, flow.slot(plan.distribution)).ok_or(Drop::NoMember)?;
+    Ok(slot.current())
+}
+
+/// Who stands in for a client: the member of its flow, and the port of the own address towards that member; 0 is no port, and no such
+/// flow. (An `Option` of both would be half undefined without one, and the verifier refuses to see that moved.)
+#[derive(Clone, Copy)]
+pub(crate) struct StandIn(u64);
+
+impl StandIn {
+    #[inline(always)]
+    pub(crate) fn of<W: World>(world: &W, flow: &Flow, now: Tick) -> Self {
+        let found = find_outward(world, flow, flow.identity() & !(LIVE | BUSY), now);
+        let entry = found.place.filter(|_| found.known).and_then(|place| world.outward(place));
+        Self(match entry {
+            Some(entry) => read::<W>(entry, 6),
+            None => 0,
+        })
+    }
+
+    #[inline(always)]
+    pub(crate) const fn member(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+
+    #[inline(always)]
+    pub(crate) const fn port(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
 }
 
 struct FoundOutward {
@@ -149,13 +185,14 @@ fn known<W: World>(
         Err(Drop::Changing) => return Err(Drop::Changing),
         Err(_) => return Ok(None),
     };
-    let protocol = read::<W>(entry, 5) as u8;
-    if (start || protocol != protocol::TCP || plan.resets) && is_down(world, plan, number) {
+    let sides = read::<W>(entry, 5);
+    let (protocol, called) = (sides as u8, (sides >> 32) as u16);
+    if (start || protocol == protocol::UDP || plan.resets) && is_down(world, plan, number) {
         return Ok(None);
     }
     if word as u32 != until {
         let Some(other) = world.inward(read::<W>(entry, 7) as u32) else { return Ok(None) };
-        if read::<W>(other, 0) != inward_key(member.number(), plan.backend_port, port, protocol) | LIVE
+        if read::<W>(other, 0) != inward_key(member.number(), plan.port(called), port, protocol) | LIVE
             || read::<W>(other, 5) >> 32 != read::<W>(entry, 5) >> 32
             || read::<W>(other, 1) != read::<W>(entry, 1)
             || read::<W>(other, 2) != read::<W>(entry, 2)
@@ -200,7 +237,7 @@ fn begin<W: World>(
         return Err(Drop::Changing);
     }
     let seed = (place.tag >> 32) as u32 & 0x3fff_ffff;
-    let key = inward_key(member.number(), plan.backend_port, 0, flow.protocol);
+    let key = inward_key(member.number(), plan.port(flow.destination_port), 0, flow.protocol);
     let taken = world.take_port(key, seed, now.0);
     let (at, port) = ((taken >> 32) as u32, taken as u16);
     let (Some(inward), true) = (world.inward(at), port != 0) else {
@@ -233,12 +270,10 @@ fn begin<W: World>(
 pub(crate) fn back<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
-    packet: &Packet,
+    parcel: &Parcel,
     now: Tick,
 ) -> Result<Verdict, Stop> {
-    let Ok(Segment { flow, start }) = parse::transport(frame, packet) else {
-        return Err(Pass::OwnAddress.into());
-    };
+    let (packet, start, flow) = (&parcel.packet, parcel.segment.start, parcel.flow());
     let member = find_address(world, flow.source).ok_or(Pass::OwnAddress)?;
     if member.role() != Some(Role::Member) {
         return Err(Pass::OwnAddress.into());
@@ -270,12 +305,49 @@ pub(crate) fn back<F: Frame, W: World>(
         destination_port: (kept >> 48) as u16,
         protocol: flow.protocol,
     };
-    rewrite::endpoints(frame, packet, &flow, &outside)?;
+    rewrite::endpoints(frame, world, packet, &flow, &outside)?;
     rewrite::stations(frame, Mac::from_bits(route >> 16), link.mac())?;
     world.count_rule((way >> 16) as u32 & 0xffff, frame.len(), false);
     Ok(Verdict::Send(link.index(), Sent::Returned))
 }
 
+/// An ICMP error to the own address: one about a flow that is kept goes to its client, everything else is the host's.
+#[inline(always)]
+pub(crate) fn report<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    quoted: &Quoted,
+    now: Tick,
+) -> Result<Verdict, Stop> {
+    let flow = quoted.flow;
+    let member = find_address(world, flow.destination).ok_or(Pass::OwnAddress)?;
+    let key = inward_key(member.number(), flow.destination_port, flow.source_port, flow.protocol);
+    let entry = world.inward(inward_place(key, world.config().masquerade_bits())).ok_or(Pass::OwnAddress)?;
+    let kept = read::<W>(entry, 5);
+    if flow.source != packet.destination || read::<W>(entry, 0) != key | LIVE || expired(kept as u32, now) {
+        return Err(Pass::OwnAddress.into());
+    }
+    let (route, way) = (read::<W>(entry, 6), read::<W>(entry, 7));
+    let link = world.link(way as u32 & 0xffff).ok_or(Drop::UnknownLink)?;
+    if link.index() == 0 {
+        return Err(Drop::UnknownLink.into());
+    }
+    let sent = Flow {
+        source: Address { high: read::<W>(entry, 1), low: read::<W>(entry, 2) },
+        destination: Address { high: read::<W>(entry, 3), low: read::<W>(entry, 4) },
+        source_port: (kept >> 48) as u16,
+        destination_port: (kept >> 32) as u16,
+        protocol: flow.protocol,
+    };
+    // What the member says the client takes for the frontend's word; what a router says is the router's.
+    let source = if packet.source == flow.destination { sent.destination } else { packet.source };
+    rewrite::reported(frame, packet, quoted, &sent, (source, sent.source))?;
+    rewrite::stations(frame, Mac::from_bits(route >> 16), link.mac())?;
+    Ok(Verdict::Send(link.index(), Sent::Reported))
+}
+
+/// Five bits of a protocol's number tell TCP, UDP and SCTP apart.
 #[inline(always)]
 fn inward_key(number: u32, member_port: u16, own_port: u16, protocol: u8) -> u64 {
     (number as u64) << 40

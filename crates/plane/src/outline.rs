@@ -10,7 +10,7 @@ use crate::row::{
 };
 use crate::world::{Word, World};
 
-/// In the answers of [`way`] and [`outward_way`]: the place holds another flow, or none, and may be taken.
+/// In the answers of [`way`], [`outward_way`] and [`piece_way`]: the place holds another flow, or none, and may be taken.
 pub const VACANT: u32 = 16;
 /// In the answers of [`way`] and [`outward_way`]: there is no place.
 pub const NOWHERE: u32 = 32;
@@ -71,6 +71,18 @@ pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
         way += 1;
     }
     found
+}
+
+/// What a difference in the first four bytes of an SCTP packet of `length` bytes makes of its checksum.
+#[inline(always)]
+pub fn crc(difference: u32, length: u32) -> u32 {
+    crate::checksum::crc_difference(difference, length)
+}
+
+/// The way of its bucket in which the fragmented packet with this identity is kept, or with [`VACANT`] the one that it may take.
+#[inline(always)]
+pub fn piece_way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
+    crate::pieces::way(world, identity, now)
 }
 
 /// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the

@@ -12,6 +12,10 @@ pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
 pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 
+const HOP_BY_HOP: u8 = 0;
+pub(crate) const ROUTING: u8 = 43;
+pub(crate) const FRAGMENT: u8 = 44;
+const DESTINATION_OPTIONS: u8 = 60;
 pub(crate) const ICMP: u8 = 1;
 pub(crate) const ICMPV6: u8 = 58;
 
@@ -22,7 +26,10 @@ pub(crate) struct Packet {
     pub(crate) destination: Address,
     pub(crate) protocol: u8,
     pub(crate) hop_limit: u8,
+    /// A piece of a packet that was cut.
     pub(crate) fragment: bool,
+    /// It has no transport header: it is not the first piece.
+    pub(crate) headless: bool,
     pub(crate) v4: bool,
     /// Where the transport header begins, in the frame.
     pub(crate) transport: usize,
@@ -48,13 +55,14 @@ pub(crate) fn ipv4<F: Frame>(frame: &F) -> Option<Packet> {
         hop_limit,
         // More fragments follow, or this is not the first one.
         fragment: u16::from_be_bytes([flags, offset]) & 0x3fff != 0,
+        headless: false,
         v4: true,
         transport: ETHERNET + header,
         payload: total - header as u32,
     })
 }
 
-/// IPv6 without extension headers; with one, the protocol is that header's number. `None`: not a packet.
+/// IPv6 as far as its first header: with an extension header, the protocol is that one's number. `None`: not a packet.
 #[inline(always)]
 pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
     let [first, ..] = frame.load::<1>(ETHERNET)?;
@@ -74,7 +82,8 @@ pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
         destination,
         protocol,
         hop_limit,
-        fragment: protocol == 44,
+        fragment: false,
+        headless: false,
         v4: false,
         transport: ETHERNET + IPV6_HEADER,
         payload,
@@ -88,19 +97,61 @@ pub(crate) fn address<F: Frame>(frame: &F, at: usize) -> Option<Address> {
     Some(Address::v6(high, low))
 }
 
-/// A packet with ports.
+impl Packet {
+    /// Whether its transport header is not where it mostly is: the packet is a piece, or has extension headers.
+    #[inline(always)]
+    pub(crate) const fn is_tangled(&self) -> bool {
+        self.fragment || !self.v4 && is_extension(self.protocol)
+    }
+
+    /// Whether it is ICMP of its family.
+    #[inline(always)]
+    pub(crate) const fn is_icmp(&self) -> bool {
+        self.protocol == if self.v4 { ICMP } else { ICMPV6 }
+    }
+}
+
+/// What the transport header says.
+#[derive(Clone, Copy)]
 pub(crate) struct Segment {
-    pub(crate) flow: Flow,
-    /// The packet begins its flow: a TCP SYN. Datagrams do not show where a flow begins.
+    /// Both ports: the source's in the upper half.
+    pub(crate) ports: u32,
+    /// The packet begins its flow: a TCP SYN, an SCTP INIT. Datagrams do not show where a flow begins.
     pub(crate) start: bool,
 }
+
+impl Segment {
+    /// Who speaks to whom.
+    #[inline(always)]
+    pub(crate) const fn flow(&self, packet: &Packet) -> Flow {
+        Flow {
+            source: packet.source,
+            destination: packet.destination,
+            source_port: (self.ports >> 16) as u16,
+            destination_port: self.ports as u16,
+            protocol: packet.protocol,
+        }
+    }
+}
+
+/// Whether this is the number of an extension header of IPv6 that is followed.
+#[inline(always)]
+pub(crate) const fn is_extension(protocol: u8) -> bool {
+    matches!(protocol, HOP_BY_HOP | ROUTING | FRAGMENT | DESTINATION_OPTIONS)
+}
+
+/// Whether the protocol's header begins with two ports, and a rule can be for it.
+#[inline(always)]
+pub(crate) const fn has_ports(protocol: u8) -> bool {
+    matches!(protocol, protocol::TCP | protocol::UDP | protocol::SCTP)
+}
+
+/// The first chunk of an SCTP association.
+const INIT: u8 = 1;
 
 /// The transport header.
 #[inline(always)]
 pub(crate) fn transport<F: Frame>(frame: &F, packet: &Packet) -> Result<Segment, Drop> {
-    if packet.fragment {
-        return Err(Drop::Fragment);
-    }
     let start = match packet.protocol {
         protocol::TCP => {
             if packet.payload < 20 {
@@ -116,18 +167,15 @@ pub(crate) fn transport<F: Frame>(frame: &F, packet: &Packet) -> Result<Segment,
             }
             false
         }
-        ICMP if packet.v4 => return Err(Drop::Icmp),
-        ICMPV6 if !packet.v4 => return Err(Drop::Icmp),
+        protocol::SCTP => {
+            if packet.payload < 16 {
+                return Err(Drop::Malformed);
+            }
+            let Some([chunk]) = frame.load::<1>(packet.transport + 12) else { return Err(Drop::Malformed) };
+            chunk == INIT
+        }
         _ => return Err(Drop::Protocol),
     };
     let Some(ports) = frame.load::<4>(packet.transport) else { return Err(Drop::Malformed) };
-    let ports = u32::from_be_bytes(ports);
-    let flow = Flow {
-        source: packet.source,
-        destination: packet.destination,
-        source_port: (ports >> 16) as u16,
-        destination_port: ports as u16,
-        protocol: packet.protocol,
-    };
-    Ok(Segment { flow, start })
+    Ok(Segment { ports: u32::from_be_bytes(ports), start })
 }

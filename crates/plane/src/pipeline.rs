@@ -1,58 +1,82 @@
-//! The pipeline, as a sentence.
+//! The pipeline, as a sentence: whose packet it is, its rule, a member, the way there.
 
 use crate::choose::choose;
 use crate::flow::{Flow, address_places, key_places};
 use crate::frame::Frame;
-use crate::parse::{self, Packet, Segment};
+use crate::parse;
 use crate::row::{
     Address, AddressRow, Key, LINK_PLACES, LINK_TRIES, LinkRow, MemberRow, Path, Plan, RULE_PLACES, Role,
     RuleRow,
 };
+use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, answer, masquerade, rewrite, way_back};
+use crate::{Tick, answer, rewrite};
 
-/// What becomes of a frame, at the moment `now`.
+/// Where every frame begins.
 #[inline(always)]
-pub fn process<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Verdict {
-    match follow(frame, world, now) {
-        Ok(verdict) => verdict,
-        Err(stop) => stop.into(),
-    }
-}
-
-#[inline(always)]
-fn follow<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
+pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let ethertype = u16::from_be_bytes(frame.load::<2>(12).ok_or(Pass::NotIp)?);
     let packet = match ethertype {
         parse::ETHERTYPE_IPV4 => parse::ipv4(frame).ok_or(Pass::NotOurs)?,
         parse::ETHERTYPE_IPV6 => parse::ipv6(frame).ok_or(Pass::NotOurs)?,
-        parse::ETHERTYPE_ARP => return answer::arp(frame, world),
+        parse::ETHERTYPE_ARP => return Err(Stop::Then(Stage::Answer)),
         _ => return Err(Pass::NotIp.into()),
     };
-    if packet.protocol == parse::ICMPV6
-        && !packet.v4
-        && let Some(answered) = answer::solicitation(frame, world, &packet)
-    {
-        return answered;
+    if !packet.v4 && packet.protocol == parse::ICMPV6 && answer::is_solicitation(frame, &packet) {
+        return Err(Parcel::new(packet).hand(world, Stage::Answer));
     }
-    let Some(destination) = find_address(world, packet.destination) else {
-        return way_back::through_this_host(frame, world, &packet);
+    let destination = find_address(world, packet.destination);
+    let role = destination.and_then(|row| row.role());
+    let otherwise = match role {
+        Some(Role::Frontend) => None,
+        Some(Role::Own) => Some(Pass::OwnAddress),
+        Some(Role::Member) | None if world.config().gateway() => Some(Pass::NotOurs),
+        Some(Role::Member) | None => return Err(Pass::NotOurs.into()),
     };
-    match destination.role() {
-        Some(Role::Frontend) => {
-            let link = addressed_to(frame, world)?;
-            let forwarded = forward(frame, world, &packet, destination.number(), link, now);
-            if let Err(Drop::NoRule | Drop::Icmp | Drop::Protocol | Drop::Fragment | Drop::Malformed) =
-                forwarded
-            {
-                world.count_unmatched(destination.number());
-            }
-            Ok(forwarded?)
-        }
-        Some(Role::Own) => masquerade::back(frame, world, &packet, now),
-        Some(Role::Member) | None => way_back::through_this_host(frame, world, &packet),
+    if role == Some(Role::Frontend) {
+        addressed_to(frame, world)?;
     }
+    if packet.is_tangled() {
+        return Err(Parcel::new(packet).hand(world, Stage::Untangle));
+    }
+    if packet.is_icmp() {
+        return Err(Parcel::new(packet).hand(world, Stage::Report));
+    }
+    let segment = parse::transport(frame, &packet);
+    match (segment, otherwise) {
+        (Ok(segment), None) => at_frontend(frame, world, Parcel::with(packet, segment), destination, now),
+        (Ok(segment), Some(_)) => Err(Parcel::with(packet, segment).hand(world, Stage::Return)),
+        (Err(why), None) => {
+            world.count_unmatched(destination.map_or(0, |row| row.number()));
+            Err(why.into())
+        }
+        (Err(_), Some(pass)) => Err(pass.into()),
+    }
+}
+
+/// A client's packet that was untangled.
+#[inline(always)]
+pub(crate) fn untangled<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
+    let parcel = Parcel::take(world);
+    let destination = find_address(world, parcel.packet.destination);
+    at_frontend(frame, world, parcel, destination, now)
+}
+
+#[inline(always)]
+fn at_frontend<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    parcel: Parcel,
+    destination: Option<AddressRow>,
+    now: Tick,
+) -> Result<Verdict, Stop> {
+    let frontend = destination.map_or(0, |row| row.number());
+    let forwarded = forward(frame, world, parcel, frontend, now);
+    if let Err(Stop::Drop(Drop::NoRule)) = forwarded {
+        world.count_unmatched(frontend);
+    }
+    forwarded
 }
 
 /// A client's packet, to a member.
@@ -60,56 +84,75 @@ fn follow<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Ver
 fn forward<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
-    packet: &Packet,
+    parcel: Parcel,
     frontend: u32,
-    link: LinkRow,
     now: Tick,
-) -> Result<Verdict, Drop> {
-    let Segment { flow, start } = parse::transport(frame, packet)?;
-    let rule =
-        find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)).ok_or(Drop::NoRule)?;
-    if rule.is_busy() {
-        return Err(Drop::Changing);
-    }
+) -> Result<Verdict, Stop> {
+    let (packet, segment, flow) = (parcel.packet, parcel.segment, parcel.flow());
+    let rule = rule_of(world, frontend, &flow)?;
     let plan = rule.plan();
-    // Ring 0 is nobody's, also not those whom somebody was chosen for before (FLOW-2).
-    if plan.ring == 0 {
-        return Err(Drop::NoMember);
-    }
     let masquerades = match plan.path {
         Path::Masquerade => true,
         // A member would answer another one, or itself, without the balancer.
         Path::Gateway => plan.hairpin && is_member(world, packet.source),
         Path::Floating | Path::FloatingGateway => false,
     };
-    let (number, started, out) = if masquerades {
-        masquerade::out(frame, world, packet, &flow, start, &rule, link, now)?
-    } else {
-        let (number, started) = choose(world, &flow, start, plan, now)?;
-        let member = reachable(world, number)?;
-        not_itself(&flow, &member, plan)?;
-        let hop = member.hop().ok_or(Drop::Unresolved)?;
-        match plan.path {
-            Path::Gateway => {
-                let mut inside = flow;
-                inside.destination = member.address();
-                inside.destination_port = plan.backend_port;
-                rewrite::endpoints(frame, packet, &flow, &inside)?;
-            }
-            Path::Floating | Path::FloatingGateway | Path::Masquerade => {
-                if !hop.adjacent {
-                    return Err(Drop::NotAdjacent);
-                }
-                rewrite::destination_port(frame, packet, &flow, plan.backend_port)?;
-            }
+    if masquerades {
+        return Err(parcel.hand(world, Stage::Masquerade));
+    }
+    let (number, started) = choose(world, &flow, segment.start, plan, now)?;
+    let member = reachable(world, number)?;
+    not_itself(&flow, &member, plan)?;
+    let hop = member.hop().ok_or(Drop::Unresolved)?;
+    let port = plan.port(flow.destination_port);
+    match plan.path {
+        Path::Gateway => {
+            let inside = Flow { destination: member.address(), destination_port: port, ..flow };
+            rewrite::endpoints(frame, world, &packet, &flow, &inside)?;
         }
-        rewrite::stations(frame, hop.destination, hop.source)?;
-        (number, started, hop.link)
-    };
+        Path::Floating | Path::FloatingGateway | Path::Masquerade => {
+            if !hop.adjacent {
+                return Err(Drop::NotAdjacent.into());
+            }
+            rewrite::destination_port(frame, world, &packet, &flow, port)?;
+        }
+    }
+    rewrite::stations(frame, hop.destination, hop.source)?;
+    Ok(forwarded(frame, world, &rule, number, started, hop.link))
+}
+
+/// A packet that leaves to a member is counted.
+#[inline(always)]
+pub(crate) fn forwarded<F: Frame, W: World>(
+    frame: &F,
+    world: &W,
+    rule: &RuleRow,
+    member: u32,
+    started: bool,
+    out: u32,
+) -> Verdict {
     let bytes = frame.len();
     world.count_rule(rule.number(), bytes, started);
-    world.count_member(number, bytes, started);
-    Ok(Verdict::Send(out, Sent::Forwarded))
+    world.count_member(member, bytes, started);
+    Verdict::Send(out, Sent::Forwarded)
+}
+
+/// The rule of a packet to the frontend with this number.
+#[inline(always)]
+pub(crate) fn rule_of<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result<RuleRow, Drop> {
+    let rule = match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
+        Some(rule) => rule,
+        // HA-1: the rule for everything stands behind those for something.
+        None => find_rule(world, Key::all(frontend)).ok_or(Drop::NoRule)?,
+    };
+    if rule.is_busy() {
+        return Err(Drop::Changing);
+    }
+    // Ring 0 is nobody's, also not those whom somebody was chosen for before (FLOW-2).
+    if rule.plan().ring == 0 {
+        return Err(Drop::NoMember);
+    }
+    Ok(rule)
 }
 
 /// HAIR-1: a member that calls a frontend and is chosen itself would answer itself, and never hear of it.

@@ -56,10 +56,23 @@ pub const MASQUERADE_FIRST_PORT: u16 = 1_024;
 /// How many ports masquerading uses towards one member and port.
 pub const MASQUERADE_PORTS: u16 = 31_744;
 
+/// Buckets of fragmented packets whose first piece was seen.
+pub const PIECE_BUCKETS: u32 = 1 << 12;
+/// Fragmented packets of a bucket: two words each.
+pub const PIECE_WAYS: u32 = 4;
+/// How long the pieces of a packet are waited for, in ticks: as long as Linux waits.
+pub const PIECE_TICKS: u16 = 30;
+/// Extension headers that a packet may have between its IPv6 header and its transport header.
+pub const MAX_EXTENSIONS: u32 = 8;
+/// Where in its frame a packet's transport header begins at the latest.
+pub const MAX_TRANSPORT: usize = 511;
+
 /// Transport protocols that can be balanced.
 pub mod protocol {
     /// TCP.
     pub const TCP: u8 = 6;
     /// UDP.
     pub const UDP: u8 = 17;
+    /// SCTP.
+    pub const SCTP: u8 = 132;
 }

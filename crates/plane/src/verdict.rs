@@ -1,5 +1,7 @@
 //! How a packet ends. Every end has a reason, and every reason has a counter.
 
+use crate::stage::Stage;
+
 /// What becomes of a frame.
 #[must_use = "a verdict that is dropped is a packet that goes astray"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,11 +50,11 @@ pub enum Pass {
 pub enum Drop {
     /// Addressed to a frontend, with headers that are cut off or contradict each other.
     Malformed = 16,
-    /// A fragment: only its first piece carries ports.
+    /// A fragment whose first piece, which alone carries ports, was not seen before; or one of a packet that cannot be changed in pieces.
     Fragment = 17,
     /// A transport protocol that no rule can balance.
     Protocol = 18,
-    /// ICMP to a frontend address.
+    /// ICMP to a frontend address: about no flow of its, or an echo request that is not answered (ICMP-2).
     Icmp = 19,
     /// RULE-2: no rule has this frontend address, protocol and port.
     NoRule = 20,
@@ -74,6 +76,8 @@ pub enum Drop {
     UnknownLink = 28,
     /// HAIR-1: a member called a frontend and was chosen itself.
     Hairpin = 29,
+    /// More extension headers than are followed.
+    Extensions = 30,
 }
 
 /// What a frame was sent as.
@@ -86,6 +90,10 @@ pub enum Sent {
     Returned = 33,
     /// An ARP request or neighbour solicitation for a frontend, answered.
     Answered = 34,
+    /// ICMP-1: an ICMP error, to whom it is about.
+    Reported = 35,
+    /// ICMP-2: an echo request to a frontend, answered.
+    Echoed = 36,
 }
 
 /// A reason's number: its row in the table of counters.
@@ -97,7 +105,7 @@ pub const REASONS: u32 = 64;
 
 impl Reason {
     /// Every reason with its verdict and name, in the order of their numbers.
-    pub const ALL: [(Reason, &'static str, &'static str); 22] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 25] = [
         (Reason(0), "pass", "NotIp"),
         (Reason(1), "pass", "NotOurs"),
         (Reason(2), "pass", "OtherHost"),
@@ -117,16 +125,20 @@ impl Reason {
         (Reason(27), "drop", "NoOwnAddress"),
         (Reason(28), "drop", "UnknownLink"),
         (Reason(29), "drop", "Hairpin"),
+        (Reason(30), "drop", "Extensions"),
         (Reason(32), "send", "Forwarded"),
         (Reason(33), "send", "Returned"),
         (Reason(34), "send", "Answered"),
+        (Reason(35), "send", "Reported"),
+        (Reason(36), "send", "Echoed"),
     ];
 }
 
-/// A packet stops before it is sent.
+/// A stage ends without sending the packet.
 pub(crate) enum Stop {
     Pass(Pass),
     Drop(Drop),
+    Then(Stage),
 }
 
 impl From<Pass> for Stop {
@@ -140,15 +152,5 @@ impl From<Drop> for Stop {
     #[inline(always)]
     fn from(why: Drop) -> Self {
         Self::Drop(why)
-    }
-}
-
-impl From<Stop> for Verdict {
-    #[inline(always)]
-    fn from(stop: Stop) -> Self {
-        match stop {
-            Stop::Pass(why) => Self::Pass(why),
-            Stop::Drop(why) => Self::Drop(why),
-        }
     }
 }

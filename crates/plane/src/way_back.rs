@@ -1,40 +1,93 @@
-//! Answers of `gateway` members, on their way through this host: the frontend's address and port are put back (FIP-3).
+//! Answers of members on their way through this host: the frontend's address and port are put back (FIP-3).
 
 use crate::flow::{Flow, key_places};
 use crate::frame::Frame;
-use crate::parse::{self, Packet, Segment};
+use crate::parse::Packet;
 use crate::pipeline::{addressed_to, find_address};
-use crate::rewrite;
-use crate::row::{Key, RETURN_PLACES, ReturnRow};
+use crate::report::Quoted;
+use crate::row::{Key, RETURN_PLACES, ReturnRow, Role};
+use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
+use crate::{Tick, masquerade, memory, rewrite};
 
-/// A packet to an address that is no frontend's.
+/// A packet to an address that is no frontend's: an answer, or the host's.
 #[inline(always)]
-pub(crate) fn through_this_host<F: Frame, W: World>(
+pub(crate) fn back<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
+    let parcel = Parcel::take(world);
+    match find_address(world, parcel.packet.destination).and_then(|row| row.role()) {
+        Some(Role::Own) => masquerade::back(frame, world, &parcel, now),
+        Some(Role::Frontend | Role::Member) | None => through_this_host(frame, world, &parcel, now),
+    }
+}
+
+/// An answer of a `gateway` member.
+#[inline(always)]
+fn through_this_host<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
-    packet: &Packet,
+    parcel: &Parcel,
+    now: Tick,
 ) -> Result<Verdict, Stop> {
-    if !world.config().gateway() {
-        return Err(Pass::NotOurs.into());
-    }
+    let (packet, flow) = (&parcel.packet, parcel.flow());
     let source = find_address(world, packet.source).ok_or(Pass::NotOurs)?;
-    let Ok(Segment { flow, .. }) = parse::transport(frame, packet) else { return Err(Pass::NotOurs.into()) };
-    let key = Key::new(source.number(), flow.protocol, flow.source_port);
-    let row = find(world, key).ok_or(Pass::NotOurs)?;
+    let row = find(world, source.number(), flow.protocol, flow.source_port).ok_or(Pass::NotOurs)?;
     addressed_to(frame, world)?;
     if row.is_busy() {
         return Err(Drop::Changing.into());
     }
-    let outside = Flow { source: row.frontend(), source_port: row.port(), ..flow };
-    rewrite::endpoints(frame, packet, &flow, &outside)?;
+    let outside = outside(&row, &flow);
+    // Whatever a member does by itself may look like an answer under a rule for everything.
+    if row.is_for_all() && memory::find(world, outside.reversed().identity(), now).remembered.is_none() {
+        return Err(Pass::NotOurs.into());
+    }
+    rewrite::endpoints(frame, world, packet, &flow, &outside)?;
     world.count_rule(row.rule(), frame.len(), false);
     Ok(Verdict::Route(Sent::Returned))
 }
 
+/// What a member sends, as the client is to see it.
 #[inline(always)]
-fn find<W: World>(world: &W, key: Key) -> Option<ReturnRow> {
+fn outside(row: &ReturnRow, inside: &Flow) -> Flow {
+    let port = if row.is_for_all() { inside.source_port } else { row.port() };
+    Flow { source: row.frontend(), source_port: port, ..*inside }
+}
+
+/// An ICMP error to an address that is no frontend's: one about what a client sent to a `gateway` member goes to the client.
+#[inline(always)]
+pub(crate) fn report<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    quoted: &Quoted,
+) -> Result<Verdict, Stop> {
+    let answer = quoted.flow.reversed();
+    let member = find_address(world, answer.source).ok_or(Pass::NotOurs)?;
+    let row = find(world, member.number(), answer.protocol, answer.source_port).ok_or(Pass::NotOurs)?;
+    if answer.destination != packet.destination {
+        return Err(Pass::NotOurs.into());
+    }
+    if row.is_busy() {
+        return Err(Drop::Changing.into());
+    }
+    let sent = outside(&row, &answer).reversed();
+    // What the member says the client takes for the frontend's word; what a router says is the router's.
+    let source = if packet.source == answer.source { sent.destination } else { packet.source };
+    rewrite::reported(frame, packet, quoted, &sent, (source, packet.destination))?;
+    Ok(Verdict::Route(Sent::Reported))
+}
+
+/// The rule by which answers from a port of an address come back.
+#[inline(always)]
+fn find<W: World>(world: &W, number: u32, protocol: u8, port: u16) -> Option<ReturnRow> {
+    match find_row(world, Key::new(number, protocol, port)) {
+        Some(row) => Some(row),
+        None => find_row(world, Key::all(number)),
+    }
+}
+
+#[inline(always)]
+fn find_row<W: World>(world: &W, key: Key) -> Option<ReturnRow> {
     let [first, second] = key_places(key, RETURN_PLACES - 1);
     let row = world.way_back(first)?;
     if row.key() == Some(key) {

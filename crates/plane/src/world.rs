@@ -3,6 +3,7 @@
 use crate::row::{
     AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
 };
+use crate::stage::PARCEL_WORDS;
 
 /// A word that other processors read and write at the same time.
 ///
@@ -30,6 +31,10 @@ pub trait World: Sized {
 
     /// Interface index of the link the frame came in by.
     fn ingress(&self) -> u32;
+    /// Keeps what one stage tells the next about the frame.
+    fn keep(&self, parcel: [u64; PARCEL_WORDS]);
+    /// What the stage before kept.
+    fn kept(&self) -> [u64; PARCEL_WORDS];
     /// What holds for the whole balancer.
     fn config(&self) -> ConfigRow;
     /// A place for links.
@@ -52,6 +57,8 @@ pub trait World: Sized {
     fn outward(&self, place: u32) -> Option<&Entry<Self>>;
     /// A masqueraded flow, in its place by the member's side.
     fn inward(&self, place: u32) -> Option<&Entry<Self>>;
+    /// A bucket of fragmented packets.
+    fn pieces(&self, place: u32) -> Option<&Bucket<Self>>;
     /// Counts a packet of `bytes` under a rule; `start` where it begins a flow.
     fn count_rule(&self, number: u32, bytes: u32, start: bool);
     /// Counts a packet of `bytes` to a member; `start` where it begins a flow.
@@ -69,6 +76,18 @@ pub trait World: Sized {
     #[inline(always)]
     fn outward_way(&self, tag: u64, now: u32) -> u32 {
         crate::outline::outward_way(self, tag, now)
+    }
+
+    /// [`outline::crc`](crate::outline::crc), which a world may run out of line.
+    #[inline(always)]
+    fn crc(&self, difference: u32, length: u32) -> u32 {
+        crate::outline::crc(difference, length)
+    }
+
+    /// [`outline::piece_way`](crate::outline::piece_way), which a world may run out of line.
+    #[inline(always)]
+    fn piece_way(&self, identity: u64, now: u32) -> u32 {
+        crate::outline::piece_way(self, identity, now)
     }
 
     /// [`outline::take_port`](crate::outline::take_port), which a world may run out of line.

@@ -128,8 +128,10 @@ fn of_member(rule: &Rule, probe: &Probe, member: &Member) -> Labels {
     let protocol = match rule.protocol() {
         Protocol::Tcp => "tcp",
         Protocol::Udp => "udp",
+        Protocol::Sctp => "sctp",
+        Protocol::All => "all",
     };
-    let mut labels = of_rule(rule.name(), rule.frontend(), rule.frontend_port().get(), protocol);
+    let mut labels = of_rule(rule.name(), rule.frontend(), rule.frontend_port(), protocol);
     labels.extend([
         ("backend_ip_address", member.address().to_string()),
         ("backend_port", rule.backend_port().to_string()),

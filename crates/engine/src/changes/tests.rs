@@ -189,6 +189,7 @@ struct Figures {
 struct Frames {
     packets: Vec<Packet>,
     flows: Vec<[u64; 8]>,
+    pieces: Vec<[u64; 8]>,
     outward: Vec<[u64; 8]>,
     inward: Vec<[u64; 8]>,
 }
@@ -217,6 +218,7 @@ impl Frames {
         }
         Self {
             packets,
+            pieces: memory.piece_words().collect(),
             flows: memory
                 .flow_words()
                 .collect::<Vec<_>>()
@@ -231,7 +233,12 @@ impl Frames {
     /// What becomes of each, with nothing that one does to the memory seen by another.
     fn outcomes(&self, tables: &Tables) -> Vec<(Verdict, Vec<u8>)> {
         let outcome = |packet: &Packet| {
-            let memory = Memory::of(self.flows.clone(), self.outward.clone(), self.inward.clone());
+            let memory = Memory::of(
+                self.flows.clone(),
+                self.pieces.clone(),
+                self.outward.clone(),
+                self.inward.clone(),
+            );
             let mut frame = packet.frame();
             // The host gets the same frame, whatever the reason.
             let verdict = match Replica::new(tables.clone(), memory).run(&mut frame, LINK, NOW) {
@@ -297,7 +304,7 @@ fn owners(tables: &Tables) -> Vec<(IpAddr, u8, u16, Vec<Option<IpAddr>>)> {
         .rule_rows()
         .into_iter()
         .map(|((address, protocol, port), row)| {
-            let slots = tables.slots(u32::from(row.plan().ring));
+            let slots = tables.slots(row.ring());
             (address, protocol, port, slots.map(|slot| owner(slot.current())).collect())
         })
         .collect()

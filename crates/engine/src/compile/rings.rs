@@ -79,6 +79,8 @@ pub(crate) fn view_of(desired: &Desired, rule: &Rule) -> View {
 }
 
 pub(super) struct Rings<'a> {
+    /// The numbers of members, by pool and address.
+    members: &'a BTreeMap<(u64, IpAddr), u32>,
     /// The ring and the shares of each group that has members.
     groups: BTreeMap<Group, (u32, Vec<Share>)>,
     /// The rules of each group.
@@ -88,13 +90,14 @@ pub(super) struct Rings<'a> {
 impl<'a> Rings<'a> {
     pub(super) fn number(
         desired: &'a Desired,
-        members: &Members,
+        members: &'a Members,
         health: &Health,
         surroundings: &Surroundings,
         before: &Tables,
     ) -> Result<Self, Full> {
         let mut rules: BTreeMap<Group, Vec<&Rule>> = BTreeMap::new();
-        for rule in desired.rules() {
+        // Where there is one member only, there is nobody to choose.
+        for rule in desired.rules().iter().filter(|rule| !desired.pool(rule.pool()).is_sole()) {
             rules.entry(group_of(rule)).or_default().push(rule);
         }
         let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
@@ -110,7 +113,7 @@ impl<'a> Rings<'a> {
         let groups = shares
             .into_iter()
             .filter_map(|(group, (view, shares))| Some((group, (*rings.get(&(view, group.1))?, shares))));
-        Ok(Self { groups: groups.collect(), rules })
+        Ok(Self { members: &members.numbers, groups: groups.collect(), rules })
     }
 
     pub(super) fn ring_of(&self, rule: &Rule) -> u32 {
@@ -120,6 +123,24 @@ impl<'a> Rings<'a> {
     /// Whether somebody takes new flows of a rule.
     pub(super) fn has_somebody(&self, rule: &Rule) -> bool {
         self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(.., up)| *up))
+    }
+
+    /// The number of the one member of a rule's pool; 0 where it is not there yet.
+    pub(super) fn sole_member_of(&self, desired: &Desired, rule: &Rule) -> u32 {
+        let pool = pool_identity(desired.pool(rule.pool()).name());
+        let member = desired.members_of(rule).next();
+        member.and_then(|member| self.members.get(&(pool, member.address()))).copied().unwrap_or_default()
+    }
+
+    /// ICMP-2: whether a frontend that may answer has somebody who serves.
+    pub(super) fn echoes(&self, desired: &Desired, frontend: IpAddr) -> bool {
+        let at = desired.frontends().binary_search_by_key(&frontend, |it| it.address());
+        let serves = |rule: &Rule| match desired.pool(rule.pool()).is_sole() {
+            true => self.sole_member_of(desired, rule) != 0,
+            false => self.has_somebody(rule),
+        };
+        at.is_ok_and(|at| desired.frontends().get(at).is_some_and(|it| it.echo()))
+            && desired.rules_at(frontend).iter().any(serves)
     }
 
     pub(super) fn by_ring(&self) -> BTreeMap<u32, (&Group, &[Share])> {
@@ -139,7 +160,7 @@ impl<'a> Rings<'a> {
         let pool = pool_identity(desired.pool(group.0).name());
         let same =
             |row: &&RuleRow| row.view().pool == pool && row.key().is_some_and(|key| keys.contains(&key));
-        before.rings.get(&before.rules.values().find(same)?.plan().ring.into())
+        before.rings.get(&before.rules.values().find(same)?.ring())
     }
 
     /// Where a ring changes together with the plan of a rule that uses it, a packet must not meet the one without the other: the group
@@ -157,7 +178,7 @@ impl<'a> Rings<'a> {
             .filter(|row| {
                 row.key().and_then(|key| plans.get(&key)).is_some_and(|(plan, _)| *plan != row.plan())
             })
-            .map(|row| u32::from(row.plan().ring))
+            .map(|row| row.ring())
             .filter(|ring| {
                 slots
                     .get(ring)
@@ -208,7 +229,7 @@ fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) ->
 fn rings_before(before: &Tables) -> BTreeMap<(View, bool), u32> {
     let numbers = before.numbers();
     let one = |row: &RuleRow| {
-        let ring = u32::from(row.plan().ring);
+        let ring = row.ring();
         let frontend = numbers.get(&row.key()?.number())?;
         (ring != 0).then_some(((row.view(), frontend.is_v4()), ring))
     };

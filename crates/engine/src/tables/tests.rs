@@ -31,10 +31,10 @@ address 10.0.0.2 own @1
 address 10.0.0.4 member @2
 address 10.0.0.5 member @3
 address 10.0.0.6 member @4
-address 10.0.1.1 frontend @5
+address 10.0.1.1 frontend @5 echoes
 address fd00::2 own @6
 address fd00::4 member @7
-address fd00:1::1 frontend @8
+address fd00:1::1 frontend @8 echoes
 rule 10.0.1.1 tcp/80 -> ring 4 of pool beaeaf9a73b23a58 probe 334359c2 port 8080 \
 Gateway by SourceIpProtocol from FiveTuple idle 236 counted 1
 rule 10.0.1.1 udp/53 -> ring 1 of pool a13c9c9a8b58ba24 probe 334359c2 port 53 Masquerade by FiveTuple remembers idle 236 counted 2

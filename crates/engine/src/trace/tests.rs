@@ -30,7 +30,6 @@ fn a_change_and_what_is_remembered_are_told() {
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Gateway, by FiveTuple
          slots: ring 1 slot 47495: new flows go to #3, flows under way belong to #1
          memory: the flow is not remembered
-         slots: ring 1 slot 47495: new flows go to #3, flows under way belong to #1
          members: #1 is 10.0.0.4, found down, via 02:04:0a:00:00:04 on link 3
          counters: a packet under rule 1";
     check(&lab, tcp(("192.0.2.1", 5_000), FRONTEND, ACK), told);
@@ -49,6 +48,8 @@ fn a_packet_that_no_rule_takes_is_told() {
     let told = "addresses: place 60943 holds 10.0.1.1, a frontend (@5)
          rules: place 33450 is empty
          rules: place 11697 is empty
+         rules: place 3926 is empty
+         rules: place 20985 is empty
          counters: a packet to @5 that no rule takes";
     check(&lab(true), udp(("192.0.2.1", 5_000), FRONTEND), told);
 }

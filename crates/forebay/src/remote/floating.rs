@@ -37,19 +37,20 @@ fn unlimited() -> Limits {
 }
 
 fn floating(desired: &Desired) -> Vec<Floating> {
-    let of_rule = |rule: &model::Rule| Floating {
-        destination: Destination {
-            address: rule.frontend(),
-            port: rule.backend_port().get(),
-            protocol: match rule.protocol() {
-                model::Protocol::Tcp => guest::Protocol::Tcp,
-                model::Protocol::Udp => guest::Protocol::Udp,
-            },
-        },
-        members: desired.members_of(rule).map(model::Member::address).collect(),
-        probe: desired.probe_of(rule).map(|probe| probe.port().get()),
+    let of_rule = |rule: &model::Rule| {
+        let protocol = match rule.protocol() {
+            model::Protocol::Tcp => guest::Protocol::Tcp,
+            model::Protocol::Udp => guest::Protocol::Udp,
+            // A guest's firewall is opened by ports of these two only.
+            model::Protocol::Sctp | model::Protocol::All => return None,
+        };
+        Some(Floating {
+            destination: Destination { address: rule.frontend(), port: rule.backend_port(), protocol },
+            members: desired.members_of(rule).map(model::Member::address).collect(),
+            probe: desired.probe_of(rule).map(|probe| probe.port().get()),
+        })
     };
-    desired.rules().iter().filter(|rule| rule.floating()).map(of_rule).collect()
+    desired.rules().iter().filter(|rule| rule.floating()).filter_map(of_rule).collect()
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ fn check_says_everything_that_is_wrong_with_files_folders_and_standard_input() {
     let good = Document::new(&rules, net.everybody());
     let mut bad = good.json();
     bad["properties"]["loadBalancingRules"][0]["properties"]["frontendPort"] = 0.into();
-    bad["properties"]["loadBalancingRules"][1]["properties"]["protocol"] = "Sctp".into();
+    bad["properties"]["loadBalancingRules"][1]["properties"]["protocol"] = "Dccp".into();
     let good = net.lab.write("good/lb.json", &good.text()).unwrap().display().to_string();
     let bad = net.lab.write("bad/lb.json", &bad.to_string()).unwrap().display().to_string();
     let folder = |file: &str| PathBuf::from(file).parent().unwrap().display().to_string();

@@ -29,6 +29,8 @@ pub struct Rule {
     pub resets: bool,
     /// A member may be led to itself.
     pub hairpin: bool,
+    /// The protocol, where it is another than what sessions speak: all of them (HA ports), or one that nobody speaks here.
+    pub protocol: Option<&'static str>,
 }
 
 impl Rule {
@@ -53,6 +55,7 @@ impl Rule {
             probe: None,
             resets: false,
             hairpin: false,
+            protocol: None,
         }
     }
 
@@ -76,6 +79,16 @@ impl Rule {
         Self { hairpin: true, ..self }
     }
 
+    /// The same of a rule for all ports: it takes more than what its members serve.
+    pub fn of_all(self) -> Self {
+        Self { protocol: Some("All"), backend_port: self.frontend.port(), ..self }
+    }
+
+    /// The same for SCTP, which its members do not serve.
+    pub fn of_sctp(self) -> Self {
+        Self { protocol: Some("Sctp"), ..self }
+    }
+
     pub fn v4(&self) -> bool {
         self.frontend.is_ipv4()
     }
@@ -86,14 +99,15 @@ impl Rule {
     }
 
     fn json(&self, frontend: &str) -> Value {
+        let of_all = self.protocol == Some("All");
         let mut rule = json!({
             "name": self.name,
             "properties": {
                 "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/{frontend}") },
                 "backendAddressPool": { "id": format!("backendAddressPools/{}", self.pool) },
-                "protocol": match self.wire { Wire::Tcp => "Tcp", Wire::Udp => "Udp" },
-                "frontendPort": self.frontend.port(),
-                "backendPort": self.backend_port,
+                "protocol": self.protocol.unwrap_or(match self.wire { Wire::Tcp => "Tcp", Wire::Udp => "Udp" }),
+                "frontendPort": if of_all { 0 } else { self.frontend.port() },
+                "backendPort": if of_all { 0 } else { self.backend_port },
                 "enableFloatingIP": self.floating,
                 "loadDistribution": self.distribution,
                 "idleTimeoutInMinutes": 4,

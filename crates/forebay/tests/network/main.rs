@@ -16,6 +16,7 @@ mod flows;
 mod guest;
 mod health;
 mod interfaces;
+mod kinds;
 mod members;
 mod mistakes;
 mod net;

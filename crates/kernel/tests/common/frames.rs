@@ -3,12 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use plane::row::Mac;
+use plane::row::protocol::{SCTP, TCP, UDP};
 
 use crate::random::Random;
 use crate::scene::{LINKS, PORTS, Scene, frontends, mac_of_link};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
 const ARP: u16 = 0x0806;
 const VLAN: u16 = 0x8100;
 
@@ -110,7 +109,8 @@ fn corrupt(random: &mut Random, frame: &mut [u8]) {
 
 fn valid(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u8> {
     let mut frame = match random.below(100) {
-        0..=59 => from_client(random, known, link),
+        0..=53 => from_client(random, known, link),
+        54..=59 => report(random, scene, known, link),
         60..=69 => masqueraded_answer(random, scene, known, link),
         70..=78 => gateway_answer(random, known, link),
         79..=84 => arp(random, scene, known),
@@ -120,7 +120,7 @@ fn valid(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u8
             echo(random, frontend, link)
         }
         93..=94 => {
-            let other = random.pick(&[13u8, 41, 47, 50, 132]);
+            let other = random.pick(&[13u8, 41, 47, 50, 51]);
             let frontend = random.pick(&frontends());
             let (client, payload) = (client(random, frontend.is_ipv4()), random.bytes(24));
             packet(random, link, client, frontend, other, &payload)
@@ -136,7 +136,7 @@ fn valid(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u8
                 &[known.members.clone(), owns(scene), vec![Ipv4Addr::new(192, 0, 2, 9).into()]].concat(),
             );
             let from = client(random, to.is_ipv4());
-            let (port, protocol) = (random.pick(&PORTS), random.pick(&[TCP, UDP]));
+            let (port, protocol) = (random.pick(&PORTS), random.pick(&[TCP, UDP, SCTP]));
             segment(random, link, (from, 40_000), (to, port), protocol)
         }
     };
@@ -165,7 +165,7 @@ fn client(random: &mut Random, v4: bool) -> IpAddr {
 
 fn from_client(random: &mut Random, known: &Known, link: u32) -> Vec<u8> {
     let (to, port, protocol) = if known.called.is_empty() || random.chance(10) {
-        (random.pick(&frontends()), random.pick(&PORTS), random.pick(&[TCP, UDP]))
+        (random.pick(&frontends()), random.pick(&PORTS), random.pick(&[TCP, UDP, SCTP]))
     } else {
         random.pick(&known.called)
     };
@@ -189,10 +189,15 @@ fn masqueraded_answer(random: &mut Random, scene: &Scene, known: &Known, link: u
         return gateway_answer(random, known, link);
     }
     let (member, port, ours, protocol) = random.pick(&known.masqueraded);
-    let own = if member.is_ipv4() { scene.own_v4.map(IpAddr::from) } else { scene.own_v6.map(IpAddr::from) };
-    let own = own.unwrap_or(member);
+    let own = own_of(scene, member);
     let ours = if random.chance(95) { ours } else { ours.wrapping_add(1) };
     segment(random, link, (member, port), (own, ours), protocol)
+}
+
+/// The balancer's own address, as this member sees it.
+fn own_of(scene: &Scene, member: IpAddr) -> IpAddr {
+    let own = if member.is_ipv4() { scene.own_v4.map(IpAddr::from) } else { scene.own_v6.map(IpAddr::from) };
+    own.unwrap_or(member)
 }
 
 fn gateway_answer(random: &mut Random, known: &Known, link: u32) -> Vec<u8> {
@@ -204,7 +209,7 @@ fn gateway_answer(random: &mut Random, known: &Known, link: u32) -> Vec<u8> {
     segment(random, link, (from, port), to, protocol)
 }
 
-/// A TCP segment with any flags, or a datagram.
+/// A TCP segment with any flags, a datagram, or a packet of an association with any chunk.
 fn segment(random: &mut Random, link: u32, from: (IpAddr, u16), to: (IpAddr, u16), protocol: u8) -> Vec<u8> {
     let length = if random.chance(2) { 1_200 } else { random.below(40) };
     let mut bytes = [from.1.to_be_bytes(), to.1.to_be_bytes()].concat();
@@ -219,6 +224,13 @@ fn segment(random: &mut Random, link: u32, from: (IpAddr, u16), to: (IpAddr, u16
         bytes.extend([words << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
         bytes.resize(usize::from(words) * 4, 1);
         16
+    } else if protocol == SCTP {
+        let chunk = if random.chance(40) { 1 } else { random.below(16) as u8 };
+        let more = random.bytes(length);
+        bytes.extend([&[0, 0, 0, 7, 0, 0, 0, 0, chunk, 0, 0, 4][..], &more].concat());
+        let sum = crc32c(&bytes);
+        bytes[8..12].copy_from_slice(&sum.to_le_bytes());
+        return packet(random, link, from.0, to.0, protocol, &bytes);
     } else {
         bytes.extend(((8 + length) as u16).to_be_bytes());
         bytes.extend([0, 0]);
@@ -232,6 +244,53 @@ fn segment(random: &mut Random, link: u32, from: (IpAddr, u16), to: (IpAddr, u16
         bytes[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
     }
     packet(random, link, from.0, to.0, protocol, &bytes)
+}
+
+fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82f6_3b78 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
+}
+
+/// An ICMP error about a flow: to a frontend about its answer, to the own address about what it sent for a client, or to a client.
+fn report(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u8> {
+    let (about, to) = match random.below(3) {
+        0 if !known.called.is_empty() => {
+            let (frontend, port, protocol) = random.pick(&known.called);
+            let to = (client(random, frontend.is_ipv4()), client_port(random));
+            (segment(random, link, (frontend, port), to, protocol), frontend)
+        }
+        1 if !known.masqueraded.is_empty() => {
+            let (member, port, ours, protocol) = random.pick(&known.masqueraded);
+            let own = own_of(scene, member);
+            (segment(random, link, (own, ours), (member, port), protocol), own)
+        }
+        _ if !known.through.is_empty() => {
+            let (member, port, protocol) = random.pick(&known.through);
+            let from = (client(random, member.is_ipv4()), client_port(random));
+            (segment(random, link, from, (member, port), protocol), from.0)
+        }
+        _ => return from_client(random, known, link),
+    };
+    let of_members = known.members.iter().filter(|member| member.is_ipv4() == to.is_ipv4());
+    let of_members: Vec<IpAddr> = of_members.copied().collect();
+    let from = match of_members.is_empty() || random.chance(50) {
+        true => client(random, to.is_ipv4()),
+        false => random.pick(&of_members),
+    };
+    let kinds: &[u8] = if to.is_ipv4() { &[3, 3, 11, 12, 4, 0] } else { &[1, 2, 2, 3, 4, 5] };
+    let mut message = vec![random.pick(kinds), random.below(5) as u8, 0, 0];
+    message.extend(random.bytes(4));
+    let quoted = &about[14..];
+    let least = if to.is_ipv4() { 28 } else { 48 };
+    let length = if random.chance(80) { least + random.below(40) } else { random.below(80) };
+    message.extend(&quoted[..length.min(quoted.len())]);
+    let protocol = if to.is_ipv4() { 1 } else { 58 };
+    let sum = match to {
+        IpAddr::V4(_) => checksum(&[&message]),
+        IpAddr::V6(_) => checksum(&[&pseudo_header(from, to, 58, message.len()), &message]),
+    };
+    message[2..4].copy_from_slice(&sum.to_be_bytes());
+    packet(random, link, from, to, protocol, &message)
 }
 
 fn echo(random: &mut Random, to: IpAddr, link: u32) -> Vec<u8> {
@@ -249,13 +308,15 @@ fn packet(random: &mut Random, link: u32, from: IpAddr, to: IpAddr, protocol: u8
         (IpAddr::V4(from), IpAddr::V4(to)) => {
             let options = if random.chance(10) { random.below(11) * 4 } else { 0 };
             let fragment = match random.below(100) {
-                0..=2 => random.next() as u16 & 0x3fff,
-                3..=60 => 0x4000,
+                0 => random.next() as u16 & 0x3fff,
+                1..=5 => 0x2000,
+                6..=10 => random.pick(&[0x2001, 0x2002, 3]),
+                11..=60 => 0x4000,
                 _ => 0,
             };
             let mut header = vec![0x45 + (options / 4) as u8, 0];
             header.extend(((20 + options + payload.len()) as u16).to_be_bytes());
-            header.extend([0, 1]);
+            header.extend([0, random.below(4) as u8]);
             header.extend(fragment.to_be_bytes());
             header.extend([hops, protocol, 0, 0]);
             header.extend(from.octets());
@@ -269,11 +330,30 @@ fn packet(random: &mut Random, link: u32, from: IpAddr, to: IpAddr, protocol: u8
             frame
         }
         (IpAddr::V6(from), IpAddr::V6(to)) => {
-            let (next, extension) = match random.below(100) {
-                // Hop by hop, routing, fragment, destination options.
-                0..=4 => (random.pick(&[0, 43, 44, 60]), vec![protocol, 0, 1, 4, 0, 0, 0, 0]),
-                _ => (protocol, Vec::new()),
-            };
+            let mut next = protocol;
+            let mut extension = Vec::new();
+            if random.chance(15) {
+                let most = if random.chance(5) { 12 } else { 3 };
+                for _ in 0..=random.below(most) {
+                    // Fragment, hop by hop, routing, destination options, and one that nobody follows.
+                    let number = random.pick(&[44, 44, 44, 44, 0, 43, 60, 60, 51]);
+                    let header = match number {
+                        44 => {
+                            let offset = random.pick(&[0, 1, 1, 1, 8, 9, 17, 24]);
+                            vec![next, 0, 0, offset, 0, 0, 0, random.below(4) as u8]
+                        }
+                        43 => vec![next, 0, 4, random.below(5) as u8 / 4, 0, 0, 0, 0],
+                        _ => {
+                            let long = random.below(3);
+                            let mut header = vec![next, long as u8, 1, 4];
+                            header.resize(8 + 8 * long, 0);
+                            header
+                        }
+                    };
+                    extension.splice(..0, header);
+                    next = number;
+                }
+            }
             let mut frame = ethernet(random, link, 0x86dd);
             frame.extend([0x60, 0, 0, 0]);
             frame.extend(((extension.len() + payload.len()) as u16).to_be_bytes());

@@ -2,17 +2,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use engine::{Clock, Health, Sizes, Surroundings};
-use model::{Desired, Source};
-use plane::row::{Hop, Mac, protocol};
+use model::{Desired, Document, Inventory, Limits, ResourceId, judge};
+use plane::row::protocol::{SCTP, TCP, UDP};
+use plane::row::{Hop, Mac};
+use serde_json::{Value, json};
 
 use crate::random::Random;
 
 /// Interface indexes: 1 is `lo`. The third has its place in the table of links where the first one's is.
 pub const LINKS: [u32; 3] = [1, 2, 65];
 pub const PORTS: [u16; 4] = [53, 80, 443, 65_534];
-const POOLS: usize = 5;
+const POOLS: usize = 7;
+/// The members of this one and the next serve under rules for everything, of IPv4 and IPv6, and under no others.
+const POOL_OF_ALL: usize = 4;
+/// Ports of inbound NAT rules.
+const NAT_PORTS: [u16; 2] = [50_000, 50_022];
+/// Under which a rule for everything is kept.
+const ALL: u8 = 0;
 const MEMBERS: u8 = 6;
 const DISTRIBUTIONS: [&str; 3] = ["Default", "SourceIP", "SourceIPProtocol"];
 /// Small enough to be full, and to have flows that meet in one place.
@@ -22,7 +31,10 @@ pub const SIZES: Sizes = Sizes { flow_bits: 6, masquerade_bits: 9, rings: 32 };
 pub struct Scene {
     pub frontends: BTreeSet<IpAddr>,
     pools: Vec<Pool>,
-    rules: BTreeMap<(IpAddr, bool, u16), Rule>,
+    rules: BTreeMap<(IpAddr, u8, u16), Rule>,
+    nat: BTreeMap<(IpAddr, u8, u16), Nat>,
+    /// Frontends that do not answer echo requests.
+    silent: BTreeSet<IpAddr>,
     pub own_v4: Option<Ipv4Addr>,
     pub own_v6: Option<Ipv6Addr>,
     down: BTreeSet<(usize, IpAddr)>,
@@ -50,12 +62,22 @@ struct Rule {
     hairpin: bool,
 }
 
+/// An inbound NAT rule, which leads to one member.
+#[derive(Clone, Copy, Debug)]
+struct Nat {
+    member: IpAddr,
+    floating: bool,
+    idle: usize,
+}
+
 impl Scene {
     pub fn new(random: &mut Random) -> Self {
         let mut scene = Self {
             frontends: frontends().into_iter().collect(),
             pools: vec![Pool::default(); POOLS],
             rules: BTreeMap::new(),
+            nat: BTreeMap::new(),
+            silent: BTreeSet::new(),
             own_v4: Some(OWN_V4),
             own_v6: Some(OWN_V6),
             down: BTreeSet::new(),
@@ -81,7 +103,7 @@ impl Scene {
     /// One change of what is wanted, or of what is found.
     pub fn change(&mut self, random: &mut Random) {
         let pool = random.below(POOLS);
-        match random.below(20) {
+        match random.below(26) {
             // The last pool stays empty.
             0..=4 if pool + 1 < POOLS => {
                 let number = 1 + random.below(usize::from(MEMBERS)) as u8;
@@ -123,8 +145,34 @@ impl Scene {
                     rule.distribution = random.below(3);
                 }
             }
+            14 => {
+                let frontend = random.pick(&frontends());
+                if !self.silent.remove(&frontend) {
+                    self.silent.insert(frontend);
+                }
+            }
+            15..=17 => {
+                let frontend = random.pick(&frontends_of_ports());
+                let key = (frontend, random.pick(&[TCP, UDP, SCTP]), random.pick(&NAT_PORTS));
+                if self.nat.remove(&key).is_none() || random.chance(70) {
+                    // The last member of a pool is in no pool, most of the time.
+                    let number = 1 + random.below(usize::from(MEMBERS)) as u8;
+                    let member = member(random.below(POOL_OF_ALL), number, frontend.is_ipv4());
+                    let nat = Nat { member, floating: random.chance(40), idle: 4 + random.below(97) };
+                    self.nat.insert(key, nat);
+                }
+            }
             _ => {
-                let key = (random.pick(&frontends()), random.chance(40), random.pick(&PORTS));
+                let of_all = random.chance(15);
+                let (key, pool) = if of_all {
+                    let frontend = random.pick(&frontends_of_all());
+                    ((frontend, ALL, 0), POOL_OF_ALL + usize::from(frontend.is_ipv6()))
+                } else {
+                    let protocol = random.pick(&[TCP, TCP, UDP, SCTP]);
+                    let key = (random.pick(&frontends_of_ports()), protocol, random.pick(&PORTS));
+                    let taken = POOL_OF_ALL..POOL_OF_ALL + 2;
+                    (key, if taken.contains(&pool) { 0 } else { pool })
+                };
                 if self.rules.remove(&key).is_none() || random.chance(85) {
                     let floating = random.chance(45);
                     let rule = Rule {
@@ -144,9 +192,11 @@ impl Scene {
     }
 
     pub fn desired(&self) -> Desired {
-        let text = self.document();
-        model::check(&[Source { name: "scene.json".into(), text }])
-            .unwrap_or_else(|problems| panic!("{problems:#?}"))
+        let inventory = Inventory::of(self.documents());
+        let judgement =
+            judge(&inventory, &Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        assert_eq!(judgement.shortfalls, [], "the scene is to be played whole");
+        judgement.desired
     }
 
     pub fn health(&self) -> Health {
@@ -168,24 +218,25 @@ impl Scene {
         }
     }
 
-    /// Addresses, ports and protocols of rules.
+    /// Addresses, ports and protocols that rules take.
     pub fn called(&self) -> Vec<(IpAddr, u16, u8)> {
-        let there = self.rules.keys().filter(|(frontend, ..)| self.frontends.contains(frontend));
-        there.map(|(frontend, udp, port)| (*frontend, *port, protocol(*udp))).collect()
+        let there = self.rules.keys().chain(self.nat.keys());
+        let there = there.filter(|(frontend, ..)| self.frontends.contains(frontend));
+        there.flat_map(|(frontend, protocol, port)| some_of(*protocol, *port, *frontend)).collect()
     }
 
     /// Addresses, ports and protocols that answers of gateway members come from.
     pub fn answers(&self) -> Vec<(IpAddr, u16, u8)> {
         let mut from = Vec::new();
-        for ((frontend, udp, port), rule) in
+        for ((frontend, protocol, port), rule) in
             self.rules.iter().filter(|(_, rule)| self.pools[rule.pool].gateway)
         {
-            let at_member = self.backend_port(*frontend, *udp, *port, rule);
+            let at_member = self.backend_port(*frontend, *protocol, *port, rule);
             if rule.floating {
-                from.push((*frontend, at_member, protocol(*udp)));
+                from.extend(some_of(*protocol, at_member, *frontend));
             } else {
                 let members = self.pools[rule.pool].members.iter();
-                from.extend(members.map(|member| (*member, at_member, protocol(*udp))));
+                from.extend(members.flat_map(|member| some_of(*protocol, at_member, *member)));
             }
         }
         from
@@ -196,11 +247,14 @@ impl Scene {
     }
 
     /// Unlike every other rule's, unless it is the frontend's.
-    fn backend_port(&self, frontend: IpAddr, udp: bool, port: u16, rule: &Rule) -> u16 {
+    fn backend_port(&self, frontend: IpAddr, protocol: u8, port: u16, rule: &Rule) -> u16 {
+        if protocol == ALL {
+            return 0;
+        }
         let at = |of: &[IpAddr]| of.iter().position(|other| *other == frontend).unwrap_or_default();
         let number =
-            at(&frontends()) * 8 + PORTS.iter().position(|other| *other == port).unwrap_or_default() * 2;
-        let number = (number + usize::from(udp)) as u16;
+            at(&frontends()) * 16 + PORTS.iter().position(|other| *other == port).unwrap_or_default() * 4;
+        let number = (number + usize::from(protocol % 4)) as u16;
         match (rule.floating, rule.elsewhere && self.pools[rule.pool].gateway) {
             (true, false) => port,
             (true, true) => 9_000 + number,
@@ -208,68 +262,159 @@ impl Scene {
         }
     }
 
-    fn document(&self) -> String {
-        let name = |address: &IpAddr| address.to_string().replace([':', '.'], "-");
+    fn documents(&self) -> Vec<Arc<Document>> {
+        let network = json!({
+            "addressSpace": { "addressPrefixes": ["10.0.0.0/8", "fd00::/16"] },
+            "subnets": [
+                { "name": "front", "properties": { "addressPrefixes": ["10.0.0.0/24", "fd00::/64"] } },
+                { "name": "back", "properties": { "addressPrefixes": ["10.1.0.0/16", "fd00:1::/64"] } },
+            ],
+        });
+        let mut documents = vec![document("virtualNetworks/vn", network), self.balancer()];
+        let targets: BTreeSet<IpAddr> = self.nat_there().map(|(_, nat)| nat.member).collect();
+        documents.extend(targets.into_iter().map(|member| {
+            let of = self.nat_there().filter(|(_, nat)| nat.member == member);
+            let rules: Vec<Value> = of
+                .map(|(key, _)| to(&format!("loadBalancers/b/inboundNatRules/{}", rule_name(key))))
+                .collect();
+            let address = json!({
+                "privateIPAddress": member, "privateIPAddressVersion": version(member),
+                "privateIPAllocationMethod": "Static",
+                "subnet": to("virtualNetworks/vn/subnets/back"), "loadBalancerInboundNatRules": rules,
+            });
+            let addresses = json!({ "ipConfigurations": [{ "name": "ip", "properties": address }] });
+            document(&format!("networkInterfaces/{}", name(member)), addresses)
+        }));
+        documents
+    }
+
+    fn nat_there(&self) -> impl Iterator<Item = (&(IpAddr, u8, u16), &Nat)> {
+        self.nat.iter().filter(|((frontend, ..), _)| self.frontends.contains(frontend))
+    }
+
+    fn balancer(&self) -> Arc<Document> {
+        let own = |path: String| to(&format!("loadBalancers/b/{path}"));
+        let frontend = |address: IpAddr| own(format!("frontendIPConfigurations/f{}", name(address)));
         let frontends = self.frontends.iter().map(|address| {
-            let version = if address.is_ipv4() { 4 } else { 6 };
-            format!(
-                r#"{{"name": "f{}", "properties": {{"privateIPAddress": "{address}", "privateIPAllocationMethod": "Static",
-                "privateIPAddressVersion": "IPv{version}", "subnet": {{"id": "/subscriptions/s/n"}}}}}}"#,
-                name(address)
-            )
+            let properties = json!({
+                "privateIPAddress": address, "privateIPAllocationMethod": "Static",
+                "privateIPAddressVersion": version(*address), "subnet": to("virtualNetworks/vn/subnets/front"),
+                "forebay": { "echo": !self.silent.contains(address) },
+            });
+            json!({ "name": format!("f{}", name(*address)), "properties": properties })
         });
         let pools = self.pools.iter().enumerate().map(|(number, pool)| {
             let member = |address: &IpAddr| {
-                format!(r#"{{"name": "m{}", "properties": {{"ipAddress": "{address}"}}}}"#, name(address))
+                json!({ "name": format!("m{}", name(*address)), "properties": { "ipAddress": address } })
             };
-            format!(
-                r#"{{"name": "p{number}", "properties": {{"loadBalancerBackendAddresses": [{}],
-                "forebay": {{"returnPath": "{}"}}}}}}"#,
-                list(pool.members.iter().map(member)),
-                if pool.gateway { "gateway" } else { "masquerade" }
-            )
+            let properties = json!({
+                "loadBalancerBackendAddresses": pool.members.iter().map(member).collect::<Vec<_>>(),
+                "forebay": { "returnPath": if pool.gateway { "gateway" } else { "masquerade" } },
+            });
+            json!({ "name": format!("p{number}"), "properties": properties })
         });
         let of_frontends = self.rules.iter().filter(|((frontend, ..), _)| self.frontends.contains(frontend));
-        let rules = of_frontends.map(|((frontend, udp, port), rule)| {
-            let protocol = if *udp { "Udp" } else { "Tcp" };
-            format!(
-                r#"{{"name": "r{}-{protocol}-{port}", "properties": {{
-                "frontendIPConfiguration": {{"id": "frontendIPConfigurations/f{}"}},
-                "backendAddressPool": {{"id": "backendAddressPools/p{}"}}, "protocol": "{protocol}",
-                "frontendPort": {port}, "backendPort": {}, "enableFloatingIP": {}, "loadDistribution": "{}",
-                "idleTimeoutInMinutes": {}, "probe": {{"id": "probes/p{}"}},
-                "forebay": {{"resetOnMemberDown": {}, "hairpin": {}}}}}}}"#,
-                name(frontend),
-                name(frontend),
-                rule.pool,
-                self.backend_port(*frontend, *udp, *port, rule),
-                rule.floating,
-                DISTRIBUTIONS[rule.distribution],
-                rule.idle,
-                rule.probe,
-                rule.resets,
-                rule.hairpin
-            )
+        let rules = of_frontends.map(|(key, rule)| {
+            let (address, protocol, port) = *key;
+            let properties = json!({
+                "frontendIPConfiguration": frontend(address),
+                "backendAddressPool": own(format!("backendAddressPools/p{}", rule.pool)),
+                "protocol": word(protocol), "frontendPort": port,
+                "backendPort": self.backend_port(address, protocol, port, rule),
+                "enableFloatingIP": rule.floating, "loadDistribution": DISTRIBUTIONS[rule.distribution],
+                "idleTimeoutInMinutes": rule.idle, "probe": own(format!("probes/p{}", rule.probe)),
+                "forebay": { "resetOnMemberDown": rule.resets, "hairpin": rule.hairpin },
+            });
+            json!({ "name": rule_name(key), "properties": properties })
         });
-        let probe = |number: usize| {
-            format!(r#"{{"name": "p{number}", "properties": {{"protocol": "Tcp", "port": 80}}}}"#)
-        };
+        let nat = self.nat_there().map(|(key, nat)| {
+            let (address, protocol, port) = *key;
+            // Unlike every other rule's at the member, unless it is the frontend's.
+            let number = self.nat.keys().position(|other| other == key).unwrap_or_default() as u16;
+            let properties = json!({
+                "frontendIPConfiguration": frontend(address), "protocol": word(protocol),
+                "frontendPort": port, "backendPort": if nat.floating { port } else { 2_000 + number },
+                "enableFloatingIP": nat.floating, "idleTimeoutInMinutes": nat.idle,
+            });
+            json!({ "name": rule_name(key), "properties": properties })
+        });
+        let probe = |number: usize| json!({ "name": format!("p{number}"), "properties": { "protocol": "Tcp", "port": 80 } });
         let probes = if self.frontends.is_empty() { 0 } else { POOLS };
-        format!(
-            r#"{{"name": "b", "properties": {{"frontendIPConfigurations": [{}], "backendAddressPools": [{}],
-            "loadBalancingRules": [{}], "probes": [{}]}}}}"#,
-            list(frontends),
-            list(pools),
-            list(rules),
-            list((0..probes).map(probe))
+        document(
+            "loadBalancers/b",
+            json!({
+                "frontendIPConfigurations": frontends.collect::<Vec<_>>(),
+                "backendAddressPools": pools.collect::<Vec<_>>(),
+                "loadBalancingRules": rules.collect::<Vec<_>>(),
+                "inboundNatRules": nat.collect::<Vec<_>>(),
+                "probes": (0..probes).map(probe).collect::<Vec<_>>(),
+            }),
         )
+    }
+}
+
+fn id(path: &str) -> String {
+    format!("/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/{path}")
+}
+
+fn to(path: &str) -> Value {
+    json!({ "id": id(path) })
+}
+
+fn document(path: &str, properties: Value) -> Arc<Document> {
+    let (kind, name) = path.split_once('/').unwrap();
+    let kind = format!("Microsoft.Network/{kind}");
+    let value = json!({ "name": name, "id": id(path), "type": kind, "properties": properties });
+    let mut document = Document::read(&value, name).unwrap_or_else(|problems| panic!("{problems:#?}"));
+    document.identify(&ResourceId::parse(&id(path)).unwrap().0);
+    Arc::new(document)
+}
+
+fn rule_name((frontend, protocol, port): &(IpAddr, u8, u16)) -> String {
+    format!("r{}-{protocol}-{port}", name(*frontend))
+}
+
+fn name(address: IpAddr) -> String {
+    address.to_string().replace([':', '.'], "-")
+}
+
+fn version(address: IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+fn word(protocol: u8) -> &'static str {
+    match protocol {
+        TCP => "Tcp",
+        UDP => "Udp",
+        SCTP => "Sctp",
+        _ => "All",
+    }
+}
+
+/// What a rule takes at an address; of one for everything, some.
+fn some_of(protocol: u8, port: u16, address: IpAddr) -> Vec<(IpAddr, u16, u8)> {
+    match protocol {
+        ALL => [(22, TCP), (65_535, TCP), (53, UDP), (36_412, SCTP)]
+            .map(|(port, protocol)| (address, port, protocol))
+            .into(),
+        _ => vec![(address, port, protocol)],
     }
 }
 
 const OWN_V4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 const OWN_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 1);
 
+/// Those that rules are for.
 pub fn frontends() -> Vec<IpAddr> {
+    [frontends_of_ports(), frontends_of_all()].concat()
+}
+
+/// A rule for everything leaves nothing to others.
+fn frontends_of_all() -> Vec<IpAddr> {
+    vec![Ipv4Addr::new(10, 0, 0, 104).into(), Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x104).into()]
+}
+
+fn frontends_of_ports() -> Vec<IpAddr> {
     let v4 = (100..104).map(|last| Ipv4Addr::new(10, 0, 0, last).into());
     let v6 = (0x100..0x104).map(|last| Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, last).into());
     v4.chain(v6).collect()
@@ -279,11 +424,9 @@ pub fn mac_of_link(link: u32) -> Mac {
     Mac::new([2, 0, 0, 0, 1, link as u8])
 }
 
-fn protocol(udp: bool) -> u8 {
-    if udp { protocol::UDP } else { protocol::TCP }
-}
-
 fn member(pool: usize, number: u8, v4: bool) -> IpAddr {
+    // A subnet keeps its first addresses for itself.
+    let number = 10 + number;
     if v4 {
         Ipv4Addr::new(10, 1, pool as u8, number).into()
     } else {
@@ -295,8 +438,4 @@ fn hop(random: &mut Random) -> Hop {
     let link = random.pick(&LINKS);
     let destination = Mac::new([2, 0, 0, 0, 2, random.below(256) as u8]);
     Hop { link, source: mac_of_link(link), destination, adjacent: random.chance(80) }
-}
-
-fn list(of: impl Iterator<Item = String>) -> String {
-    of.collect::<Vec<_>>().join(", ")
 }

@@ -14,7 +14,8 @@ pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
     let mut pools = Vec::new();
     for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
         frontends.extend(balancer.frontends.iter().filter_map(|frontend| {
-            Some(desired::Frontend { name: format!("{name}/{}", frontend.name), address: frontend.address? })
+            let (address, echo) = (frontend.address?, frontend.echo);
+            Some(desired::Frontend { name: format!("{name}/{}", frontend.name), address, echo })
         }));
         for (index, pool) in balancer.pools.iter().enumerate() {
             pools.push(((number, index), pool.desired(name)));

@@ -38,10 +38,16 @@ struct Conflict {
 
 /// Whether a packet can be of both.
 pub(super) fn overlap(one: TransportProtocol, other: TransportProtocol) -> bool {
-    use TransportProtocol::{All, Esp, Gre, Quic, Tcp, Udp};
+    use TransportProtocol::{All, Esp, Gre, Quic, Sctp, Tcp, Udp};
     match (one, other) {
-        (All, _) | (_, All) | (Tcp, Tcp) | (Udp | Quic, Udp | Quic) | (Gre, Gre) | (Esp, Esp) => true,
-        (Tcp | Udp | Quic | Gre | Esp, Tcp | Udp | Quic | Gre | Esp) => false,
+        (All, _)
+        | (_, All)
+        | (Tcp, Tcp)
+        | (Udp | Quic, Udp | Quic)
+        | (Sctp, Sctp)
+        | (Gre, Gre)
+        | (Esp, Esp) => true,
+        (Tcp | Udp | Quic | Sctp | Gre | Esp, Tcp | Udp | Quic | Sctp | Gre | Esp) => false,
     }
 }
 
@@ -100,8 +106,12 @@ fn ha_ports(balancers: &[Balancer<'_>], number: usize, conflicts: &mut Vec<Confl
     let fixed = |route: &Route<'_>| route.target.filter(|target| !target.floating).map(|target| target.pool);
     for ha in balancer.routes.iter().filter(|route| route.protocol == TransportProtocol::All) {
         let Some(pool) = fixed(ha) else { continue };
-        let mut others =
-            balancer.routes.iter().filter(|other| fixed(other) == Some(pool) && other.at != ha.at);
+        let is_other = |other: &&Route<'_>| {
+            fixed(other) == Some(pool)
+                && other.at != ha.at
+                && meet(version(balancer, other), version(balancer, ha))
+        };
+        let mut others = balancer.routes.iter().filter(is_other);
         if let Some(other) = others.next() {
             let message = format!(
                 "this takes every port of the pool, and `{}` leads there too: use another pool, or floating IP",
@@ -111,6 +121,16 @@ fn ha_ports(balancers: &[Balancer<'_>], number: usize, conflicts: &mut Vec<Confl
             conflicts.push(Conflict { balancer: number, at: ha.at.field("backendPort"), code, message });
         }
     }
+}
+
+/// The address family of a rule's frontend, where that has an address already.
+fn version(balancer: &Balancer<'_>, route: &Route<'_>) -> Option<IpVersion> {
+    balancer.frontends.get(route.frontend)?.address.map(version_of)
+}
+
+/// Rules of one pool for both families lead to different addresses of its members.
+fn meet(one: Option<IpVersion>, other: Option<IpVersion>) -> bool {
+    one.zip(other).is_none_or(|(one, other)| one == other)
 }
 
 /// What a member sees a packet by. Two rules with the same would be one to it, and to the balancer that gets its
@@ -303,8 +323,12 @@ fn ha_ports_at_members(
         let routes = routes.flat_map(|(number, it)| it.routes.iter().map(move |route| (number, route)));
         routes.filter_map(|(number, route)| Some((numbered.pool_of(number, route.target?)?, number, route)))
     };
+    let leads_to = |number: usize, route: &Route<'_>, member: usize| {
+        let version = balancers.get(number).and_then(|balancer| version(balancer, route));
+        version.is_none_or(|version| numbered.is_of(member, version))
+    };
     for (pool, number, route) in arrivals() {
-        for member in numbered.members_of(pool) {
+        for member in numbered.members_of(pool).iter().filter(|member| leads_to(number, route, **member)) {
             if let Some(of_member) = any.get_mut(*member).filter(|others| others.len() < 2) {
                 of_member.push((number, route));
             }
@@ -322,7 +346,8 @@ fn ha_ports_at_members(
         let is_elsewhere = |(other, it): &&(usize, &Route<'_>)| {
             floating || it.target.is_none_or(|target| numbered.pool_of(*other, target) != Some(pool))
         };
-        let other = numbered.members_of(pool).iter().find_map(|member| {
+        let members = numbered.members_of(pool).iter().filter(|member| leads_to(number, route, **member));
+        let other = members.into_iter().find_map(|member| {
             let others = if floating { fixed.get(*member)?.as_slice() } else { any.get(*member)?.as_slice() };
             let other = others.iter().filter(is_other).find(is_elsewhere)?;
             Some((numbered.addresses.get(*member)?, other))

@@ -27,6 +27,8 @@ pub(super) struct Frontend<'a> {
     pub(super) public: Option<&'a Entry>,
     /// Whether the data path does its rules.
     pub(super) done: bool,
+    /// Whether it answers echo requests.
+    pub(super) echo: bool,
 }
 
 pub(super) fn open<'a>(
@@ -58,6 +60,7 @@ pub(super) fn open<'a>(
             segment,
             public: public.and_then(|id| scope.inventory.find(id)).map(|place| place.entry),
             done: document.gateway_load_balancer.is_none(),
+            echo: document.forebay.as_ref().and_then(|extension| extension.echo) != Some(false),
         });
     }
     frontends

@@ -13,7 +13,7 @@ use super::{Scope, field};
 use crate::desired::WhenDown;
 use crate::document::{InboundNatPool, InboundNatRule, LoadBalancer};
 use crate::problem::{Code, Path, Report};
-use crate::{Distribution, IdleTimeout, Port};
+use crate::{Distribution, IdleTimeout};
 
 const FRONTEND_PORTS: RangeInclusive<u32> = 1..=65_534;
 
@@ -125,8 +125,8 @@ fn follow_rule<'a>(
             frontend: frontend?.address,
             pool: position,
             protocol: rule::protocol_done(protocol)?,
-            frontend_port: Port::new(frontend_port).ok()?,
-            backend_port: Port::new(backend_port).ok()?,
+            frontend_port: u16::try_from(frontend_port).ok()?,
+            backend_port: u16::try_from(backend_port).ok()?,
             distribution: Distribution::Default,
             floating,
             idle: rule::idle(rule.idle_timeout_in_minutes)?,

@@ -22,6 +22,8 @@ pub(super) struct Pool<'a> {
     pub(super) at: Path,
     pub(super) members: Vec<Member<'a>>,
     pub(super) return_path: ReturnPath,
+    /// It is the target of an inbound NAT rule.
+    pub(super) sole: bool,
 }
 
 /// A member whose address is usable.
@@ -50,6 +52,7 @@ impl<'a> Pool<'a> {
             at: at.clone(),
             members: Member::of_interface(target).into_iter().collect(),
             return_path: ReturnPath::Masquerade,
+            sole: true,
         }
     }
 
@@ -61,7 +64,8 @@ impl<'a> Pool<'a> {
         };
         let mut members: Vec<_> = self.members.iter().map(member).collect();
         members.sort_by_key(desired::Member::address);
-        desired::Pool { name: format!("{balancer}/{}", self.name), members, return_path: self.return_path }
+        let name = format!("{balancer}/{}", self.name);
+        desired::Pool { name, members, return_path: self.return_path, sole: self.sole }
     }
 }
 
@@ -108,6 +112,7 @@ pub(super) fn open<'a>(
             name: Cow::Borrowed(&document.name),
             members,
             return_path: return_path.unwrap_or(ReturnPath::Masquerade),
+            sole: false,
             at,
         });
     }

@@ -14,7 +14,7 @@ use crate::desired::{self, PoolIndex, ProbeIndex, Protocol, WhenDown};
 use crate::document::words::{IpVersion, SkuName, TransportProtocol};
 use crate::document::{LoadBalancer, LoadBalancingRule, Reference, RuleExtension};
 use crate::problem::{Code, Path, Report};
-use crate::{Distribution, IdleTimeout, Port, ReturnPath};
+use crate::{Distribution, IdleTimeout, ReturnPath};
 
 /// A rule the data path does.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Rule<'a> {
     pub(super) frontend: Option<IpAddr>,
     pub(super) pool: usize,
     pub(super) protocol: Protocol,
-    pub(super) frontend_port: Port,
-    pub(super) backend_port: Port,
+    pub(super) frontend_port: u16,
+    pub(super) backend_port: u16,
     pub(super) distribution: Distribution,
     pub(super) floating: bool,
     pub(super) idle: IdleTimeout,
@@ -156,8 +156,8 @@ fn build(
         frontend,
         pool: pool?,
         protocol: protocol_done(protocol)?,
-        frontend_port: Port::new(rule.frontend_port?).ok()?,
-        backend_port: Port::new(rule.backend_port?).ok()?,
+        frontend_port: u16::try_from(rule.frontend_port?).ok()?,
+        backend_port: u16::try_from(rule.backend_port?).ok()?,
         distribution: rule.load_distribution.unwrap_or(Distribution::Default),
         floating: rule.enable_floating_ip == Some(true),
         idle: idle(rule.idle_timeout_in_minutes)?,
@@ -197,7 +197,10 @@ fn hairpin(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> bool {
 pub(super) fn arrival(protocol: TransportProtocol, port: u32) -> RangeInclusive<u32> {
     match protocol {
         TransportProtocol::All | TransportProtocol::Gre | TransportProtocol::Esp => 0..=65_535,
-        TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic => port..=port,
+        TransportProtocol::Tcp
+        | TransportProtocol::Udp
+        | TransportProtocol::Quic
+        | TransportProtocol::Sctp => port..=port,
     }
 }
 
@@ -206,10 +209,9 @@ pub(super) const fn protocol_done(protocol: TransportProtocol) -> Option<Protoco
     match protocol {
         TransportProtocol::Tcp => Some(Protocol::Tcp),
         TransportProtocol::Udp => Some(Protocol::Udp),
-        TransportProtocol::All
-        | TransportProtocol::Quic
-        | TransportProtocol::Gre
-        | TransportProtocol::Esp => None,
+        TransportProtocol::Sctp => Some(Protocol::Sctp),
+        TransportProtocol::All => Some(Protocol::All),
+        TransportProtocol::Quic | TransportProtocol::Gre | TransportProtocol::Esp => None,
     }
 }
 
@@ -224,11 +226,13 @@ pub(super) fn idle(minutes: Option<u32>) -> Option<IdleTimeout> {
 pub(super) fn protocol_not_there_yet(report: &mut Report, at: &Path, protocol: Option<TransportProtocol>) {
     let at = at.field("protocol");
     match protocol {
-        Some(TransportProtocol::Tcp | TransportProtocol::Udp) | None => {}
-        Some(TransportProtocol::All) => {
-            let mend = "this does nothing: write a rule for each port, Tcp or Udp";
-            field::not_there_yet(report, &at, "HA ports come", mend);
-        }
+        Some(
+            TransportProtocol::Tcp
+            | TransportProtocol::Udp
+            | TransportProtocol::Sctp
+            | TransportProtocol::All,
+        )
+        | None => {}
         Some(other @ (TransportProtocol::Gre | TransportProtocol::Esp)) => {
             let what = format!("rules for {other} come");
             field::not_there_yet(report, &at, &what, "this does nothing: use Tcp or Udp");
@@ -325,7 +329,12 @@ pub(super) fn ports(
             };
             (zero(frontend, frontend_port), zero(backend, backend_port))
         }
-        Some(TransportProtocol::Tcp | TransportProtocol::Udp | TransportProtocol::Quic) => (
+        Some(
+            TransportProtocol::Tcp
+            | TransportProtocol::Udp
+            | TransportProtocol::Quic
+            | TransportProtocol::Sctp,
+        ) => (
             field::within(report, at, frontend, frontend_port, 1..=65_534),
             field::within(report, at, backend, backend_port, 1..=65_535),
         ),

@@ -24,6 +24,7 @@ resource! {
             gateway_load_balancer: Option<Reference> = "gatewayLoadBalancer",
             ddos_settings: Option<Value> = "ddosSettings",
             enable_connection_tracking: Option<bool> = "enableConnectionTracking",
+            forebay: Option<FrontendExtension> = "forebay",
         }
         read_only {
             inbound_nat_rules: Vec<Reference> = "inboundNatRules",
@@ -31,5 +32,13 @@ resource! {
             outbound_rules: Vec<Reference> = "outboundRules",
             load_balancing_rules: Vec<Reference> = "loadBalancingRules",
         }
+    }
+}
+
+object! {
+    /// What Azure has no words for.
+    FrontendExtension {
+        /// Whether echo requests are answered while somebody serves (ICMP-2): yes, unless this is false. Azure answers none.
+        echo: Option<bool> = "echo",
     }
 }

@@ -110,7 +110,7 @@ fn values_of_other_types_are_refused_where_they_stand() {
         &rule(r#""enableFloatingIP":"true""#),
         &[("b", "loadBalancingRules/r/enableFloatingIP", WrongType)],
     );
-    check(&rule(r#""protocol":"Sctp""#), &[("b", "loadBalancingRules/r/protocol", UnknownValue)]);
+    check(&rule(r#""protocol":"Dccp""#), &[("b", "loadBalancingRules/r/protocol", UnknownValue)]);
     check(&rule(r#""protocol":6"#), &[("b", "loadBalancingRules/r/protocol", WrongType)]);
     check(&rule(r#""probe":"probes/p""#), &[("b", "loadBalancingRules/r/probe", WrongType)]);
     check(&rule(r#""probe":{}"#), &[("b", "loadBalancingRules/r/probe/id", MissingField)]);

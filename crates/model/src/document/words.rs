@@ -19,12 +19,13 @@ words! {
 }
 
 words! {
-    /// What a rule carries.
+    /// What a rule carries. Sctp is an extension: Azure balances it in rules for all protocols only.
     TransportProtocol {
         Tcp = "Tcp",
         Udp = "Udp",
         All = "All",
         Quic = "Quic",
+        Sctp = "Sctp",
         Gre = "GRE",
         Esp = "ESP",
     }

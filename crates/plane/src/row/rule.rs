@@ -13,6 +13,12 @@ impl Key {
         Self((number as u64) << 32 | (port as u64) << 16 | (protocol as u64) << 8)
     }
 
+    /// The key of all protocols and ports at the address with this number (HA-1).
+    #[inline(always)]
+    pub const fn all(number: u32) -> Self {
+        Self::new(number, 0, 0)
+    }
+
     /// The key in a row's publishing word; `None` in an empty row.
     #[inline(always)]
     pub const fn of(word: u64) -> Option<Self> {
@@ -88,9 +94,9 @@ pub enum Path {
 /// All that a packet needs to know of its rule, in one word, so that it changes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Plan {
-    /// The port at the member.
+    /// The port at the member; 0 where it is the one that was called (HA-1).
     pub backend_port: u16,
-    /// The ring of the rule's pool.
+    /// The ring of the rule's pool; where the rule is `direct`, the number of its one member.
     pub ring: u16,
     /// Which fields choose the slot.
     pub distribution: Distribution,
@@ -106,6 +112,8 @@ pub struct Plan {
     pub resets: bool,
     /// A member that calls the frontend may be led to itself (HAIR-1).
     pub hairpin: bool,
+    /// NAT-1: there is one member, and nothing to choose.
+    pub direct: bool,
     /// Ticks without a packet after which a flow is forgotten: at most [`MAX_IDLE_TICKS`].
     pub idle: u16,
 }
@@ -114,6 +122,12 @@ pub struct Plan {
 pub const MAX_IDLE_TICKS: u16 = 12_000;
 
 impl Plan {
+    /// The port at the member of a packet that called this one.
+    #[inline(always)]
+    pub const fn port(&self, called: u16) -> u16 {
+        if self.backend_port == 0 { called } else { self.backend_port }
+    }
+
     /// As the word of a row.
     pub const fn word(self) -> u64 {
         let path = match self.path {
@@ -131,6 +145,7 @@ impl Plan {
             | (self.remembers as u64) << 39
             | (self.resets as u64) << 40
             | (self.hairpin as u64) << 41
+            | (self.direct as u64) << 42
             | (self.idle as u64) << 48
     }
 
@@ -152,6 +167,7 @@ impl Plan {
             remembers: word >> 39 & 1 != 0,
             resets: word >> 40 & 1 != 0,
             hairpin: word >> 41 & 1 != 0,
+            direct: word >> 42 & 1 != 0,
             idle: (word >> 48) as u16,
         }
     }
@@ -207,6 +223,12 @@ impl RuleRow {
         Plan::from_word(self.0[1])
     }
 
+    /// The ring that its plan names; 0 where it names none.
+    pub const fn ring(self) -> u32 {
+        let plan = self.plan();
+        if plan.direct { 0 } else { plan.ring as u32 }
+    }
+
     /// Its row in the table of counters.
     #[inline(always)]
     pub const fn number(self) -> u32 {
@@ -243,7 +265,16 @@ impl ReturnRow {
         Address { high: self.0[1], low: self.0[2] }
     }
 
-    /// The frontend's port.
+    /// Whether it is for all protocols and ports (HA-1).
+    #[inline(always)]
+    pub const fn is_for_all(self) -> bool {
+        match self.key() {
+            Some(key) => key.protocol() == 0,
+            None => false,
+        }
+    }
+
+    /// The frontend's port; meaningless where it [is for all](Self::is_for_all).
     #[inline(always)]
     pub const fn port(self) -> u16 {
         self.0[3] as u16

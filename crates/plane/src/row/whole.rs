@@ -110,6 +110,8 @@ pub enum Role {
 #[repr(transparent)]
 pub struct AddressRow(pub [u64; 3]);
 
+const ECHO: u64 = 1 << 16;
+
 impl AddressRow {
     /// `number` below `MAX_ADDRESSES`, and not 0.
     pub const fn new(address: Address, number: u32, role: Role) -> Self {
@@ -119,6 +121,18 @@ impl AddressRow {
             Role::Member => 3,
         };
         Self([(number as u64) << 32 | role << 8 | LIVE, address.high, address.low])
+    }
+
+    /// The same address, which answers echo requests or leaves them unanswered (ICMP-2).
+    pub const fn echoing(self, echo: bool) -> Self {
+        let [word, high, low] = self.0;
+        Self([if echo { word | ECHO } else { word & !ECHO }, high, low])
+    }
+
+    /// Whether echo requests are answered.
+    #[inline(always)]
+    pub const fn echoes(self) -> bool {
+        self.0[0] & ECHO != 0
     }
 
     /// The address; meaningless in an empty row.

@@ -6,9 +6,10 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_plane::row::{
-    Address, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, Hop, Key, LinkRow, Mac, MemberRow, Plan,
-    RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
+    Address, AddressRow, BUCKET_WAYS, ConfigRow, Distribution, ENTRY_WORDS, Hop, Key, LinkRow, Mac,
+    MemberRow, PIECE_BUCKETS, Path, Plan, RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
 };
+use forebay_plane::stage::PARCEL_WORDS;
 use forebay_plane::{Bucket, Entry, Tick, Verdict, Word, World, address_places, key_places, process};
 
 pub const NOW: Tick = Tick(1_000);
@@ -45,6 +46,9 @@ pub struct Bench {
     pub members: BTreeMap<u32, MemberRow>,
     pub slot: Slot,
     pub ingress: Cell<u32>,
+    pub parcel: Cell<[u64; PARCEL_WORDS]>,
+    pub pieces: Vec<[Shared; BUCKET_WAYS]>,
+    pub now: Cell<u32>,
     pub unmatched: RefCell<Vec<u32>>,
     pub flows: Vec<[Shared; BUCKET_WAYS]>,
     pub outward: Vec<[Shared; ENTRY_WORDS]>,
@@ -57,6 +61,8 @@ impl Bench {
         let bench = Self {
             config: ConfigRow::new(3, 6, 8, true, own("10.0.0.2"), own("fd00::2")),
             slot: Slot::steady(1),
+            pieces: (0..PIECE_BUCKETS).map(|_| Default::default()).collect(),
+            now: Cell::new(NOW.0),
             flows: (0..8).map(|_| Default::default()).collect(),
             outward: (0..64).map(|_| Default::default()).collect(),
             inward: (0..64).map(|_| Default::default()).collect(),
@@ -98,8 +104,70 @@ impl Bench {
     }
 
     pub fn run(&self, frame: &mut [u8]) -> Verdict {
-        process(&mut &mut *frame, self, NOW)
+        process(&mut &mut *frame, self, Tick(self.now.get()))
     }
+}
+
+pub const FAMILIES: [Family; 2] = [
+    Family { client: "192.0.2.1", frontend: "10.0.1.1", own: "10.0.0.2", member: "10.0.0.4" },
+    Family { client: "2001:db8::1", frontend: "fd00:1::1", own: "fd00::2", member: "fd00::4" },
+];
+
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    pub client: &'static str,
+    pub frontend: &'static str,
+    pub own: &'static str,
+    pub member: &'static str,
+}
+
+impl Family {
+    /// One rule, from the frontend's port 80, and one member.
+    pub fn bench(self, path: Path, backend_port: u16) -> Bench {
+        let plan = |protocol| Plan {
+            remembers: protocol == UDP || path == Path::Masquerade,
+            ..plan(path, backend_port)
+        };
+        let bench = Bench::new()
+            .link()
+            .address(self.own, 1, Role::Own)
+            .address(self.frontend, 2, Role::Frontend)
+            .address(self.member, 3, Role::Member)
+            .member(self.member, 3, Some(hop()));
+        [TCP, UDP, SCTP].into_iter().fold(bench, |bench, protocol| {
+            let bench = bench.rule(Key::new(2, protocol, 80), plan(protocol));
+            match path {
+                Path::Gateway => bench.way_back(Key::new(3, protocol, backend_port), self.frontend, 80),
+                Path::FloatingGateway => {
+                    bench.way_back(Key::new(2, protocol, backend_port), self.frontend, 80)
+                }
+                Path::Floating | Path::Masquerade => bench,
+            }
+        })
+    }
+}
+
+/// A rule's plan, without anything particular.
+pub fn plan(path: Path, backend_port: u16) -> Plan {
+    Plan {
+        backend_port,
+        ring: 1,
+        distribution: Distribution::FiveTuple,
+        former: Distribution::FiveTuple,
+        settled: false,
+        path,
+        remembers: false,
+        resets: false,
+        hairpin: false,
+        direct: false,
+        idle: 236,
+    }
+}
+
+pub fn ends(bench: &Bench, bytes: &[u8], verdict: Verdict) {
+    let mut frame = bytes.to_vec();
+    assert_eq!(bench.run(&mut frame), verdict, "{bytes:02x?}");
+    assert_eq!(frame, bytes);
 }
 
 pub fn hop() -> Hop {
@@ -111,6 +179,14 @@ impl World for Bench {
 
     fn ingress(&self) -> u32 {
         self.ingress.get()
+    }
+
+    fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
+        self.parcel.set(parcel);
+    }
+
+    fn kept(&self) -> [u64; PARCEL_WORDS] {
+        self.parcel.get()
     }
 
     fn config(&self) -> ConfigRow {
@@ -157,6 +233,10 @@ impl World for Bench {
         self.inward.get(place as usize)
     }
 
+    fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {
+        self.pieces.get(place as usize)
+    }
+
     fn count_rule(&self, _: u32, _: u32, _: bool) {}
 
     fn count_member(&self, _: u32, _: u32, _: bool) {}
@@ -172,6 +252,7 @@ pub fn ip(address: &str) -> IpAddr {
 
 pub const TCP: u8 = 6;
 pub const UDP: u8 = 17;
+pub const SCTP: u8 = 132;
 
 /// A packet, as the cases change it before it is written.
 #[derive(Clone, Debug, PartialEq)]
@@ -181,12 +262,15 @@ pub struct Packet {
     pub from: (IpAddr, u16),
     pub to: (IpAddr, u16),
     pub protocol: u8,
+    /// Those of TCP; the kind of the first chunk of SCTP.
     pub flags: u8,
     pub hop_limit: u8,
     /// Flags and offset of IPv4.
     pub fragment: u16,
     /// Options of IPv4.
     pub options: Vec<u8>,
+    /// Extension headers of IPv6: their numbers, and what follows the first byte of each.
+    pub extensions: Vec<(u8, Vec<u8>)>,
     pub payload: Vec<u8>,
 }
 
@@ -201,29 +285,14 @@ pub fn packet(protocol: u8, from: (&str, u16), to: (&str, u16)) -> Packet {
         hop_limit: 64,
         fragment: 0x4000,
         options: Vec::new(),
+        extensions: Vec::new(),
         payload: b"hello".to_vec(),
     }
 }
 
 impl Packet {
     pub fn bytes(&self) -> Vec<u8> {
-        let mut segment = Vec::new();
-        segment.extend(self.from.1.to_be_bytes());
-        segment.extend(self.to.1.to_be_bytes());
-        if self.protocol == UDP {
-            segment.extend((8 + self.payload.len() as u16).to_be_bytes());
-            segment.extend([0, 0]);
-        } else {
-            segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, self.flags, 0x20, 0, 0, 0, 0, 0]);
-        }
-        segment.extend(&self.payload);
-        if let Some(at) = checksum_at(self.protocol) {
-            let checksum = match transport_checksum(self.from.0, self.to.0, self.protocol, &segment) {
-                0 if self.protocol == UDP => 0xffff,
-                checksum => checksum,
-            };
-            segment[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
-        }
+        let segment = self.segment();
         let mut frame = Vec::new();
         frame.extend(self.to_mac.bytes());
         frame.extend(self.from_mac.bytes());
@@ -242,17 +311,56 @@ impl Packet {
                 frame[24..26].copy_from_slice(&checksum.to_be_bytes());
             }
             (IpAddr::V6(from), IpAddr::V6(to)) => {
+                let mut headers = Vec::new();
+                let mut next = self.protocol;
+                for (number, rest) in self.extensions.iter().rev() {
+                    headers.splice(..0, [&[next][..], rest].concat());
+                    next = *number;
+                }
                 frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-                frame.extend((segment.len() as u16).to_be_bytes());
-                frame.extend([self.protocol, self.hop_limit]);
+                frame.extend((headers.len() as u16 + segment.len() as u16).to_be_bytes());
+                frame.extend([next, self.hop_limit]);
                 frame.extend(from.octets());
                 frame.extend(to.octets());
+                frame.extend(headers);
             }
             _ => panic!("{self:?} is of two families"),
         }
         frame.extend(segment);
         frame
     }
+
+    /// The transport header and what it carries.
+    pub fn segment(&self) -> Vec<u8> {
+        let mut segment = [self.from.1.to_be_bytes(), self.to.1.to_be_bytes()].concat();
+        match self.protocol {
+            UDP => segment.extend([(8 + self.payload.len() as u16).to_be_bytes(), [0, 0]].concat()),
+            SCTP => {
+                let [high, low] = (4 + self.payload.len() as u16).to_be_bytes();
+                segment.extend([0, 0, 0, 9, 0, 0, 0, 0, self.flags, 0, high, low]);
+            }
+            _ => segment.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, self.flags, 0x20, 0, 0, 0, 0, 0]),
+        }
+        segment.extend(&self.payload);
+        if let Some(at) = checksum_at(self.protocol) {
+            let checksum = match transport_checksum(self.from.0, self.to.0, self.protocol, &segment) {
+                0 if self.protocol == UDP => 0xffff,
+                checksum => checksum,
+            };
+            segment[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+        }
+        if self.protocol == SCTP {
+            let checksum = crc32c(&segment);
+            segment[8..12].copy_from_slice(&checksum.to_le_bytes());
+        }
+        segment
+    }
+}
+
+/// The checksum of SCTP, bit by bit (RFC 9260, appendix A): an oracle for the one that is kept true by differences.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| if crc & 1 == 0 { crc >> 1 } else { crc >> 1 ^ 0x82f6_3b78 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
 }
 
 pub fn checksum_at(protocol: u8) -> Option<usize> {
@@ -287,15 +395,4 @@ pub fn transport_checksum(from: IpAddr, to: IpAddr, protocol: u8, segment: &[u8]
     pseudo.extend([0, 0, 0, protocol]);
     pseudo.extend(segment);
     internet_checksum(&pseudo)
-}
-
-/// Numbers that look like chance and are the same each time.
-#[derive(Debug)]
-pub struct Dice(pub u64);
-
-impl Dice {
-    pub fn below(&mut self, limit: usize) -> usize {
-        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
-        ((self.0 >> 33) as usize) % limit
-    }
 }

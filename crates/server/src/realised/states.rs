@@ -192,7 +192,7 @@ impl<'a> Seen<'a> {
         VipEndpointState {
             status,
             last_updated_time: self.realised.since,
-            vip_endpoint: vip(protocol(rule.protocol()), rule.frontend(), rule.frontend_port().get()),
+            vip_endpoint: vip(protocol(rule.protocol()), rule.frontend(), rule.frontend_port()),
             dip_endpoint_states: members,
         }
     }
@@ -205,7 +205,7 @@ impl<'a> Seen<'a> {
             status,
             detailed_info,
             last_updated_time: self.since(rule, address),
-            dip_endpoint: SocketAddr::new(address, rule.backend_port().get()).to_string(),
+            dip_endpoint: SocketAddr::new(address, rule.backend_port()).to_string(),
             host_ip_address: String::new(),
             host_id: String::new(),
             adapter_id: self.wanted.adapter(address).map(|adapter| adapter.to_string()).unwrap_or_default(),
@@ -322,13 +322,12 @@ impl<'a> Seen<'a> {
         let protocol = match one.protocol? {
             TransportProtocol::Tcp => Protocol::Tcp,
             TransportProtocol::Udp => Protocol::Udp,
-            TransportProtocol::All
-            | TransportProtocol::Quic
-            | TransportProtocol::Gre
-            | TransportProtocol::Esp => return None,
+            TransportProtocol::Sctp => Protocol::Sctp,
+            TransportProtocol::All => Protocol::All,
+            TransportProtocol::Quic | TransportProtocol::Gre | TransportProtocol::Esp => return None,
         };
         let rules = self.wanted.desired.rules_at(address);
-        let place = |rule: &Rule| (rule.protocol(), rule.frontend_port().get());
+        let place = |rule: &Rule| (rule.protocol(), rule.frontend_port());
         rules.binary_search_by_key(&(protocol, one.port), place).ok().map(|at| &rules[at])
     }
 
@@ -431,6 +430,8 @@ const fn protocol(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Tcp => "Tcp",
         Protocol::Udp => "Udp",
+        Protocol::Sctp => "Sctp",
+        Protocol::All => "All",
     }
 }
 

@@ -6,21 +6,77 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use plane::{Frame, Tick, Verdict, World, process};
+use plane::stage::{self, Stage, Step};
+use plane::{Drop, Frame, Tick, Verdict, World};
 
 use crate::frame::XdpFrame;
-use crate::maps::Maps;
+use crate::maps::{Maps, STAGES};
 use crate::route::route;
 
-/// The data path.
+/// The data path: [`Stage::Enter`].
 #[xdp]
 pub fn forebay(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::enter(frame, maps, now), send_by_itself)
+}
+
+/// [`Stage::Masquerade`].
+#[xdp]
+pub fn forebay_masquerade(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::masquerade(frame, maps, now), send_by_itself)
+}
+
+/// [`Stage::Return`].
+#[xdp]
+pub fn forebay_return(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::back(frame, maps, now), |context| route(context.ctx))
+}
+
+/// [`Stage::Answer`].
+#[xdp]
+pub fn forebay_answer(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, _| stage::answer(frame, maps), send_by_itself)
+}
+
+/// [`Stage::Untangle`].
+#[xdp]
+pub fn forebay_untangle(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::untangle(frame, maps, now), send_by_itself)
+}
+
+/// [`Stage::Forward`].
+#[xdp]
+pub fn forebay_forward(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::forward(frame, maps, now), send_by_itself)
+}
+
+/// [`Stage::Report`].
+#[xdp]
+pub fn forebay_report(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::report(frame, maps, now), |context| route(context.ctx))
+}
+
+/// Stages that know the way of each frame need no routes. What a program does not hold the verifier need not follow.
+#[inline(always)]
+fn send_by_itself(_context: &XdpContext) -> u32 {
+    xdp_action::XDP_PASS
+}
+
+/// Runs a stage, and does what it says.
+#[inline(always)]
+fn run(
+    context: &XdpContext,
+    stage: impl FnOnce(&mut XdpFrame, &Maps, Tick) -> Step,
+    route: impl FnOnce(&XdpContext) -> u32,
+) -> u32 {
     // SAFETY: the kernel hands the program a valid context.
     let ingress = unsafe { (*context.ctx).ingress_ifindex };
     let maps = Maps { ingress };
     let mut frame = XdpFrame::new(context.ctx);
     let bytes = frame.len();
-    let verdict = process(&mut frame, &maps, now(&maps));
+    let verdict = match stage(&mut frame, &maps, now(&maps)) {
+        Step::Done(verdict) => verdict,
+        Step::Then(next) => follow(context, next),
+    };
     maps.count_reason(verdict.reason(), bytes);
     match verdict {
         Verdict::Pass(_) => xdp_action::XDP_PASS,
@@ -28,8 +84,30 @@ pub fn forebay(context: XdpContext) -> u32 {
         Verdict::Send(link, _) if link == ingress => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Verdict::Send(link, _) => unsafe { bpf_redirect(link, 0) as u32 },
-        Verdict::Route(_) => route(context.ctx, ingress),
+        Verdict::Route(_) => route(context),
     }
+}
+
+/// Another stage's program takes over. It comes back only where there is none, which a data path that is attached never sees.
+#[inline(always)]
+fn follow(context: &XdpContext, next: Stage) -> Verdict {
+    // A jump to a program that is known when this one is loaded costs less than one that is looked up.
+    match next {
+        Stage::Enter => {}
+        Stage::Masquerade => jump(context, Stage::Masquerade),
+        Stage::Return => jump(context, Stage::Return),
+        Stage::Answer => jump(context, Stage::Answer),
+        Stage::Untangle => jump(context, Stage::Untangle),
+        Stage::Forward => jump(context, Stage::Forward),
+        Stage::Report => jump(context, Stage::Report),
+    }
+    Verdict::Drop(Drop::Changing)
+}
+
+#[inline(always)]
+fn jump(context: &XdpContext, stage: Stage) {
+    // SAFETY: the programs of this array are XDP programs, as this one is.
+    let _ = unsafe { STAGES.tail_call(context, stage as u32) };
 }
 
 /// The tick that the data path would see now, as the program's return value. Run by the control plane, never attached.

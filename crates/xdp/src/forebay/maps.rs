@@ -9,13 +9,14 @@ use core::ptr;
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     macros::map,
-    maps::{Array, PerCpuArray},
+    maps::{Array, PerCpuArray, ProgramArray},
 };
 use plane::row::{
     ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LINK_PLACES, LinkRow,
-    MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
-    ReturnRow, RuleRow, Slot,
+    MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS,
+    RULE_PLACES, ReturnRow, RuleRow, Slot,
 };
+use plane::stage::{PARCEL_WORDS, Stage};
 use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
 
 /// What the memories have room for until the control plane says otherwise.
@@ -40,9 +41,18 @@ static MEMBERS: Array<[u64; 8]> = Array::with_max_entries(MAX_MEMBERS, BPF_F_MMA
 #[map]
 static FLOWS: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
 #[map]
+static PIECES: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(PIECE_BUCKETS, BPF_F_MMAPABLE);
+#[map]
 static OUTWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
 #[map]
 static INWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+
+/// The programs of the stages, by their numbers.
+#[map]
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
+/// What one stage tells the next, on one processor.
+#[map]
+static PARCEL: PerCpuArray<[u64; PARCEL_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Packets, bytes, flows started, nothing.
 #[map]
@@ -115,6 +125,23 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
+        if let Some(place) = PARCEL.get_ptr_mut(0) {
+            // SAFETY: the map gave the pointer, and no other processor has this copy.
+            unsafe { *place = parcel };
+        }
+    }
+
+    #[inline(always)]
+    fn kept(&self) -> [u64; PARCEL_WORDS] {
+        match PARCEL.get_ptr(0) {
+            // SAFETY: the map gave the pointer, and no other processor has this copy.
+            Some(place) => unsafe { *place },
+            None => [0; PARCEL_WORDS],
+        }
+    }
+
+    #[inline(always)]
     fn config(&self) -> ConfigRow {
         ConfigRow(row(&CONFIG, 0).unwrap_or_default())
     }
@@ -166,6 +193,13 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {
+        let bucket: *const Bucket<Self> = PIECES.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*bucket })
+    }
+
+    #[inline(always)]
     fn outward(&self, place: u32) -> Option<&Entry<Self>> {
         let entry: *const Entry<Self> = OUTWARD.get_ptr(place)?.cast();
         // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
@@ -201,6 +235,16 @@ impl World for Maps {
     #[inline(always)]
     fn outward_way(&self, tag: u64, now: u32) -> u32 {
         forebay_outward_way(tag, now)
+    }
+
+    #[inline(always)]
+    fn crc(&self, difference: u32, length: u32) -> u32 {
+        forebay_crc(difference, length)
+    }
+
+    #[inline(always)]
+    fn piece_way(&self, identity: u64, now: u32) -> u32 {
+        forebay_piece_way(identity, now)
     }
 
     #[inline(always)]
@@ -256,6 +300,18 @@ extern "C" fn forebay_way(identity: u64, now: u32) -> u32 {
 #[inline(never)]
 extern "C" fn forebay_outward_way(tag: u64, now: u32) -> u32 {
     outline::outward_way(&Maps { ingress: 0 }, tag, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_crc(difference: u32, length: u32) -> u32 {
+    outline::crc(difference, length)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_piece_way(identity: u64, now: u32) -> u32 {
+    outline::piece_way(&Maps { ingress: 0 }, identity, now)
 }
 
 #[unsafe(no_mangle)]

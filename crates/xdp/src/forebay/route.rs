@@ -16,7 +16,9 @@ const AF_INET6: u8 = 10;
 /// Sends the frame where the kernel's routes and neighbours say. What they do not know yet, the network stack finds out: it gets
 /// the frame, already rewritten.
 #[inline(always)]
-pub fn route(context: *mut xdp_md, ingress: u32) -> u32 {
+pub fn route(context: *mut xdp_md) -> u32 {
+    // SAFETY: the kernel hands the program a valid context.
+    let ingress = unsafe { (*context).ingress_ifindex };
     let mut frame = XdpFrame::new(context);
     // SAFETY: all zero is a valid value of this plain struct.
     let mut way: FibLookup = unsafe { mem::zeroed() };

@@ -32,11 +32,11 @@ fn an_inbound_nat_rule_leads_to_the_member_that_says_so() {
         interface("vm1", Some("10.1.2.10"), &[WEB], &[SSH]),
         interface("vm2", Some("10.1.2.11"), &[WEB], &[]),
     ]);
-    let rules: Vec<_> = desired.rules().iter().map(|it| (it.name(), it.frontend_port().get())).collect();
+    let rules: Vec<_> = desired.rules().iter().map(|it| (it.name(), it.frontend_port())).collect();
     assert_eq!(rules, [("b/http", 80), ("b/inboundNatRules/ssh", 50_022)]);
     let [_, nat] = desired.rules() else { panic!("{desired:?}") };
     let pool = desired.pool(nat.pool());
-    assert_eq!((pool.name(), nat.backend_port().get()), ("b/inboundNatRules/ssh", 22));
+    assert_eq!((pool.name(), nat.backend_port()), ("b/inboundNatRules/ssh", 22));
     assert_eq!(pool.members().iter().map(Member::name).collect::<Vec<_>>(), ["vm1/ip"]);
 }
 
@@ -613,11 +613,6 @@ fn what_comes_later_is_accepted_and_said() {
     falls_short(&rule("enableTcpReset", json!(true)), &at("enableTcpReset"), 1);
     falls_short(&rule("protocol", json!("Quic")), &at("protocol"), 0);
     falls_short(&rule("protocol", json!("GRE")), &at("protocol"), 0);
-    let all =
-        changed(&rule("protocol", json!("All")), "loadBalancingRules/0/properties/frontendPort", json!(0));
-    let all = changed(&all, "loadBalancingRules/0/properties/backendPort", json!(0));
-    let all = changed(&all, "inboundNatRules", json!([]));
-    falls_short(&all, &at("protocol"), 0);
     let pool = |field: &str, value: Value| {
         changed(&base(), &format!("backendAddressPools/0/properties/{field}"), value)
     };
@@ -732,6 +727,30 @@ fn all_ports_of_a_member_are_shared_with_nobody() {
         &[("loadBalancers/b", at, IpConfigCannotHaveFloatingIpAnyPortLbRulesWithNonFloatingIpRules)],
     );
     fine([all("b", "10.1.1.10", true), all("c", "10.1.1.11", true), member()]);
+    // Of each family there is one.
+    let and = |it: Arc<Document>, list: &str, child: Value| {
+        let json = serde_json::to_value(&*it).unwrap();
+        let mut children = json["properties"][list].as_array().unwrap().clone();
+        children.push(child);
+        changed(&it, list, children.into())
+    };
+    let f6 = json!({ "name": "f6", "properties": { "privateIPAddress": "fd00:1:0:1::10",
+                     "privateIPAddressVersion": "IPv6", "subnet": to("virtualNetworks/vn/subnets/front") } });
+    let of_v6 = json!({ "name": "http6", "properties": {
+        "frontendIPConfiguration": to("loadBalancers/b/frontendIPConfigurations/f6"),
+        "backendAddressPool": to(WEB), "protocol": "All", "frontendPort": 0, "backendPort": 0,
+    } });
+    let both = and(all("b", "10.1.1.10", false), "frontendIPConfigurations", f6);
+    let both = and(both, "loadBalancingRules", of_v6);
+    let vm6 = changed(
+        &interface("vm6", None, &[WEB], &[]),
+        "ipConfigurations/0/properties/subnet",
+        to("virtualNetworks/vn/subnets/front"),
+    );
+    let version = "ipConfigurations/0/properties/privateIPAddressVersion";
+    let vm6 = changed(&vm6, version, json!("IPv6"));
+    let vm6 = changed(&vm6, "ipConfigurations/0/properties/privateIPAddress", json!("fd00:1:0:1::20"));
+    fine([both, interface("vm", Some("10.1.2.10"), &[WEB], &[]), vm6]);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn report(
             "Endpoint {:?} {}:{}, rule {}, pool {}",
             rule.protocol(),
             address,
-            rule.frontend_port().get(),
+            rule.frontend_port(),
             rule.name(),
             pool.name()
         );
@@ -170,7 +170,7 @@ fn report(
                 text,
                 "  DIP {}:{} ({}) DipHealthProbeEnabled=False DipMonitoredState={state}",
                 member.address(),
-                rule.backend_port().get(),
+                rule.backend_port(),
                 member.name()
             );
         }
