@@ -29,6 +29,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::rustls;
 
+use attempt::Means;
 use worker::Worker;
 
 /// Attempts that are under way at one time, each with a socket; fewer where the process may not open as many files.
@@ -92,14 +93,17 @@ pub(crate) struct Prober {
 impl Prober {
     /// Starts the thread. The process may open as many files as the system lets it from then on.
     ///
+    /// A member that has left the beginning of an attempt unanswered for a while is told to `silent`, if somebody wants to know, long
+    /// before the attempt is over.
+    ///
     /// # Errors
     /// The thread cannot be started, or TLS cannot be set up.
-    pub(crate) fn start() -> Result<Self, ProbeError> {
-        let connector = trust::connector().map_err(ProbeError::Tls)?;
+    pub(crate) fn start(silent: Option<mpsc::Sender<IpAddr>>) -> Result<Self, ProbeError> {
+        let means = Means { tls: trust::connector().map_err(ProbeError::Tls)?, silent };
         let runtime = Builder::new_current_thread().enable_all().build().map_err(ProbeError::Start)?;
         let (wants, wanted) = watch::channel(Arc::default());
         let (hears, heard) = mpsc::channel(MAX_UNHEARD);
-        let work = move || runtime.block_on(Worker::new(connector, hears).run(wanted));
+        let work = move || runtime.block_on(Worker::new(means, hears).run(wanted));
         thread::Builder::new().name(THREAD.to_owned()).spawn(work).map_err(ProbeError::Start)?;
         Ok(Self { wants, heard })
     }

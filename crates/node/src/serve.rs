@@ -206,7 +206,7 @@ impl<'a> Balancer<'a> {
         wait_for_members(&mut watcher).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
-        let care = Care::start(settings.health.hints)?;
+        let care = Care::start(settings.health.hints, watcher.doubts())?;
         Ok(Self {
             settings,
             observed,
@@ -411,7 +411,7 @@ impl<'a> Balancer<'a> {
 
     fn compile(&mut self, desired: &Desired) -> Result<Tables, Full> {
         let surroundings = self.surroundings();
-        self.health = Arc::new(self.care.health(self.watcher.reaches()));
+        self.health = Arc::new(self.care.health(&self.watcher));
         self.compiler.compile(desired, &self.health, &surroundings, &self.tables)
     }
 

@@ -66,7 +66,7 @@ pub enum Reason {
 }
 
 /// What there is no way to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// The member itself: no route, or nobody answers for its address.
     Host,

@@ -15,6 +15,7 @@ mod floating;
 mod flows;
 mod guest;
 mod health;
+mod hints;
 mod interfaces;
 mod members;
 mod mistakes;

@@ -126,7 +126,7 @@ impl MemberView {
             state: pulse.state().to_string(),
             since: when(pulse.since()),
             takes_new_flows,
-            because: because(vitals, member, pulse.state(), takes_new_flows).to_owned(),
+            because: because(vitals, probe, member, pulse.state(), takes_new_flows),
             last: last.map_or_else(String::new, |(outcome, _)| outcome.to_string()),
             last_at: last.map_or_else(String::new, |(_, at)| when(at)),
             in_a_row: pulse.streak(),
@@ -150,14 +150,16 @@ fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupVie
 }
 
 /// Why a member takes new flows or takes none, where that does not follow from what the probe found.
-fn because(vitals: &Vitals, member: &Member, state: State, takes: bool) -> &'static str {
-    match (member.admin(), state == State::Up, takes) {
+fn because(vitals: &Vitals, probe: &Probe, member: &Member, state: State, takes: bool) -> String {
+    let words = match (member.admin(), state == State::Up, takes) {
         (AdminState::Up, false, true) => "up by order",
         (AdminState::Down, _, false) => "down by order",
         (AdminState::None, false, true) => "all are down, which counts as up",
-        (AdminState::None, true, false) if vitals.health.avoided.contains(&member.address()) => {
-            "it cannot be reached just now"
+        (AdminState::None, true, false) => {
+            let hint = vitals.health.hint(probe.name(), member.address());
+            return hint.map_or_else(String::new, |hint| hint.to_string());
         }
         _ => "",
-    }
+    };
+    words.to_owned()
 }

@@ -49,7 +49,7 @@ fn measure(what: &str, members: u16, ask: Ask, serve: impl FnOnce(TcpListener) +
     let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || serve(listener));
-    let mut prober = Prober::start().unwrap();
+    let mut prober = Prober::start(None).unwrap();
     prober.want((0..members).map(|last| task(&ask, port, last)).collect());
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     listen(&runtime, &mut prober, INTERVAL * 2);

@@ -11,10 +11,9 @@ use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
-use tokio_rustls::TlsConnector;
 use tracing::{error, warn};
 
-use super::attempt::attempt;
+use super::attempt::{Means, attempt};
 use super::schedule::{Due, LATE, Number, Schedule};
 use super::{Heard, MAX_SOCKETS, Task};
 
@@ -27,7 +26,7 @@ const TELL: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     schedule: Schedule,
-    tls: TlsConnector,
+    means: Arc<Means>,
     attempts: JoinSet<(Number, Arc<Task>, Outcome, Instant)>,
     under_way: HashMap<Id, (Number, AbortHandle)>,
     /// How many attempts may be under way.
@@ -42,11 +41,11 @@ pub(super) struct Worker {
 type Ended = Result<(Id, (Number, Arc<Task>, Outcome, Instant)), JoinError>;
 
 impl Worker {
-    pub(super) fn new(tls: TlsConnector, heard: mpsc::Sender<Heard>) -> Self {
+    pub(super) fn new(means: Means, heard: mpsc::Sender<Heard>) -> Self {
         let now = Instant::now();
         Self {
             schedule: Schedule::new(now),
-            tls,
+            means: Arc::new(means),
             attempts: JoinSet::new(),
             under_way: HashMap::new(),
             room: room(open_files()),
@@ -92,9 +91,9 @@ impl Worker {
     fn begin(&mut self, now: Instant) {
         let Due { tasks, late, left_out } = self.schedule.take_due(now, self.room - self.under_way.len());
         for (number, task) in tasks {
-            let tls = self.tls.clone();
+            let means = Arc::clone(&self.means);
             let handle = self.attempts.spawn(async move {
-                let outcome = attempt(&task, &tls).await;
+                let outcome = attempt(&task, &means).await;
                 (number, task, outcome, Instant::now())
             });
             self.under_way.insert(handle.id(), (number, handle));

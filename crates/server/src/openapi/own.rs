@@ -153,7 +153,8 @@ fn event() -> Value {
             "document": { "type": "object" },
             "event": {
                 "type": "string",
-                "enum": ["memberUp", "memberDown", "memberFlapping", "noHealthyMembers", "healthyMembersAgain"],
+                "enum": ["memberUp", "memberDown", "memberFlapping", "memberAvoided",
+                         "memberAvoidedNoMore", "noHealthyMembers", "healthyMembersAgain"],
                 "description": "What happened; it is told to those who ask for events.",
             },
             "number": { "type": "integer", "description": "Events are numbered since the process started." },

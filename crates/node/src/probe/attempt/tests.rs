@@ -299,7 +299,7 @@ fn https(at: SocketAddr, path: &str) -> Outcome {
 
 fn once(task: &Task) -> Outcome {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(attempt(task, &trust::connector().unwrap()))
+    runtime.block_on(attempt(task, &Means { tls: trust::connector().unwrap(), silent: None }))
 }
 
 fn task(ask: Ask, at: SocketAddr) -> Task {

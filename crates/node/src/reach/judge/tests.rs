@@ -80,9 +80,9 @@ fn surroundings() -> Surroundings {
         links: BTreeMap::from([(2, link)]),
         names: BTreeMap::from([(2, "eth0".to_owned()), (3, "tun0".to_owned())]),
         neighbours: BTreeMap::from([
-            (station(2, "10.0.0.4"), Neighbour { mac: Some(mac(4)), fixed: false }),
-            (station(2, "10.0.0.5"), Neighbour { mac: None, fixed: false }),
-            (station(2, "10.0.0.7"), Neighbour { mac: Some(mac(7)), fixed: true }),
+            (station(2, "10.0.0.4"), Neighbour { mac: Some(mac(4)), fixed: false, unconfirmed: false }),
+            (station(2, "10.0.0.5"), Neighbour { mac: None, fixed: false, unconfirmed: false }),
+            (station(2, "10.0.0.7"), Neighbour { mac: Some(mac(7)), fixed: true, unconfirmed: false }),
         ]),
         refused: BTreeSet::from([station(2, "10.0.0.6")]),
     }
