@@ -10,6 +10,7 @@ use engine::health::{Outcome, Reason, Stage, Target};
 use model::Ask;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
@@ -141,6 +142,8 @@ async fn connect(source: IpAddr, member: IpAddr, port: u16) -> Result<TcpStream,
 fn open(source: IpAddr) -> io::Result<TcpSocket> {
     let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    // The handshake's last acknowledgement goes with what is sent next, the request or the end, and not in a packet of its own.
+    SockRef::from(&socket).set_tcp_quickack(false)?;
     socket.bind(SocketAddr::new(source, 0))?;
     Ok(socket)
 }

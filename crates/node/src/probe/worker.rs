@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use engine::health::Outcome;
@@ -15,9 +15,9 @@ use tracing::{error, warn};
 
 use super::attempt::{Means, attempt};
 use super::schedule::{Due, LATE, Number, Schedule};
-use super::{Heard, MAX_SOCKETS, Task};
+use super::{Heard, MAX_SOCKETS, MAX_UNHEARD, Task};
 
-/// Between two looks at what is due: a task may begin this much late, and many begin in one go.
+/// Between two looks at what is due, and at what has ended: a task may begin and be told this much late, and many are in one go.
 const BEAT: Duration = Duration::from_millis(5);
 /// Open files that the rest of the process needs.
 const OTHER_FILES: usize = 1_024;
@@ -33,7 +33,11 @@ pub(super) struct Worker {
     room: usize,
     /// When it is looked at what is due, at the earliest.
     rested: Instant,
-    heard: mpsc::Sender<Heard>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    bell: mpsc::Sender<()>,
+    /// What has ended and was not told yet, and when it will be: whoever listens is not to be woken for each.
+    untold: Vec<Heard>,
+    tell: Option<Instant>,
     trouble: Trouble,
 }
 
@@ -41,7 +45,7 @@ pub(super) struct Worker {
 type Ended = Result<(Id, (Number, Arc<Task>, Outcome, Instant)), JoinError>;
 
 impl Worker {
-    pub(super) fn new(means: Means, heard: mpsc::Sender<Heard>) -> Self {
+    pub(super) fn new(means: Means, heard: Arc<Mutex<Vec<Heard>>>, bell: mpsc::Sender<()>) -> Self {
         let now = Instant::now();
         Self {
             schedule: Schedule::new(now),
@@ -51,6 +55,9 @@ impl Worker {
             room: room(open_files()),
             rested: now,
             heard,
+            bell,
+            untold: Vec::new(),
+            tell: None,
             trouble: Trouble::new(now),
         }
     }
@@ -68,15 +75,33 @@ impl Worker {
                     Err(_) => return,
                 },
                 Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
-                () = until(wake) => self.begin(Instant::now()),
+                () = until(wake) => {
+                    let now = Instant::now();
+                    self.tell(now);
+                    self.begin(now);
+                }
             }
         }
     }
 
-    /// When the next attempt can begin.
+    /// When the next attempt can begin, or something is to be told.
     fn wake(&self) -> Option<Instant> {
-        let due = self.schedule.next().filter(|_| self.under_way.len() < self.room)?;
-        Some(due.max(self.rested))
+        let due = self.schedule.next().filter(|_| self.under_way.len() < self.room);
+        [due.map(|due| due.max(self.rested)), self.tell].into_iter().flatten().min()
+    }
+
+    /// Tells what has ended, if it is time.
+    fn tell(&mut self, now: Instant) {
+        if self.tell.is_some_and(|at| at <= now) {
+            self.tell = None;
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = MAX_UNHEARD.saturating_sub(heard.len());
+            self.trouble.unheard += self.untold.len().saturating_sub(room) as u64;
+            heard.extend(self.untold.drain(..).take(room));
+            drop(heard);
+            // Where it has been rung and nobody has looked yet, once is enough.
+            let _rung = self.bell.try_send(());
+        }
     }
 
     fn take_want(&mut self, tasks: &[Task]) {
@@ -89,6 +114,9 @@ impl Worker {
     }
 
     fn begin(&mut self, now: Instant) {
+        if now < self.rested {
+            return;
+        }
         let Due { tasks, late, left_out } = self.schedule.take_due(now, self.room - self.under_way.len());
         for (number, task) in tasks {
             let means = Arc::clone(&self.means);
@@ -122,8 +150,10 @@ impl Worker {
                 self.under_way.remove(&id);
                 if self.schedule.knows(number) {
                     let heard = Heard { probe: Arc::clone(&task.probe), member: task.member, outcome, at };
-                    // Where nobody takes results any more, the end is near and nothing is lost.
-                    self.trouble.unheard += u64::from(self.heard.try_send(heard).is_err());
+                    self.untold.push(heard);
+                    let now = Instant::now();
+                    // With what begins next, so that there is one awakening for both.
+                    self.tell.get_or_insert(if self.rested > now { self.rested } else { now + BEAT });
                 }
             }
             Err(cause) => {
