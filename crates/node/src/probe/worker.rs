@@ -1,11 +1,15 @@
 //! The prober's thread: begins what is due, and tells what came of it.
+//!
+//! A bad result of an attempt during which this thread stood still (the machine was suspended, the process was stopped) says nothing
+//! about the member, however it came about: its time was over at once, or the member gave up on us. Nobody is taken down by it, and
+//! the member is asked again soon.
 
 use std::collections::HashMap;
 use std::future::pending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::health::Outcome;
+use engine::health::{Outcome, Reason, State};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
@@ -16,10 +20,14 @@ use tracing::{error, warn};
 
 use super::attempt::attempt;
 use super::schedule::{Due, LATE, Number, Schedule};
+use super::stillness::Stillness;
 use super::{Heard, MAX_SOCKETS, Task};
 
 /// Between two looks at what is due: a task may begin this much late, and many begin in one go.
 const BEAT: Duration = Duration::from_millis(5);
+/// Who stood still for this long of an attempt, and for half the time that it had, did not really ask. A busy machine that now and then
+/// stands still for a moment must not be blind for members that are gone.
+const STOOD_STILL: Duration = Duration::from_millis(200);
 /// Open files that the rest of the process needs.
 const OTHER_FILES: usize = 1_024;
 /// Trouble is told this often at most.
@@ -29,13 +37,23 @@ pub(super) struct Worker {
     schedule: Schedule,
     tls: TlsConnector,
     attempts: JoinSet<(Number, Arc<Task>, Outcome, Instant)>,
-    under_way: HashMap<Id, (Number, AbortHandle)>,
+    under_way: HashMap<Id, Begun>,
+    stillness: Stillness,
     /// How many attempts may be under way.
     room: usize,
     /// When it is looked at what is due, at the earliest.
     rested: Instant,
     heard: mpsc::Sender<Heard>,
     trouble: Trouble,
+}
+
+/// An attempt that is under way.
+#[derive(Debug)]
+struct Begun {
+    number: Number,
+    handle: AbortHandle,
+    /// How long this thread had stood still before.
+    still: Duration,
 }
 
 /// How an attempt ended.
@@ -49,6 +67,7 @@ impl Worker {
             tls,
             attempts: JoinSet::new(),
             under_way: HashMap::new(),
+            stillness: Stillness::new(now),
             room: room(open_files()),
             rested: now,
             heard,
@@ -70,6 +89,8 @@ impl Worker {
                 },
                 Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
                 () = until(wake) => self.begin(Instant::now()),
+                // Nobody is in need of it while nothing is under way.
+                () = until(Some(self.stillness.next())), if !self.under_way.is_empty() => self.stillness.look(Instant::now()),
             }
         }
     }
@@ -82,14 +103,15 @@ impl Worker {
 
     fn take_want(&mut self, tasks: &[Task]) {
         self.schedule.want(tasks, Instant::now());
-        for (number, attempt) in self.under_way.values() {
+        for Begun { number, handle, .. } in self.under_way.values() {
             if !self.schedule.knows(*number) {
-                attempt.abort();
+                handle.abort();
             }
         }
     }
 
     fn begin(&mut self, now: Instant) {
+        self.stillness.look(now);
         let Due { tasks, late, left_out } = self.schedule.take_due(now, self.room - self.under_way.len());
         for (number, task) in tasks {
             let tls = self.tls.clone();
@@ -97,7 +119,7 @@ impl Worker {
                 let outcome = attempt(&task, &tls).await;
                 (number, task, outcome, Instant::now())
             });
-            self.under_way.insert(handle.id(), (number, handle));
+            self.under_way.insert(handle.id(), Begun { number, handle, still: self.stillness.total() });
         }
         self.trouble.late += late;
         self.trouble.left_out += left_out;
@@ -110,6 +132,8 @@ impl Worker {
 
     /// Takes in what has ended, all at once.
     fn take_ended(&mut self, first: Ended) {
+        // Before the results: what has just woken up sees them at the same time as the gap.
+        self.stillness.look(Instant::now());
         let mut next = Some(first);
         while let Some(ended) = next {
             self.take_one(ended);
@@ -119,9 +143,14 @@ impl Worker {
 
     fn take_one(&mut self, ended: Ended) {
         match ended {
-            Ok((id, (number, task, outcome, at))) => {
-                self.under_way.remove(&id);
+            Ok((id, (number, task, mut outcome, at))) => {
+                let begun = self.under_way.remove(&id);
                 if self.schedule.knows(number) {
+                    let still = begun.map_or(Duration::ZERO, |begun| self.stillness.total() - begun.still);
+                    if is_slept_through(&outcome, still, task.timeout) {
+                        outcome = Outcome::Bad(Reason::StoodStill);
+                        self.schedule.ask_again(number, Instant::now());
+                    }
                     let heard = Heard { probe: Arc::clone(&task.probe), member: task.member, outcome, at };
                     // Where nobody takes results any more, the end is near and nothing is lost.
                     self.trouble.unheard += u64::from(self.heard.try_send(heard).is_err());
@@ -135,6 +164,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether a result says nothing because this thread stood still for so long of the attempt, which had this time.
+fn is_slept_through(outcome: &Outcome, still: Duration, limit: Duration) -> bool {
+    outcome.says() == Some(State::Down) && still >= STOOD_STILL.max(limit / 2)
 }
 
 async fn until(wake: Option<Instant>) {
