@@ -506,7 +506,7 @@ fn all_up(net: &Net, balancer: &Balancer<'_>) {
 }
 
 /// What is shown of a member as a probe sees it.
-fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
+pub fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
     let health = balancer.json(&["show", "health"]);
     let groups = health["groups"].as_array().into_iter().flatten();
     let of_probe = groups.filter(|group| group["probe"] == format!("lb/{probe}"));
@@ -515,7 +515,7 @@ fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
 }
 
 /// Waits until a member is shown in this state, and gives what is shown.
-fn await_state(balancer: &Balancer<'_>, probe: &str, member: IpAddr, state: &str) -> Value {
+pub fn await_state(balancer: &Balancer<'_>, probe: &str, member: IpAddr, state: &str) -> Value {
     let mut found = Value::Null;
     eventually(SOON, || {
         found = pulse(balancer, probe, member);
