@@ -13,6 +13,7 @@
 mod answer;
 mod attempt;
 mod schedule;
+mod stillness;
 mod trust;
 mod worker;
 

@@ -177,6 +177,7 @@ fn reasons_are_said_in_words() {
         (Reason::NotHttp("it began with SSH-2.0".into()), "not HTTP: it began with SSH-2.0"),
         (Reason::Tls("the answer is not TLS".into()), "no TLS: the answer is not TLS"),
         (Reason::NoAddress, "not asked: the balancer has no address of this family of its own"),
+        (Reason::StoodStill, "not asked: the balancer itself stood still meanwhile"),
         (Reason::Local("too many open files".into()), "not asked: too many open files"),
     ];
     for (reason, expected) in words {

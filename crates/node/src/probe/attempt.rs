@@ -20,8 +20,6 @@ use tokio_rustls::rustls::{self, pki_types::ServerName};
 
 use super::{Task, answer};
 
-/// An attempt that is noticed to be over this much too late was not waited for: the balancer itself stood still.
-const STOOD_STILL: Duration = Duration::from_millis(200);
 /// What is read of an answer at first. Few are longer, and what is left unread makes the kernel end the connection rudely.
 const FIRST_READ: usize = 2_048;
 
@@ -97,15 +95,8 @@ impl Time {
         stage: Stage,
         step: impl Future<Output = Result<T, Reason>>,
     ) -> Result<T, Reason> {
-        let result = timeout_at((self.start + self.limit).into(), step).await;
-        result.unwrap_or_else(|_| Err(self.over(stage, self.start.elapsed())))
-    }
-
-    fn over(self, stage: Stage, passed: Duration) -> Reason {
-        if passed > self.limit + STOOD_STILL {
-            return Reason::Local("the balancer itself stood still meanwhile".to_owned());
-        }
-        Reason::TimedOut { after: self.limit, stage }
+        let over = Reason::TimedOut { after: self.limit, stage };
+        timeout_at((self.start + self.limit).into(), step).await.unwrap_or(Err(over))
     }
 }
 

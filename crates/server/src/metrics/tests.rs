@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::Health;
 use engine::health::{Outcome, Reason, Round, Ward};
@@ -55,7 +55,7 @@ async fn each_member_of_each_rule_has_its_health() {
 async fn what_is_counted_keeps_its_numbers() {
     let rig = furnished().await;
     let mut realised = Realised::default();
-    realised.count(stats(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700));
+    realised.count(stats(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700), Instant::now());
     let answer = rig.ask("GET", "/metrics", &[], "").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, crate::api::own::EXPOSITION));
     let text = text(&rig.state.catalogue.snapshot(), &realised);
@@ -87,7 +87,7 @@ async fn every_name_that_is_written_elsewhere_is_one_of_these() {
     let snapshot = rig.state.catalogue.snapshot();
     let mut realised =
         Realised { vitals: Arc::new(vitals(&snapshot.desired.probes()[0])), ..Realised::default() };
-    realised.count(stats(), SystemTime::UNIX_EPOCH);
+    realised.count(stats(), SystemTime::UNIX_EPOCH, Instant::now());
     let seen = MemberSeen { ready: true, words: String::new(), since: SystemTime::UNIX_EPOCH };
     realised.members = [([10, 0, 0, 4].into(), seen)].into();
     let text = text(&snapshot, &realised);
