@@ -92,11 +92,9 @@ fn a_member_that_is_not_to_be_found_is_avoided_before_its_probe_knows() {
     });
     let lost = Instant::now();
     eventually(Duration::from_secs(2), || {
-        let missed =
-            (0..MANY).filter(|_| knock(net.client(), Wire::Tcp, rules[0].frontend) != Knock::Answered);
-        match missed.count() {
-            0 => Ok(()),
-            missed => Err(missed),
+        match (0..MANY).find(|_| knock(net.client(), Wire::Tcp, rules[0].frontend) != Knock::Answered) {
+            None => Ok(()),
+            lost => Err(lost),
         }
     });
     eprintln!("hints: all new flows are with the other {:?} after the neighbour was lost", lost.elapsed());
