@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use forebay::lab::{Process, udp_socket};
+use forebay::lab::{Host, Process, udp_socket};
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
@@ -52,10 +52,11 @@ impl fmt::Display for Check {
     }
 }
 
-/// One that runs.
+/// One that runs. Dropping it ends it and takes its data path out of the kernel.
 #[derive(Debug)]
 pub struct Balancer {
     product: Product,
+    host: Host,
     name: String,
     process: Process,
     heard: Heard,
@@ -73,7 +74,7 @@ impl Balancer {
             Product::Haproxy => start_haproxy(hosts, case.check, &heard),
             Product::Keepalived => start_keepalived(hosts, case.check, &heard),
         };
-        Self { product: case.product, name, process, heard }
+        Self { product: case.product, host: hosts.balancer.clone(), name, process, heard }
     }
 
     /// Does it lead connections anywhere?
@@ -112,13 +113,15 @@ impl Balancer {
         }
         panic!("member {number} is not taken up after {patience:?}");
     }
+}
 
-    pub fn stop(mut self, hosts: &Hosts) {
+impl Drop for Balancer {
+    fn drop(&mut self) {
         self.process.stop(Duration::from_secs(10));
         match self.product {
-            Product::Forebay => drop(hosts.balancer.run(&[FOREBAY, "detach", "--name", &self.name])),
+            Product::Forebay => drop(self.host.run(&[FOREBAY, "detach", "--name", &self.name])),
             Product::Haproxy => {
-                hosts.balancer.ip(&["addr", "del", &format!("{FRONTEND}/32"), "dev", "eth0"]).unwrap();
+                drop(self.host.ip(&["addr", "del", &format!("{FRONTEND}/32"), "dev", "eth0"]))
             }
             Product::Keepalived => {}
         }
@@ -150,7 +153,8 @@ fn document(hosts: &Hosts, check: Check) -> Value {
     let members = hosts.members.iter().map(|address| {
         json!({"name": format!("vm-{address}").replace('.', "-"), "properties": {"ipAddress": address}})
     });
-    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/bench/providers/Microsoft.Network/virtualNetworks/net/subnets/front";
+    let subnet = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/bench\
+                  /providers/Microsoft.Network/virtualNetworks/net/subnets/front";
     json!({
         "name": "lb",
         "type": "Microsoft.Network/loadBalancers",
@@ -208,7 +212,8 @@ fn start_haproxy(hosts: &Hosts, check: Check, heard: &Heard) -> Process {
         "global\n  maxconn 8000\n  log {LOG} local0 notice\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n  log global\n\
          frontend web\n  bind {FRONTEND}:{PORT}\n  default_backend members\n\
-         backend members\n  balance source\n  hash-type consistent\n  default-server check inter {interval}ms fall {threshold} rise {threshold}\n"
+         backend members\n  balance source\n  hash-type consistent\n  \
+         default-server check inter {interval}ms fall {threshold} rise {threshold}\n"
     );
     for (number, address) in hosts.members.iter().enumerate() {
         writeln!(text, "  server v{number} {address}:{PORT}").unwrap();
@@ -250,7 +255,8 @@ fn start_keepalived(hosts: &Hosts, check: Check, heard: &Heard) -> Process {
     for number in 0..VICTIMS {
         write!(
             text,
-            "vrrp_script c{number} {{\n  script \"/bin/bash {} {}\"\n  interval {seconds}\n  timeout {seconds}\n  fall {fall}\n  rise {fall}\n}}\n\
+            "vrrp_script c{number} {{\n  script \"/bin/bash {} {}\"\n  interval {seconds}\n  \
+             timeout {seconds}\n  fall {fall}\n  rise {fall}\n}}\n\
              vrrp_instance v{number} {{\n  interface eth1\n  virtual_router_id {}\n  priority 100\n  advert_int 1\n  \
              virtual_ipaddress {{\n    10.21.0.{}/32\n  }}\n  track_script {{\n    c{number}\n  }}\n}}\n",
             script.display(),

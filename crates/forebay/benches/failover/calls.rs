@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// Between two calls.
 const PACE: Duration = Duration::from_millis(1);
 /// One call in so many is aimed.
-const AIMED: usize = 8;
+const AIMED: u32 = 8;
 /// Addresses for each aim; so many that each is free again when it has its turn.
 const SOURCES: usize = 64;
 /// Calls at a time, and at most, while sources are looked for.
@@ -143,7 +143,7 @@ async fn call(aimed: Vec<Ipv4Addr>, first: u32, time: Duration) -> Vec<Attempt> 
         if began.elapsed() >= time {
             break;
         }
-        let is_aimed = number as usize % AIMED == 0;
+        let is_aimed = number.is_multiple_of(AIMED);
         let source = if is_aimed {
             aimed.rotate_left(1);
             aimed[0]

@@ -29,7 +29,8 @@ pub struct Round {
 }
 
 pub const HEAD: &str = "least / middle / longest of the rounds, in milliseconds\n\n\
-    | members | lost | balancer | check | last misrouted new connection | deciding result | last misrouted after it | ordinary connections that failed |\n\
+    | members | lost | balancer | check | last misrouted new connection | deciding result | last misrouted after it | \
+    ordinary connections that failed |\n\
     |---|---|---|---|---|---|---|---|";
 
 impl Case {
@@ -51,7 +52,7 @@ impl Round {
         );
         let after = || attempts.iter().filter(|it| it.at >= lost);
         let went_wrong = |it: &&Attempt| it.answered.is_none();
-        let last = after().filter(|it| it.aimed).filter(went_wrong).last();
+        let last = after().filter(|it| it.aimed).rfind(went_wrong);
         Self {
             misrouted: last.map(|it| it.at - lost),
             decided,

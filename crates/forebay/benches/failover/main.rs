@@ -19,7 +19,7 @@ mod member;
 
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use balancer::{Balancer, Check, Product};
 use calls::Calls;
@@ -110,7 +110,6 @@ fn measure(hosts: &mut Hosts, case: &Case, rounds: u8) -> Vec<(Loss, Vec<Round>)
         let rounds = 0..usize::from(rounds).min(VICTIMS);
         (loss, rounds.map(|victim| lose(hosts, &mut balancer, calls.as_mut(), victim, loss, case)).collect())
     });
-    balancer.stop(hosts);
     found.into()
 }
 
@@ -126,8 +125,12 @@ fn lose(
     let implied = case.check.implied(loss);
     // Twice as long, for those that wait an interval after a time-out.
     let watched = implied * 2 + MARGIN;
-    let watching = calls.as_ref().map(|calls| calls.start(hosts, victim, MARGIN + watched));
-    thread::sleep(MARGIN);
+    // Checks have their own rhythm: losses shall not keep time with it.
+    let offbeat = case.check.interval.mul_f64(
+        f64::from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().subsec_micros() % 1_000) / 1_000.0,
+    );
+    let watching = calls.as_ref().map(|calls| calls.start(hosts, victim, MARGIN + offbeat + watched));
+    thread::sleep(MARGIN + offbeat);
     let (at, clock) = (Instant::now(), SystemTime::now());
     hosts.lose(victim, loss);
     let attempts = match watching {
