@@ -23,6 +23,8 @@ pub const THRESHOLD: u32 = 2;
 const KIND: &str = "soak";
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
 const DEVICE: &str = "eth0";
+/// For so long TCP repeats what it has to say to a host that has forgotten the connection; each time is a packet of its flow.
+const LAST_WORDS: Duration = Duration::from_secs(120);
 const START: Duration = Duration::from_secs(20);
 const FRONTENDS: [&str; 2] = ["65.52.0.0/24", "fd00:65::/64"];
 
@@ -183,7 +185,7 @@ impl Hosts {
 
     /// Waits for the idle time and a little longer until nothing is remembered of any flow.
     pub fn await_forgotten(&self, ledger: &Ledger) {
-        let deadline = Instant::now() + self.idle * 3 / 2 + Duration::from_secs(5);
+        let deadline = Instant::now() + self.idle * 3 / 2 + LAST_WORDS;
         loop {
             let remembered = &self.show("stats")["remembered"];
             if remembered["flows"] == 0 && remembered["masquerades"] == 0 {

@@ -59,6 +59,7 @@ struct Counts {
     exchanges: u64,
     datagrams: u64,
     lost: u64,
+    astray: u64,
     alarms: u64,
 }
 
@@ -151,18 +152,25 @@ impl Ledger {
         }
     }
 
-    /// A datagram of a session was sent then, and this member answered.
-    pub fn datagram(&self, service: &str, sent: Instant, answered: Option<usize>) {
+    /// A datagram of a session was sent then; tells whether it was lost and no failure explains it. That happens to datagrams, and
+    /// is a breach where it happens to a session `again`.
+    pub fn datagram(&self, service: &str, sent: Instant, was_answered: bool, again: bool) -> bool {
         let mut book = self.book();
         book.counts.datagrams += 1;
-        if answered.is_none() {
-            match book.cause(sent) {
-                Some(_) => book.counts.lost += 1,
-                None => {
-                    book.breach(format!("a datagram of {service} was not answered, and nobody had failed"))
-                }
-            }
+        if was_answered {
+            return false;
         }
+        if book.cause(sent).is_some() {
+            book.counts.lost += 1;
+            return false;
+        }
+        book.counts.astray += 1;
+        if again {
+            book.breach(format!(
+                "two datagrams of a session of {service} were not answered, and nobody had failed"
+            ));
+        }
+        true
     }
 
     /// A session that a member answered then is with another one now.
@@ -219,6 +227,7 @@ impl Ledger {
             ("of them ended with their member", counts.ended.to_string()),
             ("datagrams of sessions", counts.datagrams.to_string()),
             ("of them lost at a member that had failed", counts.lost.to_string()),
+            ("of them lost though nobody had failed, never two of one session", counts.astray.to_string()),
             ("breaches", book.breaches.len().to_string()),
         ];
         rows.iter().fold(String::new(), |mut text, (what, figure)| {

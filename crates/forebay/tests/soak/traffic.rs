@@ -124,12 +124,12 @@ impl Clients {
             if service.frontend.is_ipv4() { ([0; 4], 0).into() } else { ([0; 8], 0).into() };
         let socket = UdpSocket::bind(unnamed).await.unwrap();
         socket.connect(service.frontend).await.unwrap();
-        let (mut with, mut serial) = (None, 0_u64);
+        let (mut with, mut serial, mut astray) = (None, 0_u64, false);
         while self.go_on() {
             serial += 1;
             let sent = Instant::now();
             let answered = timeout(PATIENCE, ask_by_datagram(&socket, serial)).await.ok();
-            self.ledger.datagram(service.name, sent, answered);
+            astray = self.ledger.datagram(service.name, sent, answered.is_some(), astray);
             if let Some(number) = answered {
                 if let Some((before, at)) = with
                     && before != number
