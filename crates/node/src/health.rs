@@ -19,11 +19,12 @@ use model::{Desired, Member, Probe, Rule};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::availability::Available;
 use crate::probe::{Heard, ProbeError, Prober, Task};
 use crate::reach::{Reach, Watcher};
 
 pub use event::{Event, Events, Happening};
-pub use view::{GroupView, HealthView, MemberView, TurnView};
+pub use view::{AvailabilityView, GroupView, HealthView, MemberView, TurnView};
 
 /// What is known of everybody who is watched, at one moment.
 #[derive(Clone, Debug)]
@@ -32,6 +33,8 @@ pub struct Vitals {
     pub ward: Ward,
     /// What the tables are made of.
     pub health: Health,
+    /// How available rules are to clients, where that is measured.
+    pub available: Arc<Vec<Available>>,
     /// The moment, as pulses tell the time.
     pub now: Duration,
     /// The same moment, as people tell the time.
@@ -43,6 +46,7 @@ impl Default for Vitals {
         Self {
             ward: Ward::default(),
             health: Health::default(),
+            available: Arc::default(),
             now: Duration::ZERO,
             at: SystemTime::UNIX_EPOCH,
         }
@@ -248,8 +252,9 @@ impl Care {
     }
 
     /// Everything that is known.
-    pub(crate) fn vitals(&self, health: Health) -> Vitals {
-        Vitals { ward: self.ward.clone(), health, now: self.origin.elapsed(), at: SystemTime::now() }
+    pub(crate) fn vitals(&self, health: Health, available: Arc<Vec<Available>>) -> Vitals {
+        let (now, at) = (self.origin.elapsed(), SystemTime::now());
+        Vitals { ward: self.ward.clone(), health, available, now, at }
     }
 
     /// What happened lately.

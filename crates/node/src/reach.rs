@@ -37,6 +37,8 @@ pub struct Link {
     pub addresses: Vec<IpAddr>,
     /// Whether it is switched on and has a carrier.
     pub up: bool,
+    /// Whether it is the doorway, by which nothing comes but the balancer's own calls: nobody else is on it.
+    pub doorway: bool,
 }
 
 /// Whether and how frames reach an address.
@@ -179,9 +181,10 @@ pub struct Watcher {
 }
 
 impl Watcher {
-    /// Watches these interfaces; needs a tokio runtime with I/O and time, and is told the addresses by [`Self::want`].
-    pub async fn start(interfaces: &[String]) -> Result<Self, WatchError> {
-        let worker = Worker::start(interfaces).await?;
+    /// Watches these interfaces, and the doorway, which may come and go; needs a tokio runtime with I/O and time, and is told the
+    /// addresses by [`Self::want`].
+    pub async fn start(interfaces: &[String], doorway: Option<&str>) -> Result<Self, WatchError> {
+        let worker = Worker::start(interfaces, doorway).await?;
         let (publish, mut views) = watch::channel(Arc::new(worker.view()));
         let (wants, wanted) = mpsc::channel(1);
         let (doubts, doubted) = mpsc::channel(MAX_DOUBTED);
@@ -194,6 +197,11 @@ impl Watcher {
     /// The configured links, by interface index. One that is gone is missing until it is there again.
     pub fn links(&self) -> &BTreeMap<u32, Link> {
         &self.seen.links
+    }
+
+    /// Those of them that others are on: all but the doorway.
+    pub fn segments(&self) -> impl Iterator<Item = (&u32, &Link)> {
+        self.links().iter().filter(|(_, link)| !link.doorway)
     }
 
     /// How frames reach each wanted address.

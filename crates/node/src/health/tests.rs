@@ -127,7 +127,8 @@ fn everything_that_is_known_is_shown_with_its_reason() {
         avoided: BTreeMap::from([(ip("10.0.0.5"), Hint::NoWay)]),
         ..Health::default()
     };
-    let vitals = Vitals { ward, health, now: second(20), at: SystemTime::UNIX_EPOCH + second(1_000) };
+    let now = (second(20), SystemTime::UNIX_EPOCH + second(1_000));
+    let vitals = Vitals { ward, health, available: Arc::default(), now: now.0, at: now.1 };
     let view = HealthView::of(&desired, &vitals);
     assert_eq!(view.at, "1970-01-01T00:16:40.000Z");
     let [v4, v6] = view.groups.as_slice() else { panic!("{view:#?}") };

@@ -26,6 +26,7 @@ pub(super) struct Want {
 
 pub(super) struct Worker {
     interfaces: Vec<String>,
+    doorway: Option<String>,
     events: Events,
     netlink: Netlink,
     surroundings: Surroundings,
@@ -52,7 +53,7 @@ const RECHECK: Duration = Duration::from_secs(60);
 const REST: u32 = 5;
 
 impl Worker {
-    pub(super) async fn start(interfaces: &[String]) -> Result<Self, WatchError> {
+    pub(super) async fn start(interfaces: &[String], doorway: Option<&str>) -> Result<Self, WatchError> {
         // First listen, then read: what changes in between is read again.
         let events = Events::open()?;
         let mut netlink = Netlink::open()?;
@@ -61,6 +62,7 @@ impl Worker {
         let now = Instant::now();
         let mut worker = Self {
             interfaces: interfaces.to_vec(),
+            doorway: doorway.map(str::to_owned),
             events,
             netlink,
             surroundings: Surroundings::default(),
@@ -245,9 +247,10 @@ impl Worker {
             found.iter().map(|interface| (interface.index, interface.name.clone())).collect();
         let links: BTreeMap<u32, Link> = found
             .into_iter()
-            .filter(|interface| self.interfaces.contains(&interface.name))
             .filter_map(|Interface { index, name, mac, addresses, up }| {
-                Some((index, Link { name, mac: mac?, addresses, up }))
+                let doorway = self.doorway.as_ref() == Some(&name);
+                let link = Link { name, mac: mac?, addresses, up, doorway };
+                (doorway || self.interfaces.contains(&link.name)).then_some((index, link))
             })
             .collect();
         for (index, link) in &links {

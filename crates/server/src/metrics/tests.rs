@@ -7,9 +7,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use engine::Health;
 use engine::health::{Outcome, Reason, Round, Ward};
-use node::MemberSeen;
 use node::health::Vitals;
 use node::inspect::{FrontendStats, MemberStats, RememberedStats, RuleStats, Stats, VerdictStats};
+use node::{Available, MemberSeen};
 use serde_json::json;
 
 use super::text;
@@ -27,6 +27,7 @@ async fn what_is_not_known_is_not_said() {
         !text.contains("forebay_rule_packets_total") && !text.contains("forebay_health_probe_status{"),
         "{text}"
     );
+    assert!(!text.contains("forebay_data_path_availability{"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
@@ -78,6 +79,21 @@ async fn what_is_counted_keeps_its_numbers() {
     check(&text, "forebay_flows_limit 52");
     check(&text, "forebay_changing_slots 55");
     check(&text, "forebay_counters_read_timestamp_seconds 1700");
+}
+
+// PROBE-10
+#[tokio::test]
+async fn how_available_a_rule_is_is_said_where_it_is_measured() {
+    let rig = furnished().await;
+    let available = Arc::new(vec![available()]);
+    let realised =
+        Realised { vitals: Arc::new(Vitals { available, ..Vitals::default() }), ..Realised::default() };
+    let text = text(&rig.state.catalogue.snapshot(), &realised);
+    let rule =
+        "{rule=\"web/http\",frontend_ip_address=\"10.0.0.10\",frontend_port=\"80\",protocol_type=\"tcp\"}";
+    check(&text, &format!("forebay_data_path_availability{rule} 0.75"));
+    check(&text, &format!("forebay_data_path_calls_total{rule} 62"));
+    check(&text, &format!("forebay_data_path_answers_total{rule} 61"));
 }
 
 // What is documented, drawn and alerted on is there, and everything there is documented.
@@ -146,7 +162,13 @@ fn vitals(probe: &model::Probe) -> Vitals {
         ward.hear(probe.name(), member, outcome, Duration::from_secs(1));
     }
     let health = Health { down: ward.down(), ..Health::default() };
-    Vitals { ward, health, now: Duration::from_secs(2), at: SystemTime::UNIX_EPOCH }
+    let available = Arc::new(vec![available()]);
+    Vitals { ward, health, available, now: Duration::from_secs(2), at: SystemTime::UNIX_EPOCH }
+}
+
+fn available() -> Available {
+    let frontend = ([10, 0, 0, 10], 80).into();
+    Available { rule: "web/http".into(), frontend, calls: 62, answers: 61, lately: [3, 4] }
 }
 
 fn stats() -> Stats {

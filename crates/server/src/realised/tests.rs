@@ -346,7 +346,8 @@ impl Bench {
         }
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(30);
         let health = Health { down: ward.down(), ..Health::default() };
-        realised.vitals = Arc::new(Vitals { ward, health, now: Duration::from_secs(10), at });
+        let now = Duration::from_secs(10);
+        realised.vitals = Arc::new(Vitals { ward, health, now, at, ..Vitals::default() });
     }
 
     /// Calls the frontend of `web` something else, and refers to it so.
