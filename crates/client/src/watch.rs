@@ -74,7 +74,8 @@ pub enum Event {
 /// What happened to a member or a rule.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Happened {
-    /// What, in one word for programs: `memberUp`, `memberDown`, `memberFlapping`, `noHealthyMembers`, `healthyMembersAgain`.
+    /// What, in one word for programs: `memberUp`, `memberDown`, `memberFlapping`, `memberAvoided`, `memberAvoidedNoMore`,
+    /// `noHealthyMembers`, `healthyMembersAgain`.
     pub event: String,
     /// When, in RFC 3339.
     pub at: String,

@@ -16,6 +16,7 @@
 //!
 //! A result that says nothing about the member ([`Reason::is_ours`]: no sockets, no own address) is shown and changes nothing.
 
+mod hint;
 mod outcome;
 mod ward;
 
@@ -23,6 +24,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
+pub use hint::Hint;
 pub use outcome::{Outcome, Reason, Stage, Target};
 pub use ward::{Round, Ward};
 
@@ -153,6 +155,17 @@ impl Pulse {
     #[must_use]
     pub fn last(&self) -> Option<(&Outcome, Duration)> {
         self.last.as_ref().map(|(outcome, at)| (outcome, *at))
+    }
+
+    /// What speaks against new flows to a member that is still up: its newest attempt was told that there is no way to it.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        match (self.state, &self.last) {
+            (State::Up, Some((Outcome::Bad(Reason::Unreachable(target)), _))) => {
+                Some(Hint::Unreachable(*target))
+            }
+            _ => None,
+        }
     }
 
     /// How many of the newest results were equal: all good or all bad.

@@ -7,7 +7,7 @@ use model::{AdminState, Desired, Member, NoHealthyBackendsBehavior, Probe, Rule}
 use plane::row::{RuleRow, View};
 
 use crate::compile::{protocol_number, view_of};
-use crate::health::State;
+use crate::health::{Hint, State};
 use crate::tables::Tables;
 
 /// What is seen of members' health. Who is not named is well.
@@ -15,8 +15,11 @@ use crate::tables::Tables;
 pub struct Health {
     /// The members that each probe, by its name, finds down.
     pub down: BTreeMap<String, BTreeSet<IpAddr>>,
-    /// Addresses that cannot be reached just now, though no probe has said so yet: new flows avoid them where they can.
-    pub avoided: BTreeSet<IpAddr>,
+    /// What speaks against addresses, whatever probes say of them: new flows avoid them where they can.
+    pub avoided: BTreeMap<IpAddr, Hint>,
+    /// What speaks against members in the eyes of one probe, by its name: new flows of its rules avoid them where they can. Another probe
+    /// may ask at another port, and hear otherwise.
+    pub doubted: BTreeMap<String, BTreeMap<IpAddr, Hint>>,
 }
 
 impl Health {
@@ -33,6 +36,13 @@ impl Health {
     #[must_use]
     pub fn is_down(&self, probe: &str, member: IpAddr) -> bool {
         self.down.get(probe).is_some_and(|down| down.contains(&member))
+    }
+
+    /// What speaks against new flows to a member for rules with this probe, beside what the probe finds.
+    #[must_use]
+    pub fn hint(&self, probe: &str, member: IpAddr) -> Option<Hint> {
+        let doubted = || self.doubted.get(probe).and_then(|doubted| doubted.get(&member));
+        self.avoided.get(&member).or_else(doubted).copied()
     }
 
     /// The members that a rule leads to, by address, and whether each takes new flows of it.
@@ -56,8 +66,9 @@ impl Health {
             AdminState::None => is_well(member),
         };
         let found: Vec<bool> = members.iter().map(up).collect();
-        let is_avoided =
-            |member: &Member| member.admin() != AdminState::Up && self.avoided.contains(&member.address());
+        let is_avoided = |member: &Member| {
+            member.admin() != AdminState::Up && self.hint(probe.name(), member.address()).is_some()
+        };
         let cautious: Vec<bool> =
             members.iter().zip(&found).map(|(member, up)| *up && !is_avoided(member)).collect();
         // FLOW-2

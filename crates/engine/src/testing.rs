@@ -8,6 +8,7 @@ use model::{Desired, Problem, Source};
 use plane::row::{Hop, Mac};
 use plane::{Drop, Sent, Tick, Verdict};
 
+use crate::health::Hint;
 use crate::{Change, Compiler, Full, Health, Memory, Replica, Settling, Sizes, Surroundings, Tables, pinned};
 
 /// Numbers that look like chance and are the same each time.
@@ -559,8 +560,8 @@ impl Chance {
         for _ in 0..=dice.below(2) {
             let member = ip(dice.pick(&MEMBERS));
             if dice.one_in(4) {
-                if !self.health.avoided.remove(&member) {
-                    self.health.avoided.insert(member);
+                if self.health.avoided.remove(&member).is_none() {
+                    self.health.avoided.insert(member, Hint::NoWay);
                 }
                 continue;
             }

@@ -94,7 +94,9 @@ async fn count(place: Place, realised: watch::Sender<Realised>) {
         let place = place.clone();
         let stats = tokio::task::spawn_blocking(move || node::inspect::stats(&place)).await;
         match stats {
-            Ok(Ok(stats)) => realised.send_modify(|realised| realised.count(stats, SystemTime::now())),
+            Ok(Ok(stats)) => {
+                realised.send_modify(|realised| realised.count(stats, SystemTime::now(), Instant::now()));
+            }
             // It is not loaded yet, or not any more.
             Ok(Err(error)) if realised.borrow().revision > 0 => {
                 let error = error.to_string();

@@ -11,6 +11,8 @@ use crate::command::count;
 /// Turns that are shown of each group; `--json` has all of them.
 const MAX_TURNS: usize = 20;
 
+const NO_PROBE: &str = "no rule has a probe: every member counts as up\n";
+
 /// Every problem: where, what, and the mend.
 pub(crate) fn problems(problems: &[Problem]) -> String {
     let mut text = String::new();
@@ -105,10 +107,21 @@ pub(crate) fn stats(stats: &Stats) -> String {
 
 /// Members as probes see them, and the turns they took lately.
 pub(crate) fn health(view: &HealthView) -> String {
-    if view.groups.is_empty() {
-        return "no rule has a probe: every member counts as up\n".to_owned();
+    if view.groups.is_empty() && view.availability.is_empty() {
+        return NO_PROBE.to_owned();
     }
     let mut text = format!("as of {}\n\n", view.at);
+    let mut table = Table::new(["RULE", "FRONTEND", "AVAILABLE", "ANSWERED LATELY", "SINCE THE START"]);
+    for it in &view.availability {
+        let [lately, start] = [[it.last_answers.into(), it.last_calls.into()], [it.answers, it.calls]];
+        let of = |[answers, calls]: [u64; 2]| format!("{answers} of {calls}");
+        let available = format!("{} %", 100 * lately[0] / lately[1].max(1));
+        table.row([it.rule.clone(), it.frontend.to_string(), available, of(lately), of(start)]);
+    }
+    table.write(&mut text);
+    if view.groups.is_empty() {
+        text.push_str(NO_PROBE);
+    }
     for group in &view.groups {
         let up = group.members.iter().filter(|member| member.takes_new_flows).count();
         let all = count(group.members.len(), "member");

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
 
-use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use plane::row::Mac;
 use thiserror::Error;
+
+use crate::packet::Sender;
 
 /// Why an address could not be announced.
 #[derive(Debug, Error)]
@@ -35,10 +34,10 @@ pub enum AnnounceError {
     },
 }
 
-/// Announces addresses. It has one socket for all of them: closing one takes the kernel ten milliseconds and more.
+/// Announces addresses.
 #[derive(Debug)]
 pub struct Announcer {
-    socket: OwnedFd,
+    sender: Sender,
 }
 
 impl Announcer {
@@ -47,13 +46,11 @@ impl Announcer {
     /// # Errors
     /// The process lacks a capability, or the system has no more sockets.
     pub fn new() -> Result<Self, AnnounceError> {
-        // Without a protocol the socket receives nothing.
-        let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
-        socket.map(|socket| Self { socket }).map_err(|cause| {
-            if cause == Errno::EPERM || cause == Errno::EACCES {
+        Sender::new().map(|sender| Self { sender }).map_err(|cause| {
+            if cause.kind() == io::ErrorKind::PermissionDenied {
                 AnnounceError::Privilege
             } else {
-                AnnounceError::Socket { cause: cause.into() }
+                AnnounceError::Socket { cause }
             }
         })
     }
@@ -64,31 +61,12 @@ impl Announcer {
     /// # Errors
     /// The frame could not be sent.
     pub fn announce(&self, link_index: u32, mac: Mac, address: IpAddr) -> Result<(), AnnounceError> {
-        let sent = match address {
-            IpAddr::V4(v4) => self.send(link_index, ARP, BROADCAST, &gratuitous_arp(mac, v4)),
-            IpAddr::V6(v6) => self.send(link_index, IPV6, ALL_NODES_MAC, &advertisement(mac, v6)),
+        let frame = match address {
+            IpAddr::V4(v4) => gratuitous_arp(mac, v4),
+            IpAddr::V6(v6) => advertisement(mac, v6),
         };
-        sent.map_err(|cause| AnnounceError::Send { address, link: link_index, cause: cause.into() })
-    }
-
-    fn send(&self, link: u32, kind: u16, destination: Mac, frame: &[u8]) -> Result<(), Errno> {
-        let [a, b, c, d, e, f] = destination.bytes();
-        let to = libc::sockaddr_ll {
-            sll_family: libc::AF_PACKET as u16,
-            sll_protocol: kind.to_be(),
-            // The kernel counts them as signed numbers, and they are never negative.
-            sll_ifindex: i32::try_from(link).map_err(|_| Errno::ENODEV)?,
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 6,
-            sll_addr: [a, b, c, d, e, f, 0, 0],
-        };
-        let (socket, size) = (self.socket.as_raw_fd(), size_of_val(&to) as libc::socklen_t);
-        // SAFETY: both pointers are to values that outlive the call, each passed with its own size.
-        let sent = unsafe {
-            libc::sendto(socket, frame.as_ptr().cast(), frame.len(), 0, (&raw const to).cast(), size)
-        };
-        Errno::result(sent).map(drop)
+        let sent = self.sender.send(link_index, &frame);
+        sent.map_err(|cause| AnnounceError::Send { address, link: link_index, cause })
     }
 }
 

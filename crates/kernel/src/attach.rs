@@ -40,7 +40,13 @@ pub struct Attached {
     pub mode: Mode,
 }
 
-pub(crate) fn attach(program: &mut Xdp, place: &Place, interface: &str) -> Result<Attached, KernelError> {
+/// Puts the program on an interface in the first of these modes that can be.
+pub(crate) fn attach(
+    program: &mut Xdp,
+    place: &Place,
+    interface: &str,
+    modes: &[Mode],
+) -> Result<Attached, KernelError> {
     let index = nix::net::if_::if_nametoindex(interface)
         .map_err(|_| KernelError::NoInterface { interface: interface.into(), others: interfaces() })?;
     let there = attached(place)?.into_iter().find(|attached| attached.index == index);
@@ -56,7 +62,7 @@ pub(crate) fn attach(program: &mut Xdp, place: &Place, interface: &str) -> Resul
         }
     }
     let mut refusal = None;
-    for mode in [Mode::Native, Mode::Generic] {
+    for mode in modes.iter().copied() {
         let how = match mode {
             Mode::Native => XdpMode::Driver,
             Mode::Generic => XdpMode::Skb,

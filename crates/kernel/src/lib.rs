@@ -23,6 +23,7 @@ mod error;
 pub mod link;
 mod load;
 mod maps;
+pub mod packet;
 pub mod pass;
 mod pin;
 
@@ -95,7 +96,15 @@ impl Kernel {
     /// # Errors
     /// There is no such interface, another program is on it, or the kernel does not allow it.
     pub fn attach(&mut self, interface: &str) -> Result<Attached, KernelError> {
-        attach::attach(self.programs.balancer()?, &self.place, interface)
+        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Native, Mode::Generic])
+    }
+
+    /// The same in the network stack only: from there frames can be sent on by links of every driver.
+    ///
+    /// # Errors
+    /// As [`Self::attach`].
+    pub fn attach_generic(&mut self, interface: &str) -> Result<Attached, KernelError> {
+        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Generic])
     }
 
     /// Takes back what [`Self::open`] and [`Self::attach`] have pinned: for a start that failed, where nothing was there before.

@@ -48,7 +48,8 @@ impl Place {
         self.state.join(format!("{}.{extension}", self.name))
     }
 
-    pub(crate) fn folder(&self) -> PathBuf {
+    /// The folder of its pins.
+    pub fn folder(&self) -> PathBuf {
         root(&self.state).join(&self.name)
     }
 

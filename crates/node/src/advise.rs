@@ -15,7 +15,7 @@ const FIRST_LOCAL_PORT: u16 = 32_768;
 /// Says what on this host stands in the way of what is wanted.
 pub(crate) fn advise(tables: &Tables, watcher: &Watcher) {
     let uses = |path: Path| tables.rules.values().any(|row| row.plan().path == path);
-    for link in watcher.links().values() {
+    for (_, link) in watcher.segments() {
         for v4 in [true, false] {
             let gateway = tables.rule_rows().iter().any(|((frontend, _, _), row)| {
                 frontend.is_ipv4() == v4 && matches!(row.plan().path, Path::Gateway | Path::FloatingGateway)
@@ -56,7 +56,7 @@ pub(crate) fn advise(tables: &Tables, watcher: &Watcher) {
         .map(|row| row.address().into())
         .collect();
     for own in own {
-        if !watcher.links().values().any(|link| link.addresses.contains(&own)) {
+        if !watcher.segments().any(|(_, link)| link.addresses.contains(&own)) {
             warn!(
                 "the balancer's own address {own} is on none of the interfaces: members' answers to it will get lost"
             );

@@ -13,16 +13,18 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::health::{Round, State, Turn, Ward};
+use engine::health::{Hint, Pulse, Round, State, Turn, Ward};
 use engine::{Health, Surroundings, Tables, in_force};
 use model::{Desired, Member, Probe, Rule};
+use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::availability::Available;
 use crate::probe::{Heard, ProbeError, Prober, Task};
-use crate::reach::Reach;
+use crate::reach::{Reach, Watcher};
 
 pub use event::{Event, Events, Happening};
-pub use view::{GroupView, HealthView, MemberView, TurnView};
+pub use view::{AvailabilityView, GroupView, HealthView, MemberView, TurnView};
 
 /// What is known of everybody who is watched, at one moment.
 #[derive(Clone, Debug)]
@@ -31,6 +33,8 @@ pub struct Vitals {
     pub ward: Ward,
     /// What the tables are made of.
     pub health: Health,
+    /// How available rules are to clients, where that is measured.
+    pub available: Arc<Vec<Available>>,
     /// The moment, as pulses tell the time.
     pub now: Duration,
     /// The same moment, as people tell the time.
@@ -42,6 +46,7 @@ impl Default for Vitals {
         Self {
             ward: Ward::default(),
             health: Health::default(),
+            available: Arc::default(),
             now: Duration::ZERO,
             at: SystemTime::UNIX_EPOCH,
         }
@@ -70,6 +75,8 @@ pub(crate) struct Care {
     /// Who cannot be reached is avoided before a probe finds out.
     hints: bool,
     events: Events,
+    /// Members that probes find up and new flows avoid, and why.
+    avoided: BTreeMap<IpAddr, Hint>,
     /// Rules that nobody takes new flows of.
     deserted: BTreeSet<String>,
     /// Something was heard since it was told last.
@@ -77,15 +84,17 @@ pub(crate) struct Care {
 }
 
 impl Care {
-    pub(crate) fn start(hints: bool) -> Result<Self, ProbeError> {
+    /// Who left an attempt without an answer is told to `doubts`, where hints are wanted.
+    pub(crate) fn start(hints: bool, doubts: mpsc::Sender<IpAddr>) -> Result<Self, ProbeError> {
         Ok(Self {
-            prober: Prober::start()?,
+            prober: Prober::start(hints.then_some(doubts))?,
             ward: Ward::default(),
             origin: Instant::now(),
             wanted: Instant::now(),
             own: [None, None],
             hints,
             events: Events::default(),
+            avoided: BTreeMap::new(),
             deserted: BTreeSet::new(),
             is_news: true,
         })
@@ -119,19 +128,25 @@ impl Care {
         self.prober.heard().await
     }
 
-    /// Takes results in; says whether somebody's state has turned.
+    /// Takes results in; says whether somebody's state has turned, or what speaks against somebody.
     pub(crate) fn hear(&mut self, heard: Vec<Heard>) -> bool {
         self.is_news |= !heard.is_empty();
         let mut turned = false;
         let wanted = self.wanted;
         for Heard { probe, member, outcome, at } in heard.into_iter().filter(|heard| heard.at >= wanted) {
             let at = at.saturating_duration_since(self.origin);
+            let hint = self.hint(&probe, member);
             if let Some(turn) = self.ward.hear(&probe, member, outcome, at) {
                 turned = true;
                 self.turned(&probe, member, &turn);
             }
+            turned |= self.hint(&probe, member) != hint;
         }
         turned
+    }
+
+    fn hint(&self, probe: &str, member: IpAddr) -> Option<Hint> {
+        self.ward.pulse(probe, member).filter(|_| self.hints).and_then(Pulse::hint)
     }
 
     fn turned(&mut self, probe: &str, member: IpAddr, turn: &Turn) {
@@ -159,14 +174,28 @@ impl Care {
     }
 
     /// What the tables are to be made of.
-    pub(crate) fn health(&self, reaches: &BTreeMap<IpAddr, Reach>) -> Health {
-        let lost =
-            |(address, reach): (&IpAddr, &Reach)| (!matches!(reach, Reach::Resolved(_))).then_some(*address);
-        let avoided = if self.hints { reaches.iter().filter_map(lost).collect() } else { BTreeSet::new() };
-        Health { down: self.ward.down(), avoided }
+    pub(crate) fn health(&self, watcher: &Watcher) -> Health {
+        self.health_by(watcher.reaches(), watcher.silent())
     }
 
-    /// Says which rules have lost their last member that takes new flows, and which have one again.
+    fn health_by(&self, reaches: &BTreeMap<IpAddr, Reach>, silent: &BTreeSet<IpAddr>) -> Health {
+        let down = self.ward.down();
+        if !self.hints {
+            return Health { down, ..Health::default() };
+        }
+        let lost = |(address, reach): (&IpAddr, &Reach)| match reach {
+            Reach::Resolved(_) => silent.contains(address).then_some((*address, Hint::Silent)),
+            Reach::Unanswered { .. }
+            | Reach::NoRoom { .. }
+            | Reach::NoRoute
+            | Reach::ElsewhereLink { .. }
+            | Reach::ThisHost => Some((*address, Hint::NoWay)),
+        };
+        Health { down, avoided: reaches.iter().filter_map(lost).collect(), doubted: self.ward.hints() }
+    }
+
+    /// Says which members are avoided from now on though they are up, and which no more; and which rules have lost their last member that
+    /// takes new flows, and which have one again.
     pub(crate) fn count(&mut self, desired: &Desired, health: &Health) {
         let nobody = |rule: &&Rule| {
             let (members, probe) = (health.of_rule(desired, rule), desired.probe_of(rule));
@@ -178,9 +207,32 @@ impl Care {
         let lost = deserted.difference(&self.deserted).map(|rule| Happening::NobodyUp { rule: rule.clone() });
         let again =
             self.deserted.difference(&deserted).map(|rule| Happening::SomebodyUp { rule: rule.clone() });
-        let (at, happened) = (SystemTime::now(), lost.chain(again).collect::<Vec<_>>());
+        let hints = self.up_and_avoided(health);
+        let (at, mut happened) = (SystemTime::now(), self.avoidance(&hints));
+        happened.extend(lost.chain(again));
+        self.avoided = hints;
         happened.into_iter().for_each(|happening| self.tell(at, happening));
         self.deserted = deserted;
+    }
+
+    /// Members that a probe finds up, and what speaks against them.
+    fn up_and_avoided(&self, health: &Health) -> BTreeMap<IpAddr, Hint> {
+        let up =
+            self.ward.pulses().filter(|(_, _, pulse)| pulse.state() == State::Up && pulse.last().is_some());
+        up.filter_map(|(probe, member, _)| Some((member, health.hint(probe, member)?))).collect()
+    }
+
+    /// What has become another with these hints. Who was avoided and is down since has lost nothing more.
+    fn avoidance(&self, hints: &BTreeMap<IpAddr, Hint>) -> Vec<Happening> {
+        if hints.is_empty() && self.avoided.is_empty() {
+            return Vec::new();
+        }
+        let up = self.ward.pulses().filter(|(_, _, pulse)| pulse.state() == State::Up);
+        let up: BTreeSet<IpAddr> = up.map(|(_, member, _)| member).collect();
+        let begun = hints.iter().filter(|(member, _)| !self.avoided.contains_key(member));
+        let begun = begun.map(|(member, hint)| Happening::Avoided { member: *member, why: hint.to_string() });
+        let over = self.avoided.keys().filter(|member| !hints.contains_key(member) && up.contains(member));
+        begun.chain(over.map(|member| Happening::AvoidedNoMore { member: *member })).collect()
     }
 
     /// Whether anything was heard of a member. A start is no alarm.
@@ -200,8 +252,9 @@ impl Care {
     }
 
     /// Everything that is known.
-    pub(crate) fn vitals(&self, health: Health) -> Vitals {
-        Vitals { ward: self.ward.clone(), health, now: self.origin.elapsed(), at: SystemTime::now() }
+    pub(crate) fn vitals(&self, health: Health, available: Arc<Vec<Available>>) -> Vitals {
+        let (now, at) = (self.origin.elapsed(), SystemTime::now());
+        Vitals { ward: self.ward.clone(), health, available, now, at }
     }
 
     /// What happened lately.

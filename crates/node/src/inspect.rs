@@ -11,6 +11,7 @@ use plane::row::{Mac, Role, Slot, protocol};
 use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
 
+use crate::availability::Doorway;
 use crate::health::HealthView;
 use crate::legend::Legend;
 use crate::probe_frame::first_packet;
@@ -134,9 +135,11 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
     let kernel = Kernel::look(place)?;
     let legend = Legend::read(&place.file("json"));
     let tables = kernel.dump_rows()?;
+    let doorway = Doorway::of(place);
     let interfaces = kernel
         .attached()?
         .into_iter()
+        .filter(|on| on.interface != doorway.inner())
         .map(|on| Interface { name: on.interface, mode: on.mode.to_string() })
         .collect();
     let rules = rule_stats(&kernel, &legend, &tables)?;

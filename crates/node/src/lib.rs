@@ -7,11 +7,14 @@
 #![warn(missing_docs)]
 
 mod advise;
+mod availability;
+mod detach;
 mod documents;
 pub mod health;
 pub mod inspect;
 mod legend;
 mod observed;
+mod presence;
 mod probe;
 pub mod probe_frame;
 pub mod reach;
@@ -20,9 +23,11 @@ mod settings;
 mod source;
 pub mod stamp;
 
+pub use availability::Available;
+pub use detach::{DetachError, detach};
 pub use kernel::{Place, instances, link, pass};
 pub use observed::{MemberSeen, Observed, Outcome};
 pub use probe::ProbeError;
-pub use serve::{Report, ServeError, detach, serve};
+pub use serve::{Report, ServeError, serve};
 pub use settings::{HealthSettings, Limits, Settings, SettingsError};
 pub use source::{Source, Wanted};

@@ -13,12 +13,13 @@
 mod answer;
 mod attempt;
 mod schedule;
+mod stillness;
 mod trust;
 mod worker;
 
 use std::io;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,14 @@ use tokio::runtime::Builder;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::rustls;
 
+use attempt::Means;
 use worker::Worker;
 
 /// Attempts that are under way at one time, each with a socket; fewer where the process may not open as many files.
 pub(crate) const MAX_SOCKETS: usize = 16_384;
+/// Before the thread waits for sockets it lets this time pass, so that it wakes up once for all that happened meanwhile, and not for each
+/// step of each attempt. Every step takes as much longer at most.
+const GATHER: Duration = Duration::from_millis(4);
 /// Results that wait to be taken by [`Prober::heard`]. More are lost, counted and logged.
 pub(crate) const MAX_UNHEARD: usize = 65_536;
 
@@ -86,22 +91,33 @@ pub enum ProbeError {
 #[derive(Debug)]
 pub(crate) struct Prober {
     wants: watch::Sender<Arc<[Task]>>,
-    heard: mpsc::Receiver<Heard>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    /// Rung when there is something in `heard`.
+    bell: mpsc::Receiver<()>,
 }
 
 impl Prober {
     /// Starts the thread. The process may open as many files as the system lets it from then on.
     ///
+    /// A member that has left the beginning of an attempt unanswered for a while is told to `silent`, if somebody wants to know, long
+    /// before the attempt is over.
+    ///
     /// # Errors
     /// The thread cannot be started, or TLS cannot be set up.
-    pub(crate) fn start() -> Result<Self, ProbeError> {
-        let connector = trust::connector().map_err(ProbeError::Tls)?;
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(ProbeError::Start)?;
+    pub(crate) fn start(silent: Option<mpsc::Sender<IpAddr>>) -> Result<Self, ProbeError> {
+        let means = Means { tls: trust::connector().map_err(ProbeError::Tls)?, silent };
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .on_thread_park(|| thread::sleep(GATHER))
+            .build()
+            .map_err(ProbeError::Start)?;
         let (wants, wanted) = watch::channel(Arc::default());
-        let (hears, heard) = mpsc::channel(MAX_UNHEARD);
-        let work = move || runtime.block_on(Worker::new(connector, hears).run(wanted));
+        let (ring, bell) = mpsc::channel(1);
+        let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let worker = Worker::new(means, Arc::clone(&heard), ring);
+        let work = move || runtime.block_on(worker.run(wanted));
         thread::Builder::new().name(THREAD.to_owned()).spawn(work).map_err(ProbeError::Start)?;
-        Ok(Self { wants, heard })
+        Ok(Self { wants, heard, bell })
     }
 
     /// These are asked from now on, and nobody else. A task that is wanted as before keeps its rhythm, one that changed in any way starts
@@ -116,11 +132,13 @@ impl Prober {
     /// # Errors
     /// [`ProbeError::Ended`].
     pub(crate) async fn heard(&mut self) -> Result<Vec<Heard>, ProbeError> {
-        let mut heard = Vec::new();
-        match self.heard.recv_many(&mut heard, MAX_UNHEARD).await {
-            0 => Err(ProbeError::Ended),
-            _ => Ok(heard),
+        while self.bell.recv().await.is_some() {
+            let heard = std::mem::take(&mut *self.heard.lock().unwrap_or_else(PoisonError::into_inner));
+            if !heard.is_empty() {
+                return Ok(heard);
+            }
         }
+        Err(ProbeError::Ended)
     }
 }
 

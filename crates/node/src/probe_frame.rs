@@ -1,4 +1,4 @@
-//! Frames made by hand, for `forebay trace`.
+//! Frames made by hand, for `forebay trace` and for calls to the balancer's own frontends.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,16 +6,59 @@ use plane::row::{Mac, protocol};
 
 /// The first packet of a flow as it would come in: a TCP SYN, or a datagram without content.
 pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8) -> Vec<u8> {
-    let mut transport = Vec::new();
-    transport.extend(from.port().to_be_bytes());
-    transport.extend(to.port().to_be_bytes());
+    let way = Way { destination, source: NOBODY, from, to };
     if kind == protocol::TCP {
-        transport.extend([0, 0, 0, 1, 0, 0, 0, 0, 5 << 4, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+        tcp_packet(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN })
     } else {
+        let mut transport = ports(from, to);
         transport.extend([0, 8, 0, 0]);
+        frame(way, kind, transport)
     }
+}
+
+/// Whose frame it is, and whose packet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The station it goes to.
+    pub(crate) destination: Mac,
+    /// The station it comes from.
+    pub(crate) source: Mac,
+    pub(crate) from: SocketAddr,
+    pub(crate) to: SocketAddr,
+}
+
+/// What a TCP segment without content says.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tcp {
+    pub(crate) sequence: u32,
+    pub(crate) acknowledgement: u32,
+    pub(crate) flags: u8,
+}
+
+pub(crate) const SYN: u8 = 0x02;
+pub(crate) const RST: u8 = 0x04;
+pub(crate) const ACK: u8 = 0x10;
+/// A station that there is nowhere: it is locally administered.
+pub(crate) const NOBODY: Mac = Mac::new([0x02, 0, 0, 0, 0, 1]);
+
+/// A TCP segment without options and content.
+pub(crate) fn tcp_packet(way: Way, tcp: Tcp) -> Vec<u8> {
+    let mut transport = ports(way.from, way.to);
+    transport.extend(tcp.sequence.to_be_bytes());
+    transport.extend(tcp.acknowledgement.to_be_bytes());
+    transport.extend([5 << 4, tcp.flags, 0xff, 0xff, 0, 0, 0, 0]);
+    frame(way, protocol::TCP, transport)
+}
+
+fn ports(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
+    [from.port().to_be_bytes(), to.port().to_be_bytes()].concat()
+}
+
+/// The transport's checksum is still zero.
+fn frame(way: Way, kind: u8, mut transport: Vec<u8>) -> Vec<u8> {
+    let Way { destination, source, from, to } = way;
     let mut frame = destination.bytes().to_vec();
-    frame.extend([0x02, 0, 0, 0, 0, 1]);
+    frame.extend(source.bytes());
     match (from.ip(), to.ip()) {
         (IpAddr::V4(source), IpAddr::V4(target)) => {
             let mut header = vec![0x45, 0];

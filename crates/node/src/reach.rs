@@ -5,6 +5,7 @@
 //! way, and tells when any of it changes.
 
 mod asking;
+mod doubt;
 mod events;
 mod judge;
 mod netlink;
@@ -36,6 +37,8 @@ pub struct Link {
     pub addresses: Vec<IpAddr>,
     /// Whether it is switched on and has a carrier.
     pub up: bool,
+    /// Whether it is the doorway, by which nothing comes but the balancer's own calls: nobody else is on it.
+    pub doorway: bool,
 }
 
 /// Whether and how frames reach an address.
@@ -160,7 +163,12 @@ pub enum WatchError {
 struct View {
     links: BTreeMap<u32, Link>,
     reaches: BTreeMap<IpAddr, Reach>,
+    /// Addresses whose next station is known, and did not answer when it was asked whether it is still there.
+    silent: BTreeSet<IpAddr>,
 }
+
+/// Doubts that wait to be looked at. More are dropped: who does not answer is doubted again with the next attempt.
+const MAX_DOUBTED: usize = 16_384;
 
 /// Watches links, routes and neighbours. The watching goes on in a task of its own until this is dropped.
 #[derive(Debug)]
@@ -168,19 +176,22 @@ pub struct Watcher {
     seen: Arc<View>,
     views: watch::Receiver<Arc<View>>,
     wants: mpsc::Sender<Want>,
+    doubts: mpsc::Sender<IpAddr>,
     worker: JoinSet<Result<(), WatchError>>,
 }
 
 impl Watcher {
-    /// Watches these interfaces; needs a tokio runtime with I/O and time, and is told the addresses by [`Self::want`].
-    pub async fn start(interfaces: &[String]) -> Result<Self, WatchError> {
-        let worker = Worker::start(interfaces).await?;
+    /// Watches these interfaces, and the doorway, which may come and go; needs a tokio runtime with I/O and time, and is told the
+    /// addresses by [`Self::want`].
+    pub async fn start(interfaces: &[String], doorway: Option<&str>) -> Result<Self, WatchError> {
+        let worker = Worker::start(interfaces, doorway).await?;
         let (publish, mut views) = watch::channel(Arc::new(worker.view()));
         let (wants, wanted) = mpsc::channel(1);
+        let (doubts, doubted) = mpsc::channel(MAX_DOUBTED);
         let seen = views.borrow_and_update().clone();
         let mut task = JoinSet::new();
-        task.spawn(worker.run(wanted, publish));
-        Ok(Self { seen, views, wants, worker: task })
+        task.spawn(worker.run(wanted, doubted, publish));
+        Ok(Self { seen, views, wants, doubts, worker: task })
     }
 
     /// The configured links, by interface index. One that is gone is missing until it is there again.
@@ -188,9 +199,24 @@ impl Watcher {
         &self.seen.links
     }
 
+    /// Those of them that others are on: all but the doorway.
+    pub fn segments(&self) -> impl Iterator<Item = (&u32, &Link)> {
+        self.links().iter().filter(|(_, link)| !link.doorway)
+    }
+
     /// How frames reach each wanted address.
     pub fn reaches(&self) -> &BTreeMap<IpAddr, Reach> {
         &self.seen.reaches
+    }
+
+    /// The wanted addresses that are not known to be lost, and did not answer when they were asked whether they are still there.
+    pub fn silent(&self) -> &BTreeSet<IpAddr> {
+        &self.seen.silent
+    }
+
+    /// Takes wanted addresses that left a question of somebody else's without an answer, so that they are verified at once.
+    pub fn doubts(&self) -> mpsc::Sender<IpAddr> {
+        self.doubts.clone()
     }
 
     /// These addresses, and no others, are to be resolved from now on. Afterwards [`Self::reaches`] has each of them; a
@@ -206,7 +232,7 @@ impl Watcher {
         }
     }
 
-    /// Returns when [`Self::links`] or [`Self::reaches`] has changed. Nothing is lost when the future is dropped.
+    /// Returns when [`Self::links`], [`Self::reaches`] or [`Self::silent`] has changed. Nothing is lost when the future is dropped.
     pub async fn changed(&mut self) -> Result<(), WatchError> {
         if self.views.changed().await.is_ok() {
             self.seen = self.views.borrow_and_update().clone();

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
-use kernel::announce::Announcer;
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
 use plane::row::Hop;
@@ -18,11 +17,13 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
 use tracing::{debug, info, warn};
 
 use crate::advise::advise;
+use crate::availability::{Caller, Doorway};
 use crate::health::{Care, HealthView, Vitals};
 use crate::legend::Legend;
 use crate::observed::{Observed, Outcome};
+use crate::presence::{self, Groups, ipv6};
 use crate::probe::{Heard, ProbeError};
-use crate::reach::{Reach, WatchError, Watcher};
+use crate::reach::{Link, Reach, WatchError, Watcher};
 use crate::settings::Settings;
 use crate::source::{Intake, Source, Wanted};
 
@@ -30,7 +31,7 @@ use crate::source::{Intake, Source, Wanted};
 const SETTLE: Duration = Duration::from_secs(1);
 /// How often what probes hear is told at most, where nobody's state turned.
 const TELL: Duration = Duration::from_secs(1);
-/// Telling takes time for each member that is watched: it is told that much less often for each thousand of them.
+/// Telling takes time for each member that is watched, and each rule that is called: it is told that much less often for each thousand.
 const THOUSAND: u32 = 1_000;
 /// How often flows that ran out are swept.
 const SWEEP: Duration = Duration::from_secs(1_800);
@@ -89,6 +90,9 @@ pub enum ServeError {
     /// Members cannot be asked how they are.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The frontends cannot be called.
+    #[error("could not open the sockets that data path availability is measured with")]
+    Availability(#[source] io::Error),
     /// Signals cannot be caught.
     #[error("could not catch signals")]
     Signals(#[source] io::Error),
@@ -115,7 +119,7 @@ pub async fn serve(
     let mut balancer = Balancer::open(settings, wanted, observed).await?;
     match balancer.start(intake.outlives_refusal()) {
         Ok(reports) => reports.into_iter().for_each(&mut report),
-        Err(error) => return Err(balancer.give_up(error)),
+        Err(error) => return Err(balancer.give_up(error).await),
     }
 
     let mut settle = interval(SETTLE);
@@ -163,6 +167,8 @@ struct Balancer<'a> {
     kernel: Kernel,
     watcher: Watcher,
     care: Care,
+    /// Calls the frontends, where that is wanted.
+    caller: Option<Caller>,
     /// What of members' health the tables in force were made of.
     health: Arc<Health>,
     /// When members' health was told last.
@@ -185,8 +191,7 @@ struct Balancer<'a> {
     started: Instant,
     /// The indexes of the interfaces that have the data path.
     attached: BTreeSet<u32>,
-    /// Groups that interfaces listen to for IPv6 frontends.
-    groups: BTreeSet<(String, Ipv6Addr)>,
+    groups: Groups,
 }
 
 impl<'a> Balancer<'a> {
@@ -196,8 +201,10 @@ impl<'a> Balancer<'a> {
         Wanted { revision, desired }: Wanted,
         observed: &'a watch::Sender<Observed>,
     ) -> Result<Self, ServeError> {
-        let mut watcher = Watcher::start(&settings.interfaces).await?;
         let place = Place::new(&settings.state, &settings.name)?;
+        let doorway = Doorway::of(&place);
+        let is_called = settings.health.availability;
+        let mut watcher = Watcher::start(&settings.interfaces, is_called.then_some(doorway.inner())).await?;
         let kernel = Kernel::open(&Options { place: place.clone(), sizes: settings.sizes() })?;
         let tables = kernel.dump()?;
         let former_hops =
@@ -206,7 +213,17 @@ impl<'a> Balancer<'a> {
         wait_for_members(&mut watcher).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
-        let care = Care::start(settings.health.hints)?;
+        let care = Care::start(settings.health.hints, watcher.doubts())?;
+        let caller = if is_called {
+            let interval = Duration::from_secs(settings.health.availability_interval.into());
+            Some(Caller::start(doorway, interval).map_err(ServeError::Availability)?)
+        } else {
+            // An earlier process may have wanted it.
+            if let Err(cause) = doorway.close().await {
+                warn!("the interface {} is of no use any more, and still there: {cause}", doorway.inner());
+            }
+            None
+        };
         Ok(Self {
             settings,
             observed,
@@ -214,6 +231,7 @@ impl<'a> Balancer<'a> {
             kernel,
             watcher,
             care,
+            caller,
             health: Arc::default(),
             told: now,
             compiler: Compiler::default(),
@@ -228,7 +246,7 @@ impl<'a> Balancer<'a> {
             grace_ends: now + GRACE,
             started: now,
             attached: BTreeSet::new(),
-            groups: BTreeSet::new(),
+            groups: Groups::default(),
         })
     }
 
@@ -255,9 +273,11 @@ impl<'a> Balancer<'a> {
             info!("{interface}: {} XDP", on.mode);
             attached.push(on);
         }
-        self.kernel.keep_only(&attached.iter().map(|on| on.index).collect::<Vec<_>>())?;
         self.attached = attached.iter().map(|on| on.index).collect();
-        self.announce(&self.frontends());
+        self.attach_again();
+        self.kernel.keep_only(&self.attached.iter().copied().collect::<Vec<_>>())?;
+        presence::announce(&self.watcher, &self.frontends());
+        self.call();
         advise(&self.tables, &self.watcher);
         self.tell(outcome);
         let taken_over = self.kernel.taken_over();
@@ -287,9 +307,12 @@ impl<'a> Balancer<'a> {
 
     /// Tells what is newly known of members' health, though nobody's state has turned.
     fn tell_health(&mut self) {
-        let watched = self.observed.borrow().vitals.ward.pulses().count();
+        let watched = {
+            let vitals = &self.observed.borrow().vitals;
+            vitals.ward.pulses().count() + vitals.available.len()
+        };
         let pause = TELL * (u32::try_from(watched).unwrap_or(u32::MAX) / THOUSAND);
-        if self.told.elapsed() >= pause && self.care.take_news() {
+        if self.told.elapsed() >= pause && self.is_news() {
             self.told = Instant::now();
             let vitals = self.publish_health();
             let view = HealthView::of(&self.desired, &vitals);
@@ -299,8 +322,14 @@ impl<'a> Balancer<'a> {
         }
     }
 
+    fn is_news(&mut self) -> bool {
+        let called = self.caller.as_mut().is_some_and(Caller::take_news);
+        self.care.take_news() || called
+    }
+
     fn publish_health(&self) -> Arc<Vitals> {
-        let vitals = Arc::new(self.care.vitals(Health::clone(&self.health)));
+        let available = self.caller.as_ref().map(Caller::heard).unwrap_or_default();
+        let vitals = Arc::new(self.care.vitals(Health::clone(&self.health), available));
         let events = Arc::new(self.care.events());
         self.observed.send_modify(|observed| {
             observed.vitals = Arc::clone(&vitals);
@@ -310,10 +339,15 @@ impl<'a> Balancer<'a> {
     }
 
     /// After a start that failed: what was not there before is taken back, what was there goes on forwarding.
-    fn give_up(self, error: ServeError) -> ServeError {
-        if !self.kernel.taken_over()
-            && let Err(cause) = self.kernel.discard()
-        {
+    async fn give_up(self, error: ServeError) -> ServeError {
+        if self.kernel.taken_over() {
+            return error;
+        }
+        drop(self.caller);
+        if let Err(cause) = Doorway::of(&self.place).close().await {
+            warn!("could not clean up: {cause}");
+        }
+        if let Err(cause) = self.kernel.discard() {
             warn!("could not clean up: {cause}");
         }
         error
@@ -349,7 +383,8 @@ impl<'a> Balancer<'a> {
         let changes = self.go_to(after)?;
         self.care.count(&self.desired, &self.health);
         self.tell(Outcome::Done);
-        self.announce(&self.frontends().difference(&before).copied().collect());
+        presence::announce(&self.watcher, &self.frontends().difference(&before).copied().collect());
+        self.call();
         advise(&self.tables, &self.watcher);
         Ok(Report::Applied { changes })
     }
@@ -376,32 +411,35 @@ impl<'a> Balancer<'a> {
         }
         self.attach_again();
         if macs(&self.tables) != before {
-            self.announce(&self.frontends());
+            presence::announce(&self.watcher, &self.frontends());
         }
+        self.call();
         let now = SystemTime::now();
         self.observed.send_if_modified(|observed| observed.see(self.watcher.reaches(), now));
         Ok(())
     }
 
-    /// An interface that went away takes the data path along; when it is back, it gets it again.
+    /// An interface that went away takes the data path along; when it is back, it gets it again. So does the doorway when it opens.
     fn attach_again(&mut self) {
         let links = self.watcher.links();
         self.attached.retain(|index| links.contains_key(index));
-        let new: Vec<&String> = links
-            .iter()
-            .filter(|(index, _)| !self.attached.contains(index))
-            .map(|(_, link)| &link.name)
-            .collect();
+        let new: Vec<&Link> =
+            links.iter().filter(|(index, _)| !self.attached.contains(index)).map(|(_, link)| link).collect();
         if new.is_empty() {
             return;
         }
-        for interface in new {
-            match self.kernel.attach(interface) {
+        for link in new {
+            let (interface, attach): (_, fn(&mut Kernel, &str) -> _) = if link.doorway {
+                (&link.name, Kernel::attach_generic)
+            } else {
+                (&link.name, Kernel::attach)
+            };
+            match attach(&mut self.kernel, interface) {
                 Ok(on) => {
-                    info!("{interface} is back: {} XDP", on.mode);
+                    info!("{interface} is there: {} XDP", on.mode);
                     self.attached.insert(on.index);
                 }
-                Err(error) => warn!("{interface} is back, without the data path: {}", describe(&error)),
+                Err(error) => warn!("{interface} is there, without the data path: {}", describe(&error)),
             }
         }
         if let Err(error) = self.kernel.keep_only(&self.attached.iter().copied().collect::<Vec<_>>()) {
@@ -411,7 +449,7 @@ impl<'a> Balancer<'a> {
 
     fn compile(&mut self, desired: &Desired) -> Result<Tables, Full> {
         let surroundings = self.surroundings();
-        self.health = Arc::new(self.care.health(self.watcher.reaches()));
+        self.health = Arc::new(self.care.health(&self.watcher));
         self.compiler.compile(desired, &self.health, &surroundings, &self.tables)
     }
 
@@ -429,9 +467,9 @@ impl<'a> Balancer<'a> {
             let of_family = |address: &&IpAddr| address.is_ipv4() == v4;
             let said = self.settings.address.iter().find(of_family).copied();
             said.or_else(|| {
-                links
-                    .values()
-                    .flat_map(|link| link.addresses.iter().filter(of_family))
+                self.watcher
+                    .segments()
+                    .flat_map(|(_, link)| link.addresses.iter().filter(of_family))
                     .find(|own| usable(own))
                     .copied()
             })
@@ -458,8 +496,20 @@ impl<'a> Balancer<'a> {
         if let Err(cause) = legend.write(&self.place.file("json")) {
             warn!("could not write the names for `forebay show`: {cause}");
         }
-        self.join_groups();
+        self.groups.listen(&self.watcher, &self.frontends());
         Ok(changes.len())
+    }
+
+    /// Calls the frontends of the rules that are in force, and no others.
+    fn call(&self) {
+        let Some(caller) = &self.caller else { return };
+        if self.inherited {
+            return;
+        }
+        let own = [true, false].into_iter().filter_map(|v4| self.tables.config.own(v4)).map(IpAddr::from);
+        // Without the data path behind it, calls through the doorway would be the host's.
+        let links = self.watcher.links().iter().filter(|(index, _)| self.attached.contains(index));
+        caller.want(&self.desired, own, links);
     }
 
     /// Lets changes end that are over.
@@ -483,76 +533,6 @@ impl<'a> Balancer<'a> {
 
     fn frontends(&self) -> BTreeSet<IpAddr> {
         self.desired.frontends().iter().map(|frontend| frontend.address()).collect()
-    }
-
-    /// Tells the segment who answers for the frontends now.
-    fn announce(&self, frontends: &BTreeSet<IpAddr>) {
-        if self.attached.is_empty() || frontends.is_empty() {
-            return;
-        }
-        let announcer = match Announcer::new() {
-            Ok(announcer) => announcer,
-            Err(cause) => return warn!("{}", describe(&cause)),
-        };
-        for (index, link) in self.watcher.links().iter().filter(|(_, link)| link.up) {
-            for frontend in frontends {
-                if let Err(cause) = announcer.announce(*index, link.mac, *frontend) {
-                    warn!("could not announce {frontend} on {}: {cause}", link.name);
-                }
-            }
-        }
-    }
-
-    /// Neighbour solicitations for IPv6 frontends go to groups that the interface must listen to. The membership outlives the process.
-    fn join_groups(&mut self) {
-        let frontends = self.frontends();
-        let wanted: BTreeSet<(String, Ipv6Addr)> = self
-            .watcher
-            .links()
-            .values()
-            .flat_map(|link| {
-                frontends.iter().filter_map(|frontend| Some((link.name.clone(), ipv6(*frontend)?)))
-            })
-            .collect();
-        for (link, frontend) in wanted.difference(&self.groups) {
-            if let Err(cause) = kernel::link::join(link, kernel::link::solicited_node(*frontend)) {
-                warn!("{link} may not hear neighbour solicitations for {frontend}: {cause}");
-            }
-        }
-        for (link, frontend) in self.groups.difference(&wanted) {
-            leave(link, *frontend);
-        }
-        self.groups = wanted;
-    }
-}
-
-/// Takes a data path off its interfaces and out of the kernel: its flows end.
-///
-/// # Errors
-/// There is none under this name, somebody serves it, or a pin could not be removed.
-pub fn detach(place: &Place) -> Result<(), KernelError> {
-    let legend = Legend::read(&place.file("json"));
-    let attached = Kernel::look(place).and_then(|kernel| kernel.attached()).unwrap_or_default();
-    kernel::detach(place)?;
-    for on in attached {
-        for frontend in legend.frontends.iter().filter_map(|frontend| ipv6(frontend.address)) {
-            leave(&on.interface, frontend);
-        }
-    }
-    Ok(())
-}
-
-fn leave(link: &str, frontend: Ipv6Addr) {
-    if let Err(cause) = kernel::link::leave(link, kernel::link::solicited_node(frontend)) {
-        // An interface that is gone listens to nothing.
-        debug!("{link} still listens for {frontend}: {cause}");
-    }
-}
-
-fn ipv6(address: IpAddr) -> Option<Ipv6Addr> {
-    match address {
-        IpAddr::V6(v6) => Some(v6),
-        IpAddr::V4(_) => None,
     }
 }
 

@@ -54,11 +54,16 @@ pub struct HealthSettings {
     /// New flows avoid a member that cannot be reached, before its probe finds out: where its link is down, or nobody answers for
     /// its address. `true` unless said otherwise.
     pub hints: bool,
+    /// The balancer calls its own frontends, by a pair of virtual interfaces that it makes for this, and tells how available they are.
+    /// `false` unless said otherwise.
+    pub availability: bool,
+    /// Seconds between two calls to a rule: 1 to 60. 10 unless said otherwise.
+    pub availability_interval: u32,
 }
 
 impl Default for HealthSettings {
     fn default() -> Self {
-        Self { hints: true }
+        Self { hints: true, availability: false, availability_interval: 10 }
     }
 }
 
@@ -123,8 +128,8 @@ pub enum SettingsError {
         /// The file.
         path: PathBuf,
     },
-    /// A limit is out of its range.
-    #[error("{path}: `limits.{limit}` is {value}; it can be {low} to {high}")]
+    /// A number is out of its range.
+    #[error("{path}: `{limit}` is {value}; it can be {low} to {high}")]
     Limit {
         /// The file.
         path: PathBuf,
@@ -171,9 +176,10 @@ impl Settings {
         }
         let Limits { flows, masquerades, pools } = self.limits;
         for (limit, value, low, high) in [
-            ("flows", flows, 64, 1 << 27),
-            ("masquerades", masquerades, 8, 1 << 24),
-            ("pools", pools, 1, 4_095),
+            ("limits.flows", flows, 64, 1 << 27),
+            ("limits.masquerades", masquerades, 8, 1 << 24),
+            ("limits.pools", pools, 1, 4_095),
+            ("health.availability_interval", self.health.availability_interval, 1, 60),
         ] {
             if !(low..=high).contains(&value) {
                 return Err(SettingsError::Limit { path: path.into(), limit, value, low, high });
@@ -236,7 +242,11 @@ mod tests {
             ("documents = \"x\"\n", "`interfaces` is empty"),
             (&format!("{LEAST}[server]\n"), "exclude each other"),
             (&format!("{LEAST}address = [\"10.0.0.1\", \"10.0.0.2\"]\n"), "two addresses of one family"),
-            (&format!("{LEAST}[limits]\npools = 5000\n"), "it can be 1 to 4095"),
+            (&format!("{LEAST}[limits]\npools = 5000\n"), "`limits.pools` is 5000; it can be 1 to 4095"),
+            (
+                &format!("{LEAST}[health]\navailability_interval = 0\n"),
+                "`health.availability_interval` is 0; it can be 1 to 60",
+            ),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(expected), "{error}");

@@ -210,7 +210,7 @@ fn thousands_of_members_are_looked_up_in_no_time() {
         net.ip("host", "route add 10.9.0.0/16 via 10.0.0.254");
         let addresses: BTreeSet<IpAddr> =
             (0..5_000u16).map(|n| [10, 9, (n >> 8) as u8, n as u8].into()).collect();
-        let mut watcher = Watcher::start(&["eth0".to_owned()]).await.unwrap();
+        let mut watcher = Watcher::start(&["eth0".to_owned()], None).await.unwrap();
         let start = Instant::now();
         watcher.want(&addresses).await;
         settle(&mut watcher, |watcher| {
@@ -228,10 +228,10 @@ fn thousands_of_members_are_looked_up_in_no_time() {
 fn interfaces_that_cannot_be_watched_are_named() {
     on_a_segment("unknown", async |_| {
         let names = ["eth7", "eth0", "eth8"].map(str::to_owned);
-        let error = Watcher::start(&names).await.unwrap_err();
+        let error = Watcher::start(&names, None).await.unwrap_err();
         assert!(matches!(error, WatchError::UnknownInterface { .. }));
         assert_eq!(error.to_string(), "there is no interface `eth7`, `eth8`; this host has eth0, lo");
-        let error = Watcher::start(&["lo".to_owned()]).await.unwrap_err();
+        let error = Watcher::start(&["lo".to_owned()], None).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "interface `lo` does not carry Ethernet frames: the balancer needs one that does"
@@ -279,7 +279,7 @@ async fn settle(watcher: &mut Watcher, settled: impl Fn(&Watcher) -> bool) {
 }
 
 async fn watch(addresses: &[&str]) -> Watcher {
-    let mut watcher = Watcher::start(&["eth0".to_owned()]).await.unwrap();
+    let mut watcher = Watcher::start(&["eth0".to_owned()], None).await.unwrap();
     watcher.want(&addresses.iter().map(|address| ip(address)).collect()).await;
     watcher
 }

@@ -1,12 +1,13 @@
 //! What is counted, for Prometheus: one reading of everything, made when it is asked for. docs/metrics.md says what each number means.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU64;
 use std::time::SystemTime;
 
 use engine::health::State;
 use model::{Member, Probe, Protocol, Rule};
 use node::inspect::Stats;
-use node::{MemberSeen, Outcome};
+use node::{Available, MemberSeen, Outcome};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -24,6 +25,7 @@ pub fn text(snapshot: &Snapshot, realised: &Realised) -> String {
     let mut page = Page::default();
     process(&mut page, snapshot, realised);
     health(&mut page, snapshot, realised);
+    availability(&mut page, &realised.vitals.available);
     reached(&mut page, realised);
     if let Some(counted) = &realised.counted {
         traffic(&mut page, &counted.stats);
@@ -66,6 +68,15 @@ impl Page {
         let family = Family::<Labels, Gauge>::default();
         for (labels, value) in rows {
             family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        self.registry.register(name, help, family);
+    }
+
+    /// Something between 0 and 1.
+    fn share(&mut self, name: &str, help: &str, rows: impl IntoIterator<Item = (Labels, f64)>) {
+        let family = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+        for (labels, value) in rows {
+            family.get_or_create(&labels).set(value);
         }
         self.registry.register(name, help, family);
     }
@@ -147,6 +158,20 @@ fn of_rule(rule: &str, frontend: IpAddr, port: u16, protocol: &str) -> Labels {
         ("frontend_port", port.to_string()),
         ("protocol_type", protocol.to_owned()),
     ]
+}
+
+/// What calls to the frontends came to. Nothing is said of rules that were not called.
+fn availability(page: &mut Page, available: &[Available]) {
+    let labels = |it: &Available| of_rule(&it.rule, it.frontend.ip(), it.frontend.port(), "tcp");
+    page.share(
+        "data_path_availability",
+        "The share of the last calls to a rule's frontend that were answered",
+        available.iter().map(|it| (labels(it), it.ratio())),
+    );
+    let rows: Vec<(Labels, [u64; 2])> =
+        available.iter().map(|it| (labels(it), [it.calls, it.answers])).collect();
+    page.counter("data_path_calls", "Calls to a rule's frontend", column(&rows, 0));
+    page.counter("data_path_answers", "Those of them that were answered", column(&rows, 1));
 }
 
 /// Whether frames reach members.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use node::health::{Events, Vitals};
 use node::inspect::Stats;
@@ -73,9 +73,9 @@ impl Realised {
         self.events = Arc::clone(&observed.events);
     }
 
-    /// Takes up what was counted until now.
-    pub fn count(&mut self, stats: Stats, now: SystemTime) {
-        self.counted = Some(Counted::after(self.counted.take(), Arc::new(stats), now));
+    /// Takes up what was counted until now, told by the clock of people, and by one that nobody sets.
+    pub fn count(&mut self, stats: Stats, at: SystemTime, read: Instant) {
+        self.counted = Some(Counted::after(self.counted.take(), Arc::new(stats), at, read));
     }
 
     /// What has become of everything together.

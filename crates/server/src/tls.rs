@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, RootCertStore, ServerConfig};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, GeneralName, X509Certificate};
 
 use crate::settings::{Settings, TlsFiles};
 
@@ -233,14 +233,23 @@ fn spelled(name: &str) -> String {
     name.parse::<IpAddr>().map_or_else(|_| name.to_owned(), |address| address.to_string())
 }
 
-/// Whether our own certificate is there, belongs to its key, has these names, and does not end soon.
+/// Whether our own certificate is there, belongs to its key, has these names, has begun (it has not where it was made while the clock
+/// was ahead), and does not end soon.
 fn is_good(certificate: &Path, key: &Path, names: &BTreeSet<String>, now: SystemTime) -> bool {
     let Ok(whole) = pair(certificate, key) else { return false };
     let Some(leaf) = whole.cert.first() else { return false };
     let Ok((_, leaf)) = X509Certificate::from_der(leaf) else { return false };
-    let end = u64::try_from(leaf.validity().not_after.timestamp()).unwrap_or(0);
-    let end = SystemTime::UNIX_EPOCH + Duration::from_secs(end);
-    end > now + RENEW_BEFORE && names_of(&leaf) == *names
+    is_valid(&leaf, now, RENEW_BEFORE) && names_of(&leaf) == *names
+}
+
+/// Whether a certificate has begun, and lasts for this long still.
+fn is_valid(certificate: &X509Certificate<'_>, now: SystemTime, still: Duration) -> bool {
+    let time = |time: ASN1Time| {
+        let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    };
+    let validity = certificate.validity();
+    time(validity.not_before) <= now && time(validity.not_after) > now + still
 }
 
 fn names_of(certificate: &X509Certificate<'_>) -> BTreeSet<String> {
@@ -349,6 +358,26 @@ mod tests {
         Tls::open(&settings, folder.path(), now).unwrap();
         assert_ne!(pem("server.pem"), second);
         assert_eq!((pem("ca.pem"), pem("server.key")), (authority, key));
+    }
+
+    #[test]
+    fn a_certificate_that_was_made_while_the_clock_was_ahead_is_made_anew_and_the_authority_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let now = SystemTime::now();
+        let pem = |file: &str| fs::read(folder.path().join(file)).unwrap();
+        let tls = Tls::open(&Settings::default(), folder.path(), now).unwrap();
+        let authority = pem("ca.pem");
+        tls.refresh(now + days(3_600)).unwrap();
+        let ahead = pem("server.pem");
+        tls.refresh(now).unwrap();
+        assert_ne!(pem("server.pem"), ahead);
+        assert_eq!(pem("ca.pem"), authority, "clients have copies of it");
+        assert!(!is_believed(&ahead, now) && is_believed(&pem("server.pem"), now));
+
+        fn is_believed(pem: &[u8], now: SystemTime) -> bool {
+            let der = CertificateDer::from_pem_slice(pem).unwrap();
+            is_valid(&X509Certificate::from_der(&der).unwrap().1, now, Duration::ZERO)
+        }
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! The house's own tasks: `cargo xtask bpf` builds the BPF objects, `cargo xtask tidy` checks the repository, `cargo xtask tables`
-//! and `cargo xtask openapi` write the documents that are generated.
+//! and `cargo xtask openapi` write the documents that are generated, `cargo xtask soak` lets members fail for as long as it is told.
 
 mod bpf;
 mod printed;
+mod soak;
 mod tidy;
 mod workspace;
 
@@ -32,6 +33,15 @@ enum Task {
     Openapi,
     /// Checks crate arrows, promises and their proofs, generated files and the invariants that can be read
     Tidy,
+    /// Lets members fail at random under traffic, in namespaces of this machine; needs root and `ip`, and fails on any breach
+    Soak {
+        /// How long members fail
+        #[arg(long, default_value_t = 20)]
+        minutes: u64,
+        /// What the failures are drawn from
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 fn main() -> ExitCode {
@@ -52,5 +62,6 @@ fn run(task: Task) -> Result<()> {
         Task::Tables => printed::TABLES.write(&workspace),
         Task::Openapi => printed::OPENAPI.write(&workspace),
         Task::Tidy => tidy::run(&workspace),
+        Task::Soak { minutes, seed } => soak::run(&workspace, minutes, seed),
     }
 }

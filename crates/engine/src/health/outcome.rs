@@ -61,12 +61,14 @@ pub enum Reason {
     Tls(String),
     /// The balancer has no address of the member's family to ask from.
     NoAddress,
+    /// The balancer itself stood still during the attempt: its machine was suspended, its process stopped.
+    StoodStill,
     /// The balancer could not ask, for want of something of its own.
     Local(String),
 }
 
 /// What there is no way to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Target {
     /// The member itself: no route, or nobody answers for its address.
     Host,
@@ -89,7 +91,7 @@ impl Reason {
     /// Whether it is the balancer's own trouble, and says nothing about the member.
     #[must_use]
     pub const fn is_ours(&self) -> bool {
-        matches!(self, Self::NoAddress | Self::Local(_))
+        matches!(self, Self::NoAddress | Self::StoodStill | Self::Local(_))
     }
 }
 
@@ -117,6 +119,7 @@ impl fmt::Display for Reason {
             Self::NoAddress => {
                 out.write_str("not asked: the balancer has no address of this family of its own")
             }
+            Self::StoodStill => out.write_str("not asked: the balancer itself stood still meanwhile"),
             Self::Local(what) => write!(out, "not asked: {what}"),
         }
     }

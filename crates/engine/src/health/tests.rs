@@ -137,6 +137,27 @@ fn being_found_down_at_first_is_no_flap() {
     check(1, "-+-+-+", Up);
 }
 
+#[test]
+fn that_there_is_no_way_is_a_hint_until_an_attempt_ends_otherwise_or_the_member_is_down() {
+    let unreachable = Outcome::Bad(Reason::Unreachable(Target::Host));
+    let hint = Some(Hint::Unreachable(Target::Host));
+    let mut pulse = Pulse::new(Duration::ZERO);
+    let mut hear = |outcome: &Outcome, hint: Option<Hint>, state: State| {
+        pulse.hear(outcome.clone(), INTERVAL, 2);
+        assert_eq!((pulse.hint(), pulse.state()), (hint, state), "{outcome}");
+    };
+    hear(&Outcome::Good, None, Up);
+    hear(&unreachable, hint, Up);
+    hear(&Outcome::Good, None, Up);
+    hear(&unreachable, hint, Up);
+    // Who refuses is there.
+    hear(&Outcome::Bad(Reason::Refused), None, Down);
+    hear(&unreachable, None, Down);
+    let mut new = Pulse::new(Duration::ZERO);
+    new.hear(unreachable, INTERVAL, 3);
+    assert_eq!((new.hint(), new.state()), (None, Down), "the first result of a new member counts at once");
+}
+
 // PROBE-7
 #[test]
 fn reasons_are_said_in_words() {
@@ -156,6 +177,7 @@ fn reasons_are_said_in_words() {
         (Reason::NotHttp("it began with SSH-2.0".into()), "not HTTP: it began with SSH-2.0"),
         (Reason::Tls("the answer is not TLS".into()), "no TLS: the answer is not TLS"),
         (Reason::NoAddress, "not asked: the balancer has no address of this family of its own"),
+        (Reason::StoodStill, "not asked: the balancer itself stood still meanwhile"),
         (Reason::Local("too many open files".into()), "not asked: too many open files"),
     ];
     for (reason, expected) in words {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use model::{Ask, Port};
 
-use super::{Outcome, Pulse, State, Turn};
+use super::{Hint, Outcome, Pulse, State, Turn};
 
 /// Whom a probe asks, and what.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,13 @@ impl Ward {
         self.watches.iter().map(|(probe, watch)| (probe.clone(), watch.down())).collect()
     }
 
+    /// What speaks against members that are up, by probe. Only probes with such members are there.
+    #[must_use]
+    pub fn hints(&self) -> BTreeMap<String, BTreeMap<IpAddr, Hint>> {
+        let hints = self.watches.iter().map(|(probe, watch)| (probe.clone(), watch.hints()));
+        hints.filter(|(_, hints)| !hints.is_empty()).collect()
+    }
+
     /// One member as one probe sees it.
     #[must_use]
     pub fn pulse(&self, probe: &str, member: IpAddr) -> Option<&Pulse> {
@@ -96,6 +103,10 @@ impl Watch {
             (member, pulse)
         };
         Self { ask, port, threshold, pulses: members.into_iter().map(pulse).collect() }
+    }
+
+    fn hints(&self) -> BTreeMap<IpAddr, Hint> {
+        self.pulses.iter().filter_map(|(member, pulse)| Some((*member, pulse.hint()?))).collect()
     }
 
     fn down(&self) -> BTreeSet<IpAddr> {

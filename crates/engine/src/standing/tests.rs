@@ -4,7 +4,7 @@ use model::Member;
 
 use super::{Health, in_force};
 use crate::Compiler;
-use crate::health::State;
+use crate::health::{Hint, State, Target};
 use crate::tables::Tables;
 use crate::testing::{RuleWish, Wish, ip, pool, rule, surroundings};
 
@@ -41,7 +41,7 @@ fn without_a_probe_all_are_up() {
         wish.rules[0].probe = None;
         wish.ordered.insert(ip(A), "Down");
         find(health, &[A, B]);
-        health.avoided.insert(ip(B));
+        health.avoided.insert(ip(B), Hint::NoWay);
     };
     assert_eq!(standing(all_against), [true, true]);
 }
@@ -83,7 +83,7 @@ fn an_order_is_stronger_than_a_probe() {
 fn who_cannot_be_reached_is_avoided_where_another_can() {
     let avoided = |avoided: &'static [&'static str], down: &'static [&'static str]| {
         standing(|_, health| {
-            health.avoided.extend(avoided.iter().map(|member| ip(member)));
+            health.avoided.extend(avoided.iter().map(|member| (ip(member), Hint::NoWay)));
             find(health, down);
         })
     };
@@ -94,9 +94,27 @@ fn who_cannot_be_reached_is_avoided_where_another_can() {
     assert_eq!(avoided(&[A], &[B]), [true, false]);
     let ordered = standing(|wish, health| {
         wish.ordered.insert(ip(A), "Up");
-        health.avoided.insert(ip(A));
+        health.avoided.insert(ip(A), Hint::NoWay);
     });
     assert_eq!(ordered, [true, true]);
+}
+
+#[test]
+fn what_one_probe_was_told_speaks_for_its_own_rules_only() {
+    let doubted = |probe: &'static str, doubted: &'static [&'static str], order: &'static str| {
+        standing(|wish, health| {
+            wish.ordered.insert(ip(A), order);
+            let of_probe = health.doubted.entry(probe.to_owned()).or_default();
+            of_probe.extend(doubted.iter().map(|member| (ip(member), Hint::Unreachable(Target::Host))));
+        })
+    };
+    assert_eq!(doubted("b/alive", &[A], "None"), [false, true]);
+    assert_eq!(doubted("b/ready", &[A], "None"), [true, true]);
+    // Where nobody else can, they take them all the same.
+    assert_eq!(doubted("b/alive", &[A, B], "None"), [true, true]);
+    // FLOW-4
+    assert_eq!(doubted("b/alive", &[A], "Up"), [true, true]);
+    assert_eq!(doubted("b/alive", &[A, B], "Down"), [false, true]);
 }
 
 /// What the probe `alive` is believed to find, where rules become others.

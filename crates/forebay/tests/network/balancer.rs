@@ -44,6 +44,8 @@ pub struct Balancer<'a> {
     net: &'a Net,
     pub name: String,
     pub config: PathBuf,
+    /// What the process is started by, if not by us: `env` with variables.
+    pub under: Vec<String>,
     serve: Option<Process>,
 }
 
@@ -87,18 +89,24 @@ impl<'a> Balancer<'a> {
              [limits]\nflows = 65536\nmasquerades = {masquerades}\npools = {pools}\n"
         );
         let config = net.lab.write("forebay.toml", &text).unwrap();
-        Self { net, name, config, serve: None }
+        Self { net, name, config, under: Vec::new(), serve: None }
     }
 
     /// Starts one that is told what to do over its interfaces, and was told nothing yet.
     pub fn controlled(net: &'a Net) -> Self {
+        let mut balancer = Self::prepare_controlled(net);
+        balancer.serve();
+        balancer
+    }
+
+    /// Writes the settings of one that is told what to do over its interfaces, and starts nothing.
+    pub fn prepare_controlled(net: &'a Net) -> Self {
         let mut balancer = Self::prepare(net, &Document::new(&[], Vec::new()), Settings::default());
         let text = fs::read_to_string(&balancer.config).unwrap();
         let is_documents = |line: &&str| !line.starts_with("documents");
         let mut text: String = text.lines().filter(is_documents).map(|line| format!("{line}\n")).collect();
         text += "[server]\nlisten = [\"127.0.0.1:8443\"]\nstore = \"store\"\n";
         balancer.config = net.lab.write("forebay.toml", &text).unwrap();
-        balancer.serve();
         balancer
     }
 
@@ -109,14 +117,34 @@ impl<'a> Balancer<'a> {
     /// Starts the process and waits until it forwards.
     pub fn serve(&mut self) {
         let config = self.config.to_string_lossy();
-        let mut serve = self.host().spawn(&[FOREBAY, "serve", "--config", &config]).unwrap();
+        let under: Vec<&str> = self.under.iter().map(String::as_str).collect();
+        let command = [under.as_slice(), &[FOREBAY, "serve", "--config", &config]].concat();
+        let mut serve = self.host().spawn(&command).unwrap();
         serve.await_line(&["ready:"], START).unwrap();
         self.serve = Some(serve);
+    }
+
+    /// What a client command is told, so that it finds the interfaces.
+    pub fn interfaces(&self) -> [String; 4] {
+        let ca = self.net.lab.folder().join("store/ca.pem").display().to_string();
+        ["--server".to_owned(), "https://127.0.0.1:8443".to_owned(), "--ca".to_owned(), ca]
+    }
+
+    /// Runs a client command against the interfaces.
+    pub fn client(&self, arguments: &[&str]) -> Said {
+        let interfaces = self.interfaces();
+        let interfaces: Vec<&str> = interfaces.iter().map(String::as_str).collect();
+        forebay(self.host(), &[arguments, &interfaces].concat())
     }
 
     /// The running process.
     pub fn process(&mut self) -> &mut Process {
         self.serve.as_mut().expect("it serves")
+    }
+
+    /// The number of the running process.
+    pub fn id(&self) -> u32 {
+        self.serve.as_ref().expect("it serves").id()
     }
 
     /// Kills the process as `kill -9` does. The data path stays.

@@ -133,6 +133,8 @@ pub struct Probe {
     pub name: &'static str,
     pub protocol: &'static str,
     pub port: u16,
+    /// What is asked for over HTTP.
+    pub path: &'static str,
     pub interval: Interval,
     pub threshold: u32,
     pub all_down: &'static str,
@@ -148,8 +150,8 @@ pub enum Interval {
 impl Probe {
     /// One that asks five times a second, and whose second equal result in a row counts.
     pub fn new(name: &'static str, protocol: &'static str, port: u16) -> Self {
-        let (interval, all_down) = (Interval::Milliseconds(200), "AllProbedDown");
-        Self { name, protocol, port, interval, threshold: 2, all_down }
+        let (path, interval, all_down) = ("/alive", Interval::Milliseconds(200), "AllProbedDown");
+        Self { name, protocol, port, path, interval, threshold: 2, all_down }
     }
 
     fn json(&self) -> Value {
@@ -164,7 +166,7 @@ impl Probe {
         });
         let properties = &mut probe["properties"];
         if self.protocol != "Tcp" {
-            properties["requestPath"] = "/alive".into();
+            properties["requestPath"] = self.path.into();
         }
         match self.interval {
             Interval::Milliseconds(often) => properties["forebay"]["intervalInMilliseconds"] = often.into(),
@@ -296,5 +298,18 @@ impl Document {
 
     pub fn text(&self) -> String {
         format!("{:#}\n", self.json())
+    }
+
+    /// The same with the network that the frontends are in, as interfaces want it.
+    pub fn with_network(&self) -> String {
+        let (network, subnet) = SUBNET.split_once("/subnets/").unwrap();
+        let subnet = json!({ "name": subnet, "properties": { "addressPrefix": "65.52.0.0/24" } });
+        let network = json!({
+            "id": network,
+            "name": "net",
+            "type": "Microsoft.Network/virtualNetworks",
+            "properties": { "addressSpace": { "addressPrefixes": ["65.52.0.0/24"] }, "subnets": [subnet] },
+        });
+        format!("{:#}\n", json!([network, self.json()]))
     }
 }

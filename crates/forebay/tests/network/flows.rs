@@ -122,14 +122,15 @@ fn a_quiet_session_is_forgotten_and_chosen_afresh() {
     // Chosen afresh, some go to the member that is new.
     let now: Vec<String> = sessions.iter_mut().map(|(session, _)| session.member()).collect();
     assert!(now.iter().any(|member| member == "vm3"), "{now:?}");
-    // DIST-6: beside the share of the new member a slot in a few thousand moves as well.
+    // DIST-6: beside the share of the new member a slot in a few thousand moves as well. Of 48 flows two are on such slots in one of
+    // some thousand runs, and four are never.
     let strays: Vec<String> = sessions
         .iter()
         .zip(&now)
         .filter(|((_, former), now)| *now != former && *now != "vm3")
         .map(|((session, former), now)| format!("{}: from {former} to {now}", session.local()))
         .collect();
-    assert!(strays.len() <= 1, "{strays:?}");
+    assert!(strays.len() <= 3, "{strays:?}");
 }
 
 #[test]

@@ -14,11 +14,11 @@ use crate::patient::{BUSY, Crowded, GOOD, Manner, Patient};
 use crate::session::{Knock, Session, all_stay, eventually, knock, open};
 
 /// Where probes of these tests ask.
-const ASKED: u16 = 9000;
+pub const ASKED: u16 = 9000;
 /// So long it may take until a state has turned and is shown, on a machine that does many things at once.
-const SOON: Duration = Duration::from_secs(15);
-/// So many new flows that each of two members is surely among them.
-const MANY: usize = 16;
+pub const SOON: Duration = Duration::from_secs(15);
+/// So many new flows that each of two members is among them: by chance one is not in one of eight million times.
+pub const MANY: usize = 24;
 
 #[test]
 fn what_a_member_answers_decides_whether_it_is_up_and_the_reason_is_said() {
@@ -405,45 +405,6 @@ fn behind_a_gateway_a_member_may_call_its_own_frontend_where_the_rule_says_so() 
 }
 
 #[test]
-fn a_member_that_is_not_to_be_found_is_avoided_before_its_probe_knows() {
-    let Some(net) = Net::flat("hints", 2) else { return };
-    let rules = [Rule::floating("web", Wire::Tcp, "65.52.0.1:80").probed_by("slow")];
-    let _servers = net.serve(&rules);
-    let _patients = patients(&net);
-    let probe = Probe { interval: Interval::Seconds(15), threshold: 2, ..Probe::new("slow", "Http", ASKED) };
-    let everybody: Vec<IpAddr> = net.members.iter().map(|member| member.v4.into()).collect();
-    let balancer = Balancer::start(&net, &Document::new(&rules, everybody.clone()).probed(&[probe]));
-    everybody.iter().for_each(|address| drop(await_state(&balancer, "slow", *address, "up")));
-    let vm1 = &net.members[0];
-    net.back.set_plugged(&vm1.host, ETH0, false).unwrap();
-    // The kernel verifies its neighbours from time to time; here it does at once.
-    let (address, mac) = (vm1.v4.to_string(), mac(&vm1.host));
-    net.balancer.ip(&["neigh", "replace", &address, "lladdr", &mac, "dev", ETH0, "nud", "probe"]).unwrap();
-    eventually(SOON, || {
-        let shown = net.balancer.ip(&["neigh", "show", "to", &address]).unwrap();
-        if shown.contains("FAILED") || shown.contains("INCOMPLETE") { Ok(()) } else { Err(shown) }
-    });
-    let lost = Instant::now();
-    eventually(Duration::from_secs(2), || {
-        let missed =
-            (0..MANY).filter(|_| knock(net.client(), Wire::Tcp, rules[0].frontend) != Knock::Answered);
-        match missed.count() {
-            0 => Ok(()),
-            missed => Err(missed),
-        }
-    });
-    eprintln!("hints: all new flows are with the other {:?} after the neighbour was lost", lost.elapsed());
-    await_because(&balancer, "slow", everybody[0], "it cannot be reached just now");
-    let found = pulse(&balancer, "slow", everybody[0]);
-    assert_eq!((&found["state"], &found["takesNewFlows"]), (&"up".into(), &false.into()), "{found}");
-    net.back.set_plugged(&vm1.host, ETH0, true).unwrap();
-    eventually(SOON * 3, || match reached(&net, &rules[0]) {
-        both if both == ["vm1", "vm2"] => Ok(()),
-        one => Err(one),
-    });
-}
-
-#[test]
 fn who_was_down_before_a_restart_is_down_after_it_and_no_connection_is_lost() {
     // FLOW-7, PROBE-3
     let Some(net) = Net::flat("health-restart", 2) else { return };
@@ -486,7 +447,7 @@ fn who_was_down_before_a_restart_is_down_after_it_and_no_connection_is_lost() {
 }
 
 /// What probes ask, of all members: vm1 over IPv4 and IPv6, then vm2.
-fn patients(net: &Net) -> Vec<Patient> {
+pub fn patients(net: &Net) -> Vec<Patient> {
     let both = |member: &'_ crate::net::Member| {
         [true, false].map(|v4| Patient::start(member, SocketAddr::new(member.address(v4), ASKED), GOOD))
     };
@@ -506,7 +467,7 @@ fn all_up(net: &Net, balancer: &Balancer<'_>) {
 }
 
 /// What is shown of a member as a probe sees it.
-fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
+pub fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
     let health = balancer.json(&["show", "health"]);
     let groups = health["groups"].as_array().into_iter().flatten();
     let of_probe = groups.filter(|group| group["probe"] == format!("lb/{probe}"));
@@ -515,7 +476,7 @@ fn pulse(balancer: &Balancer<'_>, probe: &str, member: IpAddr) -> Value {
 }
 
 /// Waits until a member is shown in this state, and gives what is shown.
-fn await_state(balancer: &Balancer<'_>, probe: &str, member: IpAddr, state: &str) -> Value {
+pub fn await_state(balancer: &Balancer<'_>, probe: &str, member: IpAddr, state: &str) -> Value {
     let mut found = Value::Null;
     eventually(SOON, || {
         found = pulse(balancer, probe, member);
@@ -524,7 +485,7 @@ fn await_state(balancer: &Balancer<'_>, probe: &str, member: IpAddr, state: &str
     found
 }
 
-fn await_because(balancer: &Balancer<'_>, probe: &str, member: IpAddr, because: &str) {
+pub fn await_because(balancer: &Balancer<'_>, probe: &str, member: IpAddr, because: &str) {
     eventually(SOON, || {
         let found = pulse(balancer, probe, member);
         if found["because"] == because { Ok(()) } else { Err(found) }
@@ -532,7 +493,7 @@ fn await_because(balancer: &Balancer<'_>, probe: &str, member: IpAddr, because: 
 }
 
 /// The members that new flows of a rule reach, sorted.
-fn reached(net: &Net, rule: &Rule) -> Vec<String> {
+pub fn reached(net: &Net, rule: &Rule) -> Vec<String> {
     let mut reached: Vec<String> = open(net, rule, MANY).into_iter().map(|(_, member)| member).collect();
     reached.sort();
     reached.dedup();
@@ -578,8 +539,4 @@ fn call(host: &Host, from: IpAddr, rule: &Rule, ports: std::ops::Range<u16>) -> 
         (port, answer.ok().map(|whoami| whoami.member))
     };
     ports.map(one).collect()
-}
-
-fn mac(host: &Host) -> String {
-    host.mac(ETH0).unwrap().map(|byte| format!("{byte:02x}")).join(":")
 }

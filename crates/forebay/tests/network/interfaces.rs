@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use forebay::lab::{Frame, checksums_good};
 
+use crate::availability::{all_are_available, measuring};
 use crate::balancer::{Balancer, Settings};
 use crate::document::{Document, floating, floating_and_plain, plain};
 use crate::net::{ETH0, Net, Shape};
@@ -89,7 +90,8 @@ fn an_interface_without_native_xdp_gets_the_generic_one_and_it_is_said() {
     let rules = floating_and_plain();
     let _servers = net.serve(&rules);
     let settings = Settings { interfaces: &["br0"], ..Settings::default() };
-    let mut balancer = Balancer::start_with(&net, &Document::new(&rules, net.everybody()), settings);
+    let mut balancer = measuring(Balancer::prepare(&net, &Document::new(&rules, net.everybody()), settings));
+    all_are_available(&balancer, &rules);
     let said = balancer.process().stderr();
     assert!(said.contains("forebay: br0 has the data path, generic XDP"), "{said}");
     let capture = net.client().capture(ETH0, "tcp or udp").unwrap();

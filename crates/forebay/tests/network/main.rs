@@ -5,18 +5,24 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod availability;
 mod balancer;
+mod clock;
 mod cluster;
 mod command_line;
 mod control;
 mod distribution;
 mod document;
+mod flapping;
 mod floating;
 mod flows;
 mod guest;
 mod health;
+mod hints;
 mod interfaces;
 mod kinds;
+mod liar;
+mod lies;
 mod members;
 mod mistakes;
 mod net;

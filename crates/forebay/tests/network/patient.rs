@@ -29,6 +29,8 @@ pub enum Manner {
     Half,
     /// Not answered, and not let go.
     Silent,
+    /// Answered well, by one who takes so long before anything else, and who does not wait long for a question.
+    Late(Duration),
 }
 
 /// The answer that counts as good.
@@ -147,6 +149,9 @@ impl Shared {
             let mut manners = self.manners.lock().unwrap();
             manners.0.pop_front().unwrap_or(manners.1)
         };
+        if let Manner::Late(by) = manner {
+            thread::sleep(by);
+        }
         let done = match tls {
             None => converse(stream, manner),
             Some(config) => {
@@ -176,6 +181,9 @@ fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<String>
         }
     }
     match manner {
+        Manner::Late(_) => {
+            write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?
+        }
         Manner::Status(status) => write!(
             stream,
             "HTTP/1.1 {status}\r\nLocation: /elsewhere\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -187,7 +195,7 @@ fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<String>
     Ok(host)
 }
 
-fn expired(at: SocketAddr) -> ServerConfig {
+pub fn expired(at: SocketAddr) -> ServerConfig {
     let mut params = rcgen::CertificateParams::new(vec![at.ip().to_string()]).unwrap();
     params.not_before = rcgen::date_time_ymd(2001, 1, 1);
     params.not_after = rcgen::date_time_ymd(2002, 1, 1);

@@ -50,6 +50,18 @@ pub enum Happening {
         /// By how much its threshold is multiplied before it is taken as up.
         caution: u32,
     },
+    /// New flows avoid a member that a probe finds up, where another one can take them.
+    Avoided {
+        /// The member's address.
+        member: IpAddr,
+        /// What speaks against it.
+        why: String,
+    },
+    /// Nothing speaks against a member any more that a probe finds up.
+    AvoidedNoMore {
+        /// The member's address.
+        member: IpAddr,
+    },
     /// Nobody takes new flows of a rule any more.
     NobodyUp {
         /// The rule.
@@ -66,8 +78,11 @@ impl Happening {
     /// Whether nobody needs to look.
     pub(crate) const fn is_good(&self) -> bool {
         match self {
-            Self::MemberUp { .. } | Self::SomebodyUp { .. } => true,
-            Self::MemberDown { .. } | Self::Flapping { .. } | Self::NobodyUp { .. } => false,
+            Self::MemberUp { .. } | Self::AvoidedNoMore { .. } | Self::SomebodyUp { .. } => true,
+            Self::MemberDown { .. }
+            | Self::Flapping { .. }
+            | Self::Avoided { .. }
+            | Self::NobodyUp { .. } => false,
         }
     }
 
@@ -78,6 +93,8 @@ impl Happening {
             Self::MemberUp { .. } => "memberUp",
             Self::MemberDown { .. } => "memberDown",
             Self::Flapping { .. } => "memberFlapping",
+            Self::Avoided { .. } => "memberAvoided",
+            Self::AvoidedNoMore { .. } => "memberAvoidedNoMore",
             Self::NobodyUp { .. } => "noHealthyMembers",
             Self::SomebodyUp { .. } => "healthyMembersAgain",
         }
@@ -96,6 +113,10 @@ impl fmt::Display for Happening {
                 "member {member} is down for probe {probe}, again: {why}; it flaps, and needs {caution} times as many good \
                  results to come up"
             ),
+            Self::Avoided { member, why } => {
+                write!(f, "new flows avoid member {member} where another one can take them: {why}")
+            }
+            Self::AvoidedNoMore { member } => write!(f, "new flows avoid member {member} no more"),
             Self::NobodyUp { rule } => write!(f, "rule {rule} has no healthy member: new flows are dropped"),
             Self::SomebodyUp { rule } => write!(f, "rule {rule} has a healthy member again"),
         }

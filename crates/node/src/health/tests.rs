@@ -122,8 +122,13 @@ fn everything_that_is_known_is_shown_with_its_reason() {
     for at in [6, 11] {
         ward.hear(ALIVE, ip("10.0.0.5"), Outcome::Bad(Reason::Refused), second(at));
     }
-    let health = Health { down: ward.down(), avoided: BTreeSet::from([ip("10.0.0.5")]) };
-    let vitals = Vitals { ward, health, now: second(20), at: SystemTime::UNIX_EPOCH + second(1_000) };
+    let health = Health {
+        down: ward.down(),
+        avoided: BTreeMap::from([(ip("10.0.0.5"), Hint::NoWay)]),
+        ..Health::default()
+    };
+    let now = (second(20), SystemTime::UNIX_EPOCH + second(1_000));
+    let vitals = Vitals { ward, health, available: Arc::default(), now: now.0, at: now.1 };
     let view = HealthView::of(&desired, &vitals);
     assert_eq!(view.at, "1970-01-01T00:16:40.000Z");
     let [v4, v6] = view.groups.as_slice() else { panic!("{view:#?}") };
@@ -153,12 +158,12 @@ fn everything_that_is_known_is_shown_with_its_reason() {
 #[test]
 fn what_happens_to_members_and_rules_is_told_once() {
     let desired = desired(Some("alive"), |_| ());
-    let mut care = Care::start(true).unwrap();
+    let mut care = Care::start(true, nobody()).unwrap();
     care.want(&desired, &surroundings(), &Tables::default());
     let hear = |care: &mut Care, member: &str, outcome: Outcome| {
         let heard = Heard { probe: ALIVE.into(), member: ip(member), outcome, at: Instant::now() };
         let turned = care.hear(vec![heard]);
-        let health = care.health(&BTreeMap::new());
+        let health = care.health_by(&BTreeMap::new(), &BTreeSet::new());
         care.count(&desired, &health);
         turned
     };
@@ -182,9 +187,57 @@ fn what_happens_to_members_and_rules_is_told_once() {
 
 #[test]
 fn who_cannot_be_reached_is_avoided_unless_that_is_switched_off() {
-    let reaches = BTreeMap::from([(ip("10.0.0.4"), Reach::NoRoute)]);
+    let (first, second) = (ip("10.0.0.4"), ip("10.0.0.5"));
+    let hop = plane::row::Hop {
+        link: 2,
+        source: plane::row::Mac::new([2, 0, 0, 0, 0, 1]),
+        destination: plane::row::Mac::new([2, 0, 0, 0, 0, 5]),
+        adjacent: true,
+    };
+    let reaches = BTreeMap::from([(first, Reach::NoRoute), (second, Reach::Resolved(hop))]);
+    let avoided = |hints: bool, silent: &[IpAddr]| {
+        let care = Care::start(hints, nobody()).unwrap();
+        care.health_by(&reaches, &silent.iter().copied().collect()).avoided
+    };
+    assert_eq!(avoided(true, &[]), [(first, Hint::NoWay)].into());
+    assert_eq!(avoided(true, &[first, second]), [(first, Hint::NoWay), (second, Hint::Silent)].into());
+    assert!(avoided(false, &[first, second]).is_empty());
+}
+
+#[test]
+fn who_was_said_to_be_unreachable_is_avoided_until_an_attempt_ends_otherwise() {
     for hints in [true, false] {
-        let care = Care::start(hints).unwrap();
-        assert_eq!(care.health(&reaches).avoided.contains(&ip("10.0.0.4")), hints);
+        let desired = desired(Some("alive"), |_| ());
+        let mut care = Care::start(hints, nobody()).unwrap();
+        care.want(&desired, &surroundings(), &Tables::default());
+        let mut hear = |member: &str, outcome: Outcome| {
+            let told = care.events().last();
+            let heard = Heard { probe: ALIVE.into(), member: ip(member), outcome, at: Instant::now() };
+            let news = care.hear(vec![heard]);
+            let health = care.health_by(&BTreeMap::new(), &BTreeSet::new());
+            care.count(&desired, &health);
+            let events = care.events();
+            let events = events.after(told).map(|event| event.happening.name()).collect::<Vec<_>>();
+            let takes: Vec<bool> =
+                health.of_rule(&desired, &desired.rules()[0]).into_iter().map(|(_, takes)| takes).collect();
+            (news, events, takes)
+        };
+        hear("10.0.0.5", Outcome::Good);
+        assert_eq!(hear("10.0.0.4", Outcome::Good), (true, vec!["memberUp"], vec![true, true]));
+        // The threshold is 2.
+        let unreachable = || Outcome::Bad(Reason::Unreachable(engine::health::Target::Host));
+        if !hints {
+            assert_eq!(hear("10.0.0.4", unreachable()), (false, vec![], vec![true, true]));
+            continue;
+        }
+        assert_eq!(hear("10.0.0.4", unreachable()), (true, vec!["memberAvoided"], vec![false, true]));
+        assert_eq!(hear("10.0.0.4", Outcome::Good), (true, vec!["memberAvoidedNoMore"], vec![true, true]));
+        hear("10.0.0.4", unreachable());
+        assert_eq!(hear("10.0.0.4", unreachable()), (true, vec!["memberDown"], vec![false, true]));
     }
+}
+
+/// Where doubts go that nobody looks at.
+fn nobody() -> mpsc::Sender<IpAddr> {
+    mpsc::channel(1).0
 }

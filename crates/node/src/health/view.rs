@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
 use engine::health::{Pulse, State};
@@ -11,6 +11,7 @@ use model::{AdminState, Desired, Member, PoolIndex, Probe, ProbeIndex, Rule};
 use serde::{Deserialize, Serialize};
 
 use super::Vitals;
+use crate::availability::Available;
 use crate::stamp::rfc3339;
 
 /// What is known of the members of rules that have a probe. Times are RFC 3339, in UTC.
@@ -21,6 +22,27 @@ pub struct HealthView {
     pub at: String,
     /// By pool, address family and probe.
     pub groups: Vec<GroupView>,
+    /// How available rules are to clients: of those that were called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub availability: Vec<AvailabilityView>,
+}
+
+/// How available a rule is to clients: what the balancer's own calls to its frontend came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AvailabilityView {
+    /// `balancer/rule`.
+    pub rule: String,
+    /// What clients call: address and port.
+    pub frontend: SocketAddr,
+    /// The last calls, a minute's unless the interval is another than usual.
+    pub last_calls: u8,
+    /// Those of them that were answered.
+    pub last_answers: u8,
+    /// All calls since the process started.
+    pub calls: u64,
+    /// Those of them that were answered.
+    pub answers: u64,
 }
 
 /// The members of a pool, as one probe sees them.
@@ -92,7 +114,11 @@ impl HealthView {
             }
         }
         let groups = groups.into_values().filter_map(|rules| group(desired, vitals, &rules));
-        Self { at: rfc3339(vitals.at), groups: groups.collect() }
+        Self {
+            at: rfc3339(vitals.at),
+            groups: groups.collect(),
+            availability: vitals.available.iter().map(AvailabilityView::of).collect(),
+        }
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
@@ -103,6 +129,14 @@ impl HealthView {
 
     pub(crate) fn read(path: &Path) -> io::Result<Self> {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+}
+
+impl AvailabilityView {
+    fn of(available: &Available) -> Self {
+        let [last_answers, last_calls] = available.lately;
+        let Available { rule, frontend, calls, answers, .. } = available.clone();
+        Self { rule, frontend, last_calls, last_answers, calls, answers }
     }
 }
 
@@ -126,7 +160,7 @@ impl MemberView {
             state: pulse.state().to_string(),
             since: when(pulse.since()),
             takes_new_flows,
-            because: because(vitals, member, pulse.state(), takes_new_flows).to_owned(),
+            because: because(vitals, probe, member, pulse.state(), takes_new_flows),
             last: last.map_or_else(String::new, |(outcome, _)| outcome.to_string()),
             last_at: last.map_or_else(String::new, |(_, at)| when(at)),
             in_a_row: pulse.streak(),
@@ -150,14 +184,16 @@ fn group(desired: &Desired, vitals: &Vitals, rules: &[&Rule]) -> Option<GroupVie
 }
 
 /// Why a member takes new flows or takes none, where that does not follow from what the probe found.
-fn because(vitals: &Vitals, member: &Member, state: State, takes: bool) -> &'static str {
-    match (member.admin(), state == State::Up, takes) {
+fn because(vitals: &Vitals, probe: &Probe, member: &Member, state: State, takes: bool) -> String {
+    let words = match (member.admin(), state == State::Up, takes) {
         (AdminState::Up, false, true) => "up by order",
         (AdminState::Down, _, false) => "down by order",
         (AdminState::None, false, true) => "all are down, which counts as up",
-        (AdminState::None, true, false) if vitals.health.avoided.contains(&member.address()) => {
-            "it cannot be reached just now"
+        (AdminState::None, true, false) => {
+            let hint = vitals.health.hint(probe.name(), member.address());
+            return hint.map_or_else(String::new, |hint| hint.to_string());
         }
         _ => "",
-    }
+    };
+    words.to_owned()
 }

@@ -3,47 +3,59 @@
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use engine::health::{Outcome, Reason, Stage, Target};
 use model::Ask;
 use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt::IpBindAddressNoPort};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc;
 use tokio::time::{timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::{self, pki_types::ServerName};
 
 use super::{Task, answer};
 
-/// An attempt that is noticed to be over this much too late was not waited for: the balancer itself stood still.
-const STOOD_STILL: Duration = Duration::from_millis(200);
 /// What is read of an answer at first. Few are longer, and what is left unread makes the kernel end the connection rudely.
 const FIRST_READ: usize = 2_048;
 
+/// A member that has not said anything for this long, or half the time that it has, may be gone.
+const SILENT: Duration = Duration::from_secs(1);
+
+/// What all attempts have in common.
+pub(super) struct Means {
+    pub(super) tls: TlsConnector,
+    /// Who wants to know which members may be gone, if anybody does.
+    pub(super) silent: Option<mpsc::Sender<IpAddr>>,
+}
+
 /// Asks the member once. Takes no longer than the task's timeout.
-pub(super) async fn attempt(task: &Task, tls: &TlsConnector) -> Outcome {
-    match ask(task, tls).await {
+pub(super) async fn attempt(task: &Task, means: &Means) -> Outcome {
+    match ask(task, means).await {
         Ok(()) => Outcome::Good,
         Err(reason) => Outcome::Bad(reason),
     }
 }
 
-async fn ask(task: &Task, tls: &TlsConnector) -> Result<(), Reason> {
+async fn ask(task: &Task, means: &Means) -> Result<(), Reason> {
     let time = Time { start: Instant::now(), limit: task.timeout };
     let source = task.source.filter(|source| source.is_ipv4() == task.member.is_ipv4());
     let source = source.ok_or(Reason::NoAddress)?;
-    let mut stream = time.bounds(Stage::Connect, connect(source, task.member, task.port)).await?;
+    let mut stream = connect_in(time, source, task, means).await?;
     match &task.ask {
         // Closing is a FIN: nothing was sent, and nothing is unread.
         Ask::Tcp => Ok(()),
         Ask::Http(path) => {
             let request = answer::request(path, task.member, task.port, 80);
-            time.bounds(Stage::Answer, get(&mut stream, request)).await.and_then(only_200)
+            let status = time.bounds(Stage::Answer, get(&mut stream, request)).await;
+            status.map_err(|reason| told_meanwhile(reason, &stream)).and_then(only_200)
         }
         // Far larger than the others, and rarer: it is not to make them large.
-        Ask::Https(path) => Box::pin(ask_over_tls(task, path, stream, tls, time)).await,
+        Ask::Https(path) => Box::pin(ask_over_tls(task, path, stream, &means.tls, time)).await,
     }
 }
 
@@ -59,6 +71,7 @@ async fn ask_over_tls(
     let mut stream = time.bounds(Stage::Tls, handshake).await?;
     let request = answer::request(path, task.member, task.port, 443);
     let status = time.bounds(Stage::Answer, get(&mut stream, request)).await;
+    let status = status.map_err(|reason| told_meanwhile(reason, stream.get_ref().0));
     // TLS says good-bye before it closes; whether that is heard does not matter.
     let _said = timeout(Duration::ZERO, stream.shutdown()).await;
     status.and_then(only_200)
@@ -82,16 +95,32 @@ impl Time {
         stage: Stage,
         step: impl Future<Output = Result<T, Reason>>,
     ) -> Result<T, Reason> {
-        let result = timeout_at((self.start + self.limit).into(), step).await;
-        result.unwrap_or_else(|_| Err(self.over(stage, self.start.elapsed())))
+        let over = Reason::TimedOut { after: self.limit, stage };
+        timeout_at((self.start + self.limit).into(), step).await.unwrap_or(Err(over))
     }
+}
 
-    fn over(self, stage: Stage, passed: Duration) -> Reason {
-        if passed > self.limit + STOOD_STILL {
-            return Reason::Local("the balancer itself stood still meanwhile".to_owned());
-        }
-        Reason::TimedOut { after: self.limit, stage }
+/// Connects; says while it is at it that the member may be gone.
+async fn connect_in(time: Time, source: IpAddr, task: &Task, means: &Means) -> Result<TcpStream, Reason> {
+    let mut connecting = pin!(connect(source, task.member, task.port));
+    let patience = SILENT.min(time.limit / 2);
+    if let Ok(connected) = timeout_at((time.start + patience).into(), &mut connecting).await {
+        return connected;
     }
+    if let Some(silent) = &means.silent {
+        // Where there is no room, so many are silent that one more does not matter.
+        let _told = silent.try_send(task.member);
+    }
+    time.bounds(Stage::Connect, connecting).await
+}
+
+/// Once there is a connection, the kernel keeps to itself that there is no way any more, and tells when it is asked for it.
+fn told_meanwhile(reason: Reason, stream: &TcpStream) -> Reason {
+    if !matches!(reason, Reason::TimedOut { .. }) {
+        return reason;
+    }
+    let told = stream.take_error().ok().flatten().map(|cause| unconnected(&cause));
+    told.filter(|told| matches!(told, Reason::Unreachable(_))).unwrap_or(reason)
 }
 
 async fn connect(source: IpAddr, member: IpAddr, port: u16) -> Result<TcpStream, Reason> {
@@ -104,6 +133,8 @@ async fn connect(source: IpAddr, member: IpAddr, port: u16) -> Result<TcpStream,
 fn open(source: IpAddr) -> io::Result<TcpSocket> {
     let socket = if source.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     setsockopt(&socket, IpBindAddressNoPort, &true)?;
+    // The handshake's last acknowledgement goes with what is sent next, the request or the end, and not in a packet of its own.
+    SockRef::from(&socket).set_tcp_quickack(false)?;
     socket.bind(SocketAddr::new(source, 0))?;
     Ok(socket)
 }
@@ -135,12 +166,11 @@ async fn send<S: AsyncWrite + Unpin>(stream: &mut S, request: String) -> io::Res
 fn unconnected(cause: &io::Error) -> Reason {
     match cause.raw_os_error() {
         Some(libc::ECONNREFUSED) => Reason::Refused,
-        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN | libc::ENOPROTOOPT | libc::EPROTO) => {
-            Reason::Unreachable(Target::Host)
-        }
+        Some(libc::EHOSTUNREACH | libc::EHOSTDOWN) => Reason::Unreachable(Target::Host),
         Some(libc::ENETUNREACH | libc::ENETDOWN) => Reason::Unreachable(Target::Net),
-        // What IPv6 makes of "administratively prohibited", and both families of a route that prohibits.
-        Some(libc::EACCES) => Reason::Prohibited,
+        // What IPv6 makes of "administratively prohibited", and both families of a route that prohibits; and that a host knows nothing of
+        // TCP, which only firewalls say.
+        Some(libc::EACCES | libc::ENOPROTOOPT | libc::EPROTO) => Reason::Prohibited,
         Some(libc::ECONNRESET | libc::ECONNABORTED | libc::EPIPE) => Reason::Reset,
         Some(libc::ETIMEDOUT) => Reason::Unreachable(Target::Host),
         _ => Reason::Local(words(cause)),

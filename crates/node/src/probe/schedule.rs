@@ -30,7 +30,7 @@ pub(super) struct Schedule {
     origin: Instant,
     last: Number,
     plans: HashMap<Number, Plan>,
-    /// Each plan once.
+    /// Each plan as it is due; one that was brought forward stands there a second time, and only the time that it has now counts.
     queue: BinaryHeap<Reverse<(Instant, Number)>>,
 }
 
@@ -79,6 +79,15 @@ impl Schedule {
         (self.last, Plan { task: Arc::new(task.clone()), grid, due })
     }
 
+    /// A task whose attempt said nothing is asked again within a second, spread as new ones are, and not only when it is due.
+    pub(super) fn ask_again(&mut self, number: Number, now: Instant) {
+        let Some(plan) = self.plans.get_mut(&number) else { return };
+        if plan.due > now + SOON {
+            plan.due = now + part(SOON, share(&plan.task));
+            self.queue.push(Reverse((plan.due, number)));
+        }
+    }
+
     /// Whether a task of this number is wanted still.
     pub(super) fn knows(&self, number: Number) -> bool {
         self.plans.contains_key(&number)
@@ -101,7 +110,7 @@ impl Schedule {
             && at <= now
         {
             self.queue.pop();
-            let Some(plan) = self.plans.get_mut(&number) else { continue };
+            let Some(plan) = self.plans.get_mut(&number).filter(|plan| plan.due == at) else { continue };
             plan.due = plan.grid.after(now);
             self.queue.push(Reverse((plan.due, number)));
             let waited = now - at;

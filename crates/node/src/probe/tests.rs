@@ -136,7 +136,7 @@ type Ears = BTreeMap<(String, u8), Vec<Outcome>>;
 impl Lab {
     fn start() -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { prober: Prober::start().unwrap(), runtime }
+        Self { prober: Prober::start(None).unwrap(), runtime }
     }
 
     fn hear_for(&mut self, time: Duration) -> Ears {

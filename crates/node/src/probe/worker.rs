@@ -1,25 +1,32 @@
 //! The prober's thread: begins what is due, and tells what came of it.
+//!
+//! A bad result of an attempt during which this thread stood still (the machine was suspended, the process was stopped) says nothing
+//! about the member, however it came about: its time was over at once, or the member gave up on us. Nobody is taken down by it, and
+//! the member is asked again soon.
 
 use std::collections::HashMap;
 use std::future::pending;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use engine::health::Outcome;
+use engine::health::{Outcome, Reason, State};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::select;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::sleep_until;
-use tokio_rustls::TlsConnector;
 use tracing::{error, warn};
 
-use super::attempt::attempt;
+use super::attempt::{Means, attempt};
 use super::schedule::{Due, LATE, Number, Schedule};
-use super::{Heard, MAX_SOCKETS, Task};
+use super::stillness::Stillness;
+use super::{Heard, MAX_SOCKETS, MAX_UNHEARD, Task};
 
-/// Between two looks at what is due: a task may begin this much late, and many begin in one go.
+/// Between two looks at what is due, and at what has ended: a task may begin and be told this much late, and many are in one go.
 const BEAT: Duration = Duration::from_millis(5);
+/// Who stood still for this long of an attempt, and for half the time that it had, did not really ask. A busy machine that now and then
+/// stands still for a moment must not be blind for members that are gone.
+const STOOD_STILL: Duration = Duration::from_millis(200);
 /// Open files that the rest of the process needs.
 const OTHER_FILES: usize = 1_024;
 /// Trouble is told this often at most.
@@ -27,31 +34,49 @@ const TELL: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker {
     schedule: Schedule,
-    tls: TlsConnector,
+    means: Arc<Means>,
     attempts: JoinSet<(Number, Arc<Task>, Outcome, Instant)>,
-    under_way: HashMap<Id, (Number, AbortHandle)>,
+    under_way: HashMap<Id, Begun>,
+    stillness: Stillness,
     /// How many attempts may be under way.
     room: usize,
     /// When it is looked at what is due, at the earliest.
     rested: Instant,
-    heard: mpsc::Sender<Heard>,
+    heard: Arc<Mutex<Vec<Heard>>>,
+    bell: mpsc::Sender<()>,
+    /// What has ended and was not told yet, and when it will be: whoever listens is not to be woken for each.
+    untold: Vec<Heard>,
+    tell: Option<Instant>,
     trouble: Trouble,
+}
+
+/// An attempt that is under way.
+#[derive(Debug)]
+struct Begun {
+    number: Number,
+    handle: AbortHandle,
+    /// How long this thread had stood still before.
+    still: Duration,
 }
 
 /// How an attempt ended.
 type Ended = Result<(Id, (Number, Arc<Task>, Outcome, Instant)), JoinError>;
 
 impl Worker {
-    pub(super) fn new(tls: TlsConnector, heard: mpsc::Sender<Heard>) -> Self {
+    pub(super) fn new(means: Means, heard: Arc<Mutex<Vec<Heard>>>, bell: mpsc::Sender<()>) -> Self {
         let now = Instant::now();
         Self {
             schedule: Schedule::new(now),
-            tls,
+            means: Arc::new(means),
             attempts: JoinSet::new(),
             under_way: HashMap::new(),
+            stillness: Stillness::new(now),
             room: room(open_files()),
             rested: now,
             heard,
+            bell,
+            untold: Vec::new(),
+            tell: None,
             trouble: Trouble::new(now),
         }
     }
@@ -69,35 +94,59 @@ impl Worker {
                     Err(_) => return,
                 },
                 Some(ended) = self.attempts.join_next_with_id() => self.take_ended(ended),
-                () = until(wake) => self.begin(Instant::now()),
+                () = until(wake) => {
+                    let now = Instant::now();
+                    self.tell(now);
+                    self.begin(now);
+                }
+                // Nobody is in need of it while nothing is under way.
+                () = until(Some(self.stillness.next())), if !self.under_way.is_empty() => self.stillness.look(Instant::now()),
             }
         }
     }
 
-    /// When the next attempt can begin.
+    /// When the next attempt can begin, or something is to be told.
     fn wake(&self) -> Option<Instant> {
-        let due = self.schedule.next().filter(|_| self.under_way.len() < self.room)?;
-        Some(due.max(self.rested))
+        let due = self.schedule.next().filter(|_| self.under_way.len() < self.room);
+        [due.map(|due| due.max(self.rested)), self.tell].into_iter().flatten().min()
+    }
+
+    /// Tells what has ended, if it is time.
+    fn tell(&mut self, now: Instant) {
+        if self.tell.is_some_and(|at| at <= now) {
+            self.tell = None;
+            let mut heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner);
+            let room = MAX_UNHEARD.saturating_sub(heard.len());
+            self.trouble.unheard += self.untold.len().saturating_sub(room) as u64;
+            heard.extend(self.untold.drain(..).take(room));
+            drop(heard);
+            // Where it has been rung and nobody has looked yet, once is enough.
+            let _rung = self.bell.try_send(());
+        }
     }
 
     fn take_want(&mut self, tasks: &[Task]) {
         self.schedule.want(tasks, Instant::now());
-        for (number, attempt) in self.under_way.values() {
+        for Begun { number, handle, .. } in self.under_way.values() {
             if !self.schedule.knows(*number) {
-                attempt.abort();
+                handle.abort();
             }
         }
     }
 
     fn begin(&mut self, now: Instant) {
+        self.stillness.look(now);
+        if now < self.rested {
+            return;
+        }
         let Due { tasks, late, left_out } = self.schedule.take_due(now, self.room - self.under_way.len());
         for (number, task) in tasks {
-            let tls = self.tls.clone();
+            let means = Arc::clone(&self.means);
             let handle = self.attempts.spawn(async move {
-                let outcome = attempt(&task, &tls).await;
+                let outcome = attempt(&task, &means).await;
                 (number, task, outcome, Instant::now())
             });
-            self.under_way.insert(handle.id(), (number, handle));
+            self.under_way.insert(handle.id(), Begun { number, handle, still: self.stillness.total() });
         }
         self.trouble.late += late;
         self.trouble.left_out += left_out;
@@ -110,6 +159,8 @@ impl Worker {
 
     /// Takes in what has ended, all at once.
     fn take_ended(&mut self, first: Ended) {
+        // Before the results: what has just woken up sees them at the same time as the gap.
+        self.stillness.look(Instant::now());
         let mut next = Some(first);
         while let Some(ended) = next {
             self.take_one(ended);
@@ -119,12 +170,19 @@ impl Worker {
 
     fn take_one(&mut self, ended: Ended) {
         match ended {
-            Ok((id, (number, task, outcome, at))) => {
-                self.under_way.remove(&id);
+            Ok((id, (number, task, mut outcome, at))) => {
+                let begun = self.under_way.remove(&id);
                 if self.schedule.knows(number) {
+                    let still = begun.map_or(Duration::ZERO, |begun| self.stillness.total() - begun.still);
+                    if is_slept_through(&outcome, still, task.timeout) {
+                        outcome = Outcome::Bad(Reason::StoodStill);
+                        self.schedule.ask_again(number, Instant::now());
+                    }
                     let heard = Heard { probe: Arc::clone(&task.probe), member: task.member, outcome, at };
-                    // Where nobody takes results any more, the end is near and nothing is lost.
-                    self.trouble.unheard += u64::from(self.heard.try_send(heard).is_err());
+                    self.untold.push(heard);
+                    let now = Instant::now();
+                    // With what begins next, so that there is one awakening for both.
+                    self.tell.get_or_insert(if self.rested > now { self.rested } else { now + BEAT });
                 }
             }
             Err(cause) => {
@@ -135,6 +193,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Whether a result says nothing because this thread stood still for so long of the attempt, which had this time.
+fn is_slept_through(outcome: &Outcome, still: Duration, limit: Duration) -> bool {
+    outcome.says() == Some(State::Down) && still >= STOOD_STILL.max(limit / 2)
 }
 
 async fn until(wake: Option<Instant>) {

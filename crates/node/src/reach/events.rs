@@ -61,22 +61,24 @@ impl Events {
         Ok(Self { socket, buffer: Vec::with_capacity(LONGEST), said: BTreeMap::new() })
     }
 
-    /// Waits for some events and adds to `stale` what they make so. Nothing is lost when the future is dropped.
-    pub(super) async fn hear(&mut self, stale: &mut Stale) -> Result<(), WatchError> {
+    /// Waits for some events, adds to `stale` what they make so, and gives the stations that have just answered. Nothing is lost when
+    /// the future is dropped.
+    pub(super) async fn hear(&mut self, stale: &mut Stale) -> Result<Vec<Station>, WatchError> {
         self.buffer.clear();
         match self.socket.recv(&mut self.buffer).await {
             Ok(()) => {}
             Err(cause) if cause.raw_os_error() == Some(Errno::ENOBUFS as i32) => {
                 self.said.clear();
                 *stale = Stale::ALL;
-                return Ok(());
+                return Ok(Vec::new());
             }
             Err(cause) => return Err(WatchError::Listen { cause }),
         }
+        let mut answered = Vec::new();
         for message in messages(&self.buffer) {
-            mark(message, stale, &mut self.said);
+            mark(message, stale, &mut self.said, &mut answered);
         }
-        Ok(())
+        Ok(answered)
     }
 }
 
@@ -100,22 +102,33 @@ const RTM_DELNEIGH: u16 = 29;
 const RTM_NEWRULE: u16 = 32;
 const RTM_DELRULE: u16 = 33;
 
-fn mark(message: &[u8], stale: &mut Stale, said: &mut BTreeMap<Station, Option<Mac>>) {
+fn mark(
+    message: &[u8],
+    stale: &mut Stale,
+    said: &mut BTreeMap<Station, Option<Mac>>,
+    answered: &mut Vec<Station>,
+) {
     match NetlinkBuffer::new(message).message_type() {
         // Routes that go away with a link or an address are not told of one by one.
         RTM_NEWLINK | RTM_DELLINK | RTM_NEWADDR | RTM_DELADDR => *stale = Stale::ALL,
         RTM_NEWROUTE | RTM_DELROUTE | RTM_NEWRULE | RTM_DELRULE => stale.routes = true,
-        RTM_NEWNEIGH | RTM_DELNEIGH => stale.neighbours |= is_news(message, said),
+        RTM_NEWNEIGH | RTM_DELNEIGH => stale.neighbours |= is_news(message, said, answered),
         _ => {}
     }
 }
 
-/// Whether an event says another link-layer address of its station than the last one did.
-fn is_news(message: &[u8], said: &mut BTreeMap<Station, Option<Mac>>) -> bool {
+/// Whether an event says another link-layer address of its station than the last one did. A station that does not wait to be verified
+/// has answered.
+fn is_news(message: &[u8], said: &mut BTreeMap<Station, Option<Mac>>, answered: &mut Vec<Station>) -> bool {
     let (station, mac) = match NetlinkMessage::deserialize(message).map(|message| message.payload) {
         Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewNeighbour(message))) => {
             match neighbour(&message) {
-                Some((station, neighbour)) => (station, neighbour.mac),
+                Some((station, neighbour)) => {
+                    if neighbour.mac.is_some() && !neighbour.unconfirmed {
+                        answered.push(station);
+                    }
+                    (station, neighbour.mac)
+                }
                 None => return false,
             }
         }

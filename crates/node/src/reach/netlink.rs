@@ -57,6 +57,8 @@ pub(super) struct Neighbour {
     pub(super) mac: Option<Mac>,
     /// Somebody wrote it down for good.
     pub(super) fixed: bool,
+    /// It was asked whether it is still there, and has not answered yet.
+    pub(super) unconfirmed: bool,
 }
 
 pub(super) type Neighbours = BTreeMap<Station, Neighbour>;
@@ -144,6 +146,16 @@ impl Netlink {
             );
         }
         Ok(refused)
+    }
+
+    /// Has the kernel ask these stations at once whether they are still there. One that it does not know any more is not asked.
+    pub(super) async fn verify(&mut self, stations: &[Station]) -> Result<(), WatchError> {
+        const FLAGS: u16 = NLM_F_REQUEST | NLM_F_ACK;
+        for stations in stations.chunks(AT_ONCE) {
+            let questions = stations.iter().map(|station| (FLAGS, doubt_of(*station))).collect();
+            self.exchange("have a neighbour verified", questions).await?;
+        }
+        Ok(())
     }
 
     async fn dump(
@@ -297,6 +309,7 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(Station, Neighbou
     /// In these states a neighbour is used as it is: NUD_REACHABLE, STALE, DELAY, PROBE, NOARP, PERMANENT.
     const USED: u16 = 0x02 | 0x04 | 0x08 | 0x10 | FIXED;
     const FIXED: u16 = 0x40 | 0x80;
+    const PROBE: u16 = 0x10;
     let (mut address, mut station) = (None, None);
     for attribute in &message.attributes {
         if let NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) = attribute {
@@ -308,7 +321,11 @@ pub(super) fn neighbour(message: &NeighbourMessage) -> Option<(Station, Neighbou
         }
     }
     let state = u16::from(message.header.state);
-    let neighbour = Neighbour { mac: station.filter(|_| state & USED != 0), fixed: state & FIXED != 0 };
+    let neighbour = Neighbour {
+        mac: station.filter(|_| state & USED != 0),
+        fixed: state & FIXED != 0,
+        unconfirmed: state & PROBE != 0,
+    };
     Some((Station { link: message.header.ifindex, address: address? }, neighbour))
 }
 
@@ -370,12 +387,21 @@ fn ip(address: &RouteAddress) -> Option<IpAddr> {
 
 /// "This neighbour is in use": the kernel resolves it if it does not know it, and verifies it if it has not lately.
 fn use_of(station: Station) -> RouteNetlinkMessage {
+    about(station, NeighbourState::None, NeighbourFlags::Use)
+}
+
+/// "This neighbour may be gone": the kernel asks it at once, at the address that it knows.
+fn doubt_of(station: Station) -> RouteNetlinkMessage {
+    about(station, NeighbourState::Probe, NeighbourFlags::empty())
+}
+
+fn about(station: Station, state: NeighbourState, flags: NeighbourFlags) -> RouteNetlinkMessage {
     let mut message = NeighbourMessage::default();
     message.header.family =
         if station.address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     message.header.ifindex = station.link;
-    message.header.state = NeighbourState::None;
-    message.header.flags = NeighbourFlags::Use;
+    message.header.state = state;
+    message.header.flags = flags;
     message.attributes.push(NeighbourAttribute::Destination(station.address.into()));
     RouteNetlinkMessage::NewNeighbour(message)
 }

@@ -11,9 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::asking::Asking;
+use super::doubt::Doubts;
 use super::events::{Events, Stale};
 use super::judge::{Surroundings, judge, stations};
-use super::netlink::{Interface, Netlink, Route};
+use super::netlink::{Interface, Netlink, Route, Station};
 use super::{Link, SETTLE, View, WatchError};
 
 /// The addresses that are wanted from now on, and whom to tell when they have been looked at.
@@ -25,12 +26,14 @@ pub(super) struct Want {
 
 pub(super) struct Worker {
     interfaces: Vec<String>,
+    doorway: Option<String>,
     events: Events,
     netlink: Netlink,
     surroundings: Surroundings,
     /// Which way each wanted address is; `None` until it has been looked up.
     wanted: BTreeMap<IpAddr, Option<Route>>,
     asking: Asking,
+    doubts: Doubts,
     stale: Stale,
     /// When what is stale is read, if something is.
     refresh: Option<Instant>,
@@ -50,7 +53,7 @@ const RECHECK: Duration = Duration::from_secs(60);
 const REST: u32 = 5;
 
 impl Worker {
-    pub(super) async fn start(interfaces: &[String]) -> Result<Self, WatchError> {
+    pub(super) async fn start(interfaces: &[String], doorway: Option<&str>) -> Result<Self, WatchError> {
         // First listen, then read: what changes in between is read again.
         let events = Events::open()?;
         let mut netlink = Netlink::open()?;
@@ -59,11 +62,13 @@ impl Worker {
         let now = Instant::now();
         let mut worker = Self {
             interfaces: interfaces.to_vec(),
+            doorway: doorway.map(str::to_owned),
             events,
             netlink,
             surroundings: Surroundings::default(),
             wanted: BTreeMap::new(),
             asking: Asking::default(),
+            doubts: Doubts::default(),
             stale: Stale::default(),
             refresh: None,
             rested: now,
@@ -78,9 +83,14 @@ impl Worker {
         let reach = |(address, route): (&IpAddr, &Option<Route>)| {
             Some((*address, judge(*address, route.as_ref()?, &self.surroundings)))
         };
+        let silent = |(address, route): (&IpAddr, &Option<Route>)| match route {
+            Some(Route::Through(station)) => self.doubts.is_silent(station).then_some(*address),
+            Some(Route::Local | Route::None) | None => None,
+        };
         View {
             links: self.surroundings.links.clone(),
             reaches: self.wanted.iter().filter_map(reach).collect(),
+            silent: self.wanted.iter().filter_map(silent).collect(),
         }
     }
 
@@ -88,12 +98,24 @@ impl Worker {
     pub(super) async fn run(
         mut self,
         mut wants: mpsc::Receiver<Want>,
+        mut doubted: mpsc::Receiver<IpAddr>,
         views: watch::Sender<Arc<View>>,
     ) -> Result<(), WatchError> {
         loop {
             let wake = self.wake();
             select! {
-                heard = self.events.hear(&mut self.stale) => heard?,
+                answered = self.events.hear(&mut self.stale) => {
+                    if self.doubts.answered(&answered?, Instant::now()) {
+                        self.tell(&views);
+                    }
+                }
+                Some(address) = doubted.recv() => {
+                    self.doubt(address);
+                    while let Ok(address) = doubted.try_recv() {
+                        self.doubt(address);
+                    }
+                    self.verify().await?;
+                }
                 want = wants.recv() => match want {
                     Some(want) => self.take_want(want, &views).await?,
                     None => return Ok(()),
@@ -108,7 +130,26 @@ impl Worker {
 
     fn wake(&self) -> Instant {
         let ask = self.asking.next().map(|at| at.max(self.ask));
-        [Some(self.recheck), self.refresh, ask].into_iter().flatten().min().unwrap_or(self.recheck)
+        // What is being read decides of them.
+        let judge = self.doubts.next().filter(|_| self.refresh.is_none());
+        [Some(self.recheck), self.refresh, ask, judge].into_iter().flatten().min().unwrap_or(self.recheck)
+    }
+
+    /// Somebody has asked this address something, and has no answer.
+    fn doubt(&mut self, address: IpAddr) {
+        let Some(Some(Route::Through(station))) = self.wanted.get(&address) else { return };
+        // Who is not known to be there is asked anyway, and of whom somebody wrote down for good the kernel knows nothing better.
+        let known = self.surroundings.neighbours.get(station);
+        if known.is_some_and(|neighbour| neighbour.mac.is_some() && !neighbour.fixed)
+            && self.surroundings.links.contains_key(&station.link)
+        {
+            self.doubts.raise(*station, Instant::now());
+        }
+    }
+
+    async fn verify(&mut self) -> Result<(), WatchError> {
+        let due = self.doubts.due(Instant::now());
+        self.netlink.verify(&due).await
     }
 
     async fn take_want(&mut self, want: Want, views: &watch::Sender<Arc<View>>) -> Result<(), WatchError> {
@@ -129,8 +170,12 @@ impl Worker {
             self.recheck = now + RECHECK;
             self.stale.routes = true;
         }
+        if self.doubts.next().is_some_and(|until| now >= until) {
+            self.stale.neighbours = true;
+        }
         if self.refresh.is_some_and(|at| now >= at) {
             self.read_again(views).await?;
+            self.verify().await?;
         }
         if now >= self.ask {
             self.have_asked(now).await?;
@@ -161,6 +206,10 @@ impl Worker {
         self.surroundings.refused.retain(|station| stations.contains_key(station));
         let now = Instant::now();
         self.asking.want(&stations, now);
+        if stale.neighbours {
+            let stations: BTreeSet<Station> = stations.into_keys().collect();
+            self.doubts.judge(&stations, &self.surroundings.neighbours, now);
+        }
         self.rested = now + (now - start) * (REST - 1);
         self.tell(views);
         Ok(())
@@ -198,9 +247,10 @@ impl Worker {
             found.iter().map(|interface| (interface.index, interface.name.clone())).collect();
         let links: BTreeMap<u32, Link> = found
             .into_iter()
-            .filter(|interface| self.interfaces.contains(&interface.name))
             .filter_map(|Interface { index, name, mac, addresses, up }| {
-                Some((index, Link { name, mac: mac?, addresses, up }))
+                let doorway = self.doorway.as_ref() == Some(&name);
+                let link = Link { name, mac: mac?, addresses, up, doorway };
+                (doorway || self.interfaces.contains(&link.name)).then_some((index, link))
             })
             .collect();
         for (index, link) in &links {

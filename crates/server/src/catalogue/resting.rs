@@ -30,10 +30,11 @@ impl Resting {
         (self != before).then(|| Stored { key: KEY.to_owned(), value: value.into() })
     }
 
-    /// Lets go of those that rested long enough.
+    /// Lets go of those that rested long enough. Where the clock was set back meanwhile nobody rests longer than from now on.
     pub(super) fn wake(&mut self, now: SystemTime) {
-        let now = seconds(now);
+        let (now, latest) = (seconds(now), seconds(now + HOLD_OFF));
         self.0.retain(|_, until| *until > now);
+        self.0.values_mut().for_each(|until| *until = latest.min(*until));
     }
 
     /// With these as well.

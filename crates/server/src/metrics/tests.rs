@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use engine::Health;
 use engine::health::{Outcome, Reason, Round, Ward};
-use node::MemberSeen;
 use node::health::Vitals;
 use node::inspect::{FrontendStats, MemberStats, RememberedStats, RuleStats, Stats, VerdictStats};
+use node::{Available, MemberSeen};
 use serde_json::json;
 
 use super::text;
@@ -27,6 +27,7 @@ async fn what_is_not_known_is_not_said() {
         !text.contains("forebay_rule_packets_total") && !text.contains("forebay_health_probe_status{"),
         "{text}"
     );
+    assert!(!text.contains("forebay_data_path_availability{"), "{text}");
     assert!(text.ends_with("# EOF\n"), "{text}");
 }
 
@@ -55,7 +56,7 @@ async fn each_member_of_each_rule_has_its_health() {
 async fn what_is_counted_keeps_its_numbers() {
     let rig = furnished().await;
     let mut realised = Realised::default();
-    realised.count(stats(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700));
+    realised.count(stats(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_700), Instant::now());
     let answer = rig.ask("GET", "/metrics", &[], "").await;
     assert_eq!((answer.status, answer.header("content-type")), (200, crate::api::own::EXPOSITION));
     let text = text(&rig.state.catalogue.snapshot(), &realised);
@@ -80,6 +81,21 @@ async fn what_is_counted_keeps_its_numbers() {
     check(&text, "forebay_counters_read_timestamp_seconds 1700");
 }
 
+// PROBE-10
+#[tokio::test]
+async fn how_available_a_rule_is_is_said_where_it_is_measured() {
+    let rig = furnished().await;
+    let available = Arc::new(vec![available()]);
+    let realised =
+        Realised { vitals: Arc::new(Vitals { available, ..Vitals::default() }), ..Realised::default() };
+    let text = text(&rig.state.catalogue.snapshot(), &realised);
+    let rule =
+        "{rule=\"web/http\",frontend_ip_address=\"10.0.0.10\",frontend_port=\"80\",protocol_type=\"tcp\"}";
+    check(&text, &format!("forebay_data_path_availability{rule} 0.75"));
+    check(&text, &format!("forebay_data_path_calls_total{rule} 62"));
+    check(&text, &format!("forebay_data_path_answers_total{rule} 61"));
+}
+
 // What is documented, drawn and alerted on is there, and everything there is documented.
 #[tokio::test]
 async fn every_name_that_is_written_elsewhere_is_one_of_these() {
@@ -87,7 +103,7 @@ async fn every_name_that_is_written_elsewhere_is_one_of_these() {
     let snapshot = rig.state.catalogue.snapshot();
     let mut realised =
         Realised { vitals: Arc::new(vitals(&snapshot.desired.probes()[0])), ..Realised::default() };
-    realised.count(stats(), SystemTime::UNIX_EPOCH);
+    realised.count(stats(), SystemTime::UNIX_EPOCH, Instant::now());
     let seen = MemberSeen { ready: true, words: String::new(), since: SystemTime::UNIX_EPOCH };
     realised.members = [([10, 0, 0, 4].into(), seen)].into();
     let text = text(&snapshot, &realised);
@@ -146,7 +162,13 @@ fn vitals(probe: &model::Probe) -> Vitals {
         ward.hear(probe.name(), member, outcome, Duration::from_secs(1));
     }
     let health = Health { down: ward.down(), ..Health::default() };
-    Vitals { ward, health, now: Duration::from_secs(2), at: SystemTime::UNIX_EPOCH }
+    let available = Arc::new(vec![available()]);
+    Vitals { ward, health, available, now: Duration::from_secs(2), at: SystemTime::UNIX_EPOCH }
+}
+
+fn available() -> Available {
+    let frontend = ([10, 0, 0, 10], 80).into();
+    Available { rule: "web/http".into(), frontend, calls: 62, answers: 61, lately: [3, 4] }
 }
 
 fn stats() -> Stats {

@@ -132,11 +132,30 @@ fn health() -> Value {
         },
         "required": ["pool", "probe", "asks", "rules", "members"],
     });
+    let number = || json!({ "type": "integer" });
+    let available = json!({
+        "type": "object",
+        "description": "What the balancer's own calls to a rule's frontend came to.",
+        "properties": {
+            "rule": text(),
+            "frontend": { "type": "string", "description": "What clients call: address and port." },
+            "lastCalls": { "type": "integer", "description": "The last calls, six at most." },
+            "lastAnswers": number(),
+            "calls": { "type": "integer", "description": "All calls since the process started." },
+            "answers": number(),
+        },
+        "required": ["rule", "frontend", "lastCalls", "lastAnswers", "calls", "answers"],
+    });
     json!({
         "type": "object",
         "properties": {
             "at": { "type": "string", "format": "date-time", "description": "When this was so." },
             "groups": { "type": "array", "items": group },
+            "availability": {
+                "type": "array",
+                "items": available,
+                "description": "How available rules are to clients: of those that were called.",
+            },
         },
         "required": ["at", "groups"],
     })
@@ -153,7 +172,8 @@ fn event() -> Value {
             "document": { "type": "object" },
             "event": {
                 "type": "string",
-                "enum": ["memberUp", "memberDown", "memberFlapping", "noHealthyMembers", "healthyMembersAgain"],
+                "enum": ["memberUp", "memberDown", "memberFlapping", "memberAvoided",
+                         "memberAvoidedNoMore", "noHealthyMembers", "healthyMembersAgain"],
                 "description": "What happened; it is told to those who ask for events.",
             },
             "number": { "type": "integer", "description": "Events are numbered since the process started." },

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use node::inspect::{FrontendStats, Stats};
 use serde::Serialize;
@@ -15,10 +15,12 @@ const SPAN: Duration = Duration::from_millis(500);
 pub struct Counted {
     /// The newest reading.
     pub stats: Arc<Stats>,
-    /// When it was read.
+    /// When it was read, as people tell the time.
     pub at: SystemTime,
+    /// The same, by a clock that nobody sets.
+    read: Instant,
     /// The one before, which rates are measured against.
-    before: Option<(Arc<Stats>, SystemTime)>,
+    before: Option<(Arc<Stats>, Instant)>,
 }
 
 /// One number, as the Network Controller interface shows it.
@@ -45,12 +47,12 @@ pub struct Context {
 }
 
 impl Counted {
-    pub(super) fn after(former: Option<Self>, stats: Arc<Stats>, at: SystemTime) -> Self {
+    pub(super) fn after(former: Option<Self>, stats: Arc<Stats>, at: SystemTime, read: Instant) -> Self {
         let before = former.and_then(|former| {
-            let apart = at.duration_since(former.at).unwrap_or(Duration::ZERO);
-            if apart >= SPAN { Some((former.stats, former.at)) } else { former.before }
+            let apart = read.saturating_duration_since(former.read);
+            if apart >= SPAN { Some((former.stats, former.read)) } else { former.before }
         });
-        Self { stats, at, before }
+        Self { stats, at, read, before }
     }
 
     /// The counters of a frontend, or of the public address it has.
@@ -79,7 +81,7 @@ impl Counted {
     fn rates(&self, address: IpAddr, now: &FrontendStats) -> (u64, u64) {
         let Some((before, then)) = &self.before else { return (0, 0) };
         let Some(before) = frontend(before, address) else { return (0, 0) };
-        let millis = self.at.duration_since(*then).unwrap_or(SPAN).as_millis().max(1);
+        let millis = self.read.saturating_duration_since(*then).as_millis().max(1);
         let rate = |now: u64, before: u64| {
             let rate = u128::from(now.saturating_sub(before)) * 1_000 / millis;
             u64::try_from(rate).unwrap_or(u64::MAX)

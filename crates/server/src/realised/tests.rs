@@ -258,13 +258,16 @@ fn several_things_that_are_one_fail_only_together() {
 #[test]
 fn rates_are_measured_between_two_readings() {
     let mut realised = Realised::default();
-    let at = |millis| SystemTime::UNIX_EPOCH + Duration::from_millis(millis);
-    realised.count(stats(100, 1_000), at(0));
+    // The clock of people is set back all the time, and that does not matter.
+    let origin = Instant::now();
+    let at = |millis| origin + Duration::from_millis(millis);
+    let wall = |hours: u64| SystemTime::UNIX_EPOCH + Duration::from_secs(hours * 3_600);
+    realised.count(stats(100, 1_000), wall(9), at(0));
     check(&realised, 100, 0, 0);
-    realised.count(stats(300, 1_501_000), at(2_000));
+    realised.count(stats(300, 1_501_000), wall(5), at(2_000));
     check(&realised, 300, 100, 6);
     // A reading that follows at once is measured against the one before the last.
-    realised.count(stats(400, 1_501_000), at(2_001));
+    realised.count(stats(400, 1_501_000), wall(1), at(2_001));
     check(&realised, 400, 149, 5);
     assert_eq!(realised.counted.as_ref().unwrap().of_frontend([1, 1, 1, 1].into()), []);
 
@@ -343,7 +346,8 @@ impl Bench {
         }
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(30);
         let health = Health { down: ward.down(), ..Health::default() };
-        realised.vitals = Arc::new(Vitals { ward, health, now: Duration::from_secs(10), at });
+        let now = Duration::from_secs(10);
+        realised.vitals = Arc::new(Vitals { ward, health, now, at, ..Vitals::default() });
     }
 
     /// Calls the frontend of `web` something else, and refers to it so.

@@ -268,13 +268,6 @@ fn what_the_system_says_is_told_apart() {
     }
 }
 
-#[test]
-fn a_time_that_we_missed_ourselves_is_not_the_members() {
-    let time = Time { start: Instant::now(), limit: SHORT };
-    assert!(!time.over(Stage::Connect, SHORT + STOOD_STILL).is_ours());
-    assert!(time.over(Stage::Connect, SHORT + STOOD_STILL * 2).is_ours());
-}
-
 /// What an attempt over HTTP comes to at a server that reads the request, answers this and closes.
 fn check(answer: &str, expected: Result<(), &str>) {
     let (at, _heard) = answering(answer);
@@ -299,7 +292,7 @@ fn https(at: SocketAddr, path: &str) -> Outcome {
 
 fn once(task: &Task) -> Outcome {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(attempt(task, &trust::connector().unwrap()))
+    runtime.block_on(attempt(task, &Means { tls: trust::connector().unwrap(), silent: None }))
 }
 
 fn task(ask: Ask, at: SocketAddr) -> Task {

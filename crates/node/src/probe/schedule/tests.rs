@@ -108,6 +108,33 @@ fn a_pause_of_the_machine_is_followed_by_no_burst() {
     assert!(lab.left_out > 0, "what was left out is counted");
 }
 
+// PROBE-2
+#[test]
+fn whose_attempt_said_nothing_is_asked_again_within_a_second_and_keeps_to_its_grid() {
+    let hour = INTERVAL * 720;
+    let mut lab = Lab::new(&tasks(200, hour));
+    lab.run(SOON + MILLI);
+    let (asked, before) = (lab.begun.len(), lab.now);
+    for number in 1..=200 {
+        // Whoever asks for it twice gets it once.
+        lab.schedule.ask_again(number, lab.at());
+        lab.schedule.ask_again(number, lab.at());
+    }
+    lab.step(usize::MAX);
+    assert!(lab.begun.len() - asked <= 10, "no burst");
+    lab.run(SOON + MILLI);
+    assert_eq!(lab.begun.len() - asked, 200);
+    // Those on whose grid it is anyway are a few.
+    lab.run(SOON * 60);
+    assert!(lab.begun.len() - asked <= 215, "{}", lab.begun.len() - asked);
+    // Who is due within the second is not asked before that.
+    let mut lab = Lab::new(&tasks(20, SOON / 5));
+    lab.run(before);
+    (1..=20).for_each(|number| lab.schedule.ask_again(number, lab.at()));
+    lab.run(SOON);
+    assert!(lab.times(3).windows(2).skip(1).all(|pair| (pair[1] - pair[0]).abs_diff(SOON / 5) <= MILLI));
+}
+
 #[test]
 fn who_waits_longest_comes_first_when_there_is_little_room() {
     let mut lab = Lab::new(&tasks(100, SOON));

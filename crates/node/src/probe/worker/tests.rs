@@ -1,6 +1,24 @@
 //! What keeps the prober within its bounds.
 
+use engine::health::Stage;
+
 use super::*;
+
+// PROBE-9
+#[test]
+fn a_bad_result_of_an_attempt_that_we_slept_through_is_our_own() {
+    let second = Duration::from_secs(1);
+    let timed_out = Reason::TimedOut { after: second * 5, stage: Stage::Answer };
+    for reason in [timed_out, Reason::Reset, Reason::Refused, Reason::Status(408), Reason::Tls("gone".into())]
+    {
+        let bad = Outcome::Bad(reason);
+        assert!(is_slept_through(&bad, second * 3, second * 5), "{bad}");
+        assert!(!is_slept_through(&bad, second * 3, second * 30), "most of its time was left");
+        assert!(!is_slept_through(&bad, Duration::from_millis(199), Duration::from_millis(100)), "a moment");
+    }
+    assert!(!is_slept_through(&Outcome::Good, second * 3, second * 5), "it has answered");
+    assert!(!is_slept_through(&Outcome::Bad(Reason::NoAddress), second * 3, second * 5), "ours anyway");
+}
 
 #[test]
 fn the_rest_of_the_process_keeps_files() {

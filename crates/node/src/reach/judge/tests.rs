@@ -75,14 +75,14 @@ fn check(address: &str, route: Route, words: &str) {
 
 fn surroundings() -> Surroundings {
     let mac = |last| Mac::new([2, 0, 0, 0, 0, last]);
-    let link = Link { name: "eth0".to_owned(), mac: mac(1), addresses: Vec::new(), up: true };
+    let link = Link { name: "eth0".to_owned(), mac: mac(1), addresses: Vec::new(), up: true, doorway: false };
     Surroundings {
         links: BTreeMap::from([(2, link)]),
         names: BTreeMap::from([(2, "eth0".to_owned()), (3, "tun0".to_owned())]),
         neighbours: BTreeMap::from([
-            (station(2, "10.0.0.4"), Neighbour { mac: Some(mac(4)), fixed: false }),
-            (station(2, "10.0.0.5"), Neighbour { mac: None, fixed: false }),
-            (station(2, "10.0.0.7"), Neighbour { mac: Some(mac(7)), fixed: true }),
+            (station(2, "10.0.0.4"), Neighbour { mac: Some(mac(4)), fixed: false, unconfirmed: false }),
+            (station(2, "10.0.0.5"), Neighbour { mac: None, fixed: false, unconfirmed: false }),
+            (station(2, "10.0.0.7"), Neighbour { mac: Some(mac(7)), fixed: true, unconfirmed: false }),
         ]),
         refused: BTreeSet::from([station(2, "10.0.0.6")]),
     }

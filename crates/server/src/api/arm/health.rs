@@ -111,6 +111,7 @@ fn why_down(ask: &Ask, outcome: Option<&Outcome>) -> &'static str {
             | Reason::Prohibited
             | Reason::TimedOut { stage: Stage::Connect, .. }
             | Reason::NoAddress
+            | Reason::StoodStill
             | Reason::Local(_) => "Down_Probe_HttpEndpointUnreachable",
             Reason::TimedOut { stage: Stage::Tls | Stage::Answer, .. }
             | Reason::Reset

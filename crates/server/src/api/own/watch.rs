@@ -240,6 +240,8 @@ fn happened(event: &Event, revision: Revision) -> Value {
         Happening::Flapping { probe, member, why, caution } => {
             json!({ "probe": probe, "member": member, "because": why, "caution": caution })
         }
+        Happening::Avoided { member, why } => json!({ "member": member, "because": why }),
+        Happening::AvoidedNoMore { member } => json!({ "member": member }),
         Happening::NobodyUp { rule } | Happening::SomebodyUp { rule } => json!({ "rule": rule }),
     };
     if let (Some(line), Value::Object(about)) = (line.as_object_mut(), about) {

@@ -49,7 +49,7 @@ pub(super) fn hear(rig: &Rig, results: &[(&str, Vec<Outcome>)]) {
     }
     let health = Health { down: ward.down(), ..Health::default() };
     let at = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
-    let vitals = Vitals { ward, health, now: Duration::from_secs(10), at };
+    let vitals = Vitals { ward, health, now: Duration::from_secs(10), at, ..Vitals::default() };
     rig.realised.send_modify(|realised| realised.vitals = Arc::new(vitals));
 }
 

@@ -65,6 +65,19 @@ async fn an_address_that_became_free_rests_before_somebody_else_gets_it() {
 }
 
 #[tokio::test]
+async fn an_address_rests_no_longer_because_the_clock_was_set_back() {
+    let bench = Bench::with_network().await;
+    let year = 31_536_000;
+    bench.write_at(10 * year, put(dynamic("a"))).await.unwrap();
+    let former = bench.address("a");
+    bench.write_at(10 * year, Edit::delete(balancer_id("a"))).await.unwrap();
+    bench.write_at(year, put(dynamic("b"))).await.unwrap();
+    assert_ne!(bench.address("b"), former);
+    bench.write_at(year + HOLD_OFF.as_secs(), put(dynamic("c"))).await.unwrap();
+    assert_eq!(bench.address("c"), former);
+}
+
+#[tokio::test]
 async fn who_leaves_and_who_comes_at_once_do_not_swap_addresses() {
     let bench = Bench::with_network().await;
     bench.put(dynamic("a")).await.unwrap();
