@@ -44,7 +44,7 @@ impl Translation<'_> {
         }
         for family in service.families() {
             if !service.internal {
-                self.replace_ip_tags(service, family, balancer)?;
+                self.replace_public_ip(service, family, balancer)?;
             }
             if self.frontend_of(service, balancer, family).is_none() {
                 let frontend = match service.internal {

@@ -14,7 +14,7 @@ use super::Translation;
 use super::frontend::version;
 use super::owner::{is_own, other_user};
 use crate::annotation::{DNS_LABEL, IPV4, IPV6, PIP_IP_TAGS, PIP_NAME, PIP_NAME_IPV6, PIP_TAGS, PREFIX};
-use crate::documents::{Write, key_of_public, public_key};
+use crate::documents::{Write, family_of, key_of_public, public_key};
 use crate::event::Event;
 use crate::failure::{Class, Failure};
 use crate::name;
@@ -137,24 +137,35 @@ impl Translation<'_> {
         tag::settle(&mut public.tags, &wanted, &self.config.system_tags);
     }
 
-    /// IP tags cannot change on a public IP that exists. It goes with its frontend and is made again, all in this pass.
-    pub(super) fn replace_ip_tags(
+    /// Neither its family nor its IP tags can change on a public IP that exists. One of ours goes with its frontend and is made again, all
+    /// in this pass.
+    pub(super) fn replace_public_ip(
         &mut self,
         service: &Service<'_>,
         family: Family,
         balancer: &mut LoadBalancer,
     ) -> Result<(), Failure> {
-        let Some(wanted) = ip_tags(service).filter(|_| !self.config.ip_tags_may_change) else {
-            return Ok(());
-        };
         let desired = self.desired_public_ip(service, family)?;
-        let Some(public) = self.draft.documents.public_ip(&desired.group, &desired.name).map(Arc::clone)
-        else {
+        let Some(public) = self.draft.documents.public_ip(&desired.group, &desired.name).map(Arc::clone) else {
             return Ok(());
         };
-        let is_only_ours =
-            is_managed(&public) && is_of(&public, service, self.cluster.name) && services(&public).len() == 1;
-        if !is_only_ours || same_ip_tags(&public.ip_tags, &wanted) {
+        let is_of_family = family_of(&public) == family;
+        let is_only_ours = desired.named_by.is_none()
+            && is_managed(&public)
+            && is_of(&public, service, self.cluster.name)
+            && services(&public).len() == 1;
+        if !is_of_family && !is_only_ours {
+            let message = format!(
+                "public IP {} of {} is not an {} address",
+                public.name,
+                service.key,
+                family.name()
+            );
+            return Err(Failure::new(Class::InvalidAddress, message));
+        }
+        let wanted = ip_tags(service).filter(|_| !self.config.ip_tags_may_change);
+        let fits = is_of_family && wanted.is_none_or(|wanted| same_ip_tags(&public.ip_tags, &wanted));
+        if fits || !is_only_ours {
             return Ok(());
         }
         let key = public.id.as_deref().map(key_of_public);
@@ -163,7 +174,7 @@ impl Translation<'_> {
         if let Some(frontend) = carrier {
             if let Some(user) = other_user(balancer, service, &frontend) {
                 let message = format!(
-                    "annotation {PREFIX}{PIP_IP_TAGS}: public IP {} cannot be made again: {user} uses its frontend",
+                    "public IP {} cannot be made again ({PREFIX}{PIP_IP_TAGS}): {user} uses its frontend",
                     public.name
                 );
                 return Err(Failure::new(Class::FrontendInUse, message));
