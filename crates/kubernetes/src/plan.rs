@@ -108,6 +108,7 @@ pub fn run(scenario: &Scenario) -> Report {
         config: &config,
         store,
         services: BTreeMap::new(),
+        gone: BTreeMap::new(),
         nodes: scenario.nodes.clone(),
         endpoints: BTreeMap::new(),
         placement: Placement::default(),
@@ -123,6 +124,8 @@ struct World<'a> {
     config: &'a Config,
     store: Store,
     services: BTreeMap<Key, core::Service>,
+    /// Services that are gone, for whoever asks whether anything of them is left.
+    gone: BTreeMap<Key, core::Service>,
     nodes: Vec<core::Node>,
     endpoints: BTreeMap<Key, BTreeSet<String>>,
     placement: Placement,
@@ -151,16 +154,20 @@ impl World<'_> {
             placement: None,
             writes: Vec::new(),
         };
-        let manifest = self.services.get(&key).cloned();
+        let stored = self.services.get(&key).cloned();
+        let manifest = stored.clone().or_else(|| self.gone.get(&key).cloned());
         if broken.is_none() {
-            match (&manifest, step.op.operation()) {
-                (Some(manifest), Some(operation)) => self.reconcile(&key, manifest, operation, &mut report),
-                (Some(_), None) => {}
-                (None, Some(Operation::Delete)) => {}
-                (None, _) => {
+            match (step.op.operation(), &stored, &manifest) {
+                (Some(operation), Some(manifest), _)
+                | (Some(operation @ Operation::Delete), None, Some(manifest)) => {
+                    self.reconcile(&key, manifest, operation, &mut report);
+                }
+                (Some(Operation::Ensure), None, _) => {
                     let message = format!("there is no Service {key}: a step before has to give it");
                     report.error = Some(Failure::new(Class::Refused, message));
                 }
+                // Who is gone is not updated, and can be asked for.
+                (Some(Operation::Update | Operation::Delete), None, _) | (None, _, _) => {}
             }
         }
         let manifest = self.services.get(&key).or(manifest.as_ref());
@@ -186,9 +193,10 @@ impl World<'_> {
     fn remember(&mut self, key: &Key, manifest: &core::Service) {
         let mut manifest = manifest.clone();
         let stored = self.services.get(key);
+        let former = stored.or_else(|| self.gone.get(key));
         let meta = &mut manifest.metadata;
         if meta.uid.as_deref().unwrap_or_default().is_empty() {
-            let there = stored.and_then(|it| it.metadata.uid.clone());
+            let there = former.and_then(|it| it.metadata.uid.clone());
             meta.uid = Some(there.unwrap_or_else(|| scenario::uid_of(key)));
         }
         if meta.finalizers.is_none() {
@@ -243,7 +251,8 @@ impl World<'_> {
                 }
             }
             Ok(Outcome::Gone) if report.operation == Op::Delete.name() => {
-                self.services.remove(key);
+                let gone = self.services.remove(key);
+                self.gone.extend(gone.map(|manifest| (key.clone(), manifest)));
                 self.endpoints.remove(key);
             }
             Ok(Outcome::Gone) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use forebay_kubernetes::plan::{Scenario, run};
 use forebay_kubernetes::event::{Event, EventType};
+use forebay_kubernetes::plan::{Scenario, run};
 use forebay_kubernetes::service::Key;
 use serde_json::{Map, Value, json};
 
@@ -82,11 +82,14 @@ struct Row<'a> {
 
 impl<'a> Table<'a> {
     fn read(text: &'a str) -> Self {
-        let mut table = Self { head: Vec::new(), given: BTreeMap::new(), rows: Vec::new(), lines: Vec::new() };
+        let mut table =
+            Self { head: Vec::new(), given: BTreeMap::new(), rows: Vec::new(), lines: Vec::new() };
         for line in text.lines() {
             table.lines.push(Line::Text(line));
             if line.is_empty() || line.starts_with('#') {
-            } else if let Some((name, value)) = line.strip_prefix("given ").and_then(|it| it.split_once(" = ")) {
+            } else if let Some((name, value)) =
+                line.strip_prefix("given ").and_then(|it| it.split_once(" = "))
+            {
                 let value = serde_saphyr::from_str(value).unwrap_or_else(|error| panic!("{name}: {error}"));
                 table.given.insert(name, value);
             } else if table.head.is_empty() {
@@ -168,7 +171,8 @@ impl Row<'_> {
 
     fn found(&self, given: &BTreeMap<&str, Value>) -> BTreeMap<&'static str, String> {
         let scenario = self.scenario(given);
-        let report = run(&Scenario::of(&scenario).unwrap_or_else(|error| panic!("{}: {error}", self.cell("name"))));
+        let report =
+            run(&Scenario::of(&scenario).unwrap_or_else(|error| panic!("{}: {error}", self.cell("name"))));
         let last = report.steps.last().unwrap();
         let state = &last.state;
         let all = |path: &str, show: &dyn Fn(&Value) -> String| -> String {
@@ -187,9 +191,8 @@ impl Row<'_> {
         let events = |wanted: &dyn Fn(&Event) -> Option<String>| {
             last.events.iter().filter_map(|(event, _)| wanted(event)).collect::<Vec<_>>().join("; ")
         };
-        let is_warning = |event: &Event| {
-            event.kind == EventType::Warning && event.reason != "SyncLoadBalancerFailed"
-        };
+        let is_warning =
+            |event: &Event| event.kind == EventType::Warning && event.reason != "SyncLoadBalancerFailed";
         let columns = [
             ("error", error),
             ("ingress", last.ingress.join(" ")),
@@ -222,7 +225,7 @@ impl Row<'_> {
             }
             text
         };
-        columns.into_iter().map(|(name, text)| (name, shorten(text))).collect()
+        columns.into_iter().map(|(name, text)| (name, shorten(text).trim().to_owned())).collect()
     }
 }
 
@@ -296,8 +299,9 @@ fn rule(it: &Value) -> String {
 }
 
 fn public_ip(it: &Value) -> String {
-    let mut words: Vec<String> =
-        ["name", "resourceGroup", "ip", "version", "sku", "allocation"].map(|field| text(&it[field])).to_vec();
+    let mut words: Vec<String> = ["name", "resourceGroup", "ip", "version", "sku", "allocation"]
+        .map(|field| text(&it[field]))
+        .to_vec();
     for field in ["prefix", "dnsLabel"] {
         if let Some(value) = it[field].as_str() {
             words.push(format!("{field}={value}"));
@@ -392,7 +396,10 @@ fn step(words: &str, keys: &mut Vec<Key>, given: &BTreeMap<&str, Value>) -> Valu
             "nodes" => step["nodes"] = given[value]["nodes"].clone(),
             _ if word.starts_with("Local:") => {
                 spec.insert("externalTrafficPolicy".to_owned(), "Local".into());
-                spec.insert("healthCheckNodePort".to_owned(), word["Local:".len()..].parse::<u32>().unwrap().into());
+                spec.insert(
+                    "healthCheckNodePort".to_owned(),
+                    word["Local:".len()..].parse::<u32>().unwrap().into(),
+                );
             }
             _ => ports.push(port(&word)),
         }
@@ -443,7 +450,9 @@ fn split(text: &str) -> Vec<String> {
     for c in text.chars() {
         match c {
             '"' => quoted = !quoted,
-            c if c.is_whitespace() && !quoted => words.extend(Some(std::mem::take(&mut word)).filter(|it| !it.is_empty())),
+            c if c.is_whitespace() && !quoted => {
+                words.extend(Some(std::mem::take(&mut word)).filter(|it| !it.is_empty()))
+            }
             c => word.push(c),
         }
     }

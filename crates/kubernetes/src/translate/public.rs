@@ -7,14 +7,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use model::document::words::{AllocationMethod, PublicIpSkuName};
-use model::document::{LoadBalancer, PublicIpAddress, PublicIpSku, Reference};
+use model::document::{FrontendIpConfiguration, LoadBalancer, PublicIpAddress, PublicIpSku, Reference};
 use serde_json::{Value, json};
 
 use super::Translation;
 use super::frontend::version;
 use super::owner::{is_own, other_user};
 use crate::annotation::{DNS_LABEL, IPV4, IPV6, PIP_IP_TAGS, PIP_NAME, PIP_NAME_IPV6, PIP_TAGS, PREFIX};
-use crate::documents::{Write, family_of, key_of_public, public_key};
+use crate::documents::{Write, family_of, is_to, key_of_public, public_key};
 use crate::event::Event;
 use crate::failure::{Class, Failure};
 use crate::name;
@@ -146,7 +146,8 @@ impl Translation<'_> {
         balancer: &mut LoadBalancer,
     ) -> Result<(), Failure> {
         let desired = self.desired_public_ip(service, family)?;
-        let Some(public) = self.draft.documents.public_ip(&desired.group, &desired.name).map(Arc::clone) else {
+        let Some(public) = self.draft.documents.public_ip(&desired.group, &desired.name).map(Arc::clone)
+        else {
             return Ok(());
         };
         let is_of_family = family_of(&public) == family;
@@ -155,12 +156,8 @@ impl Translation<'_> {
             && is_of(&public, service, self.cluster.name)
             && services(&public).len() == 1;
         if !is_of_family && !is_only_ours {
-            let message = format!(
-                "public IP {} of {} is not an {} address",
-                public.name,
-                service.key,
-                family.name()
-            );
+            let message =
+                format!("public IP {} of {} is not an {} address", public.name, service.key, family.name());
             return Err(Failure::new(Class::InvalidAddress, message));
         }
         let wanted = ip_tags(service).filter(|_| !self.config.ip_tags_may_change);
@@ -169,7 +166,7 @@ impl Translation<'_> {
             return Ok(());
         }
         let key = public.id.as_deref().map(key_of_public);
-        let carries = |it: &model::document::FrontendIpConfiguration| public_key(it) == key;
+        let carries = |it: &FrontendIpConfiguration| public_key(it) == key;
         let carrier = balancer.frontend_ip_configurations.iter().find(|it| carries(it)).cloned();
         if let Some(frontend) = carrier {
             if let Some(user) = other_user(balancer, service, &frontend) {
@@ -182,8 +179,11 @@ impl Translation<'_> {
             balancer.frontend_ip_configurations.retain(|it| it.name != frontend.name);
             balancer.load_balancing_rules.retain(|rule| {
                 !(is_own(service, &rule.name)
-                    && crate::documents::is_to(rule.frontend_ip_configuration.as_ref(), &frontend.name))
+                    && is_to(rule.frontend_ip_configuration.as_ref(), &frontend.name))
             });
+        }
+        let there = self.draft.documents.balancer(&balancer.name);
+        if there.is_some_and(|there| there.frontend_ip_configurations.iter().any(carries)) {
             self.put_or_delete(balancer.clone());
         }
         self.draft.write(Write::DeletePublicIp(public.id.clone().unwrap_or_default()));
