@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 const PREFIX: &str = "service.beta.kubernetes.io/";
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(96) })]
 
     #[test]
     fn what_is_settled_is_not_written_again(config in config(), steps in steps()) {

@@ -39,7 +39,7 @@ impl Translation<'_> {
         access.check(service)?;
         let destinations = self.destinations(service, Some(balancer), addresses, more);
         let mut rules = self.rules_of_group();
-        self.clean(&mut rules, service, &destinations);
+        self.clean(&mut rules, service, &self.former_destinations(&destinations, addresses));
         if !service.annotations.flag(NO_SECURITY_RULES) {
             patch(&mut rules, service, &access, &destinations);
         }
@@ -57,7 +57,7 @@ impl Translation<'_> {
     ) -> Result<(), Failure> {
         let destinations = self.destinations(service, balancer, addresses, more);
         let mut rules = self.rules_of_group();
-        self.clean(&mut rules, service, &destinations);
+        self.clean(&mut rules, service, &self.former_destinations(&destinations, addresses));
         self.put_rules(rules, service, &destinations, &[])
     }
 
@@ -76,6 +76,12 @@ impl Translation<'_> {
             (false, _) => destinations.extend(addresses),
         }
         destinations
+    }
+
+    /// The same, and what it would be with floating IP the other way round: a Service that changes it leaves no door open.
+    fn former_destinations(&self, destinations: &BTreeSet<IpAddr>, addresses: &[IpAddr]) -> BTreeSet<IpAddr> {
+        let nodes = self.members.iter().flat_map(|member| &member.addresses);
+        destinations.iter().chain(addresses).chain(nodes).copied().collect()
     }
 
     fn member_addresses(&self, service: &Service<'_>, balancer: &str) -> Vec<IpAddr> {
@@ -144,8 +150,7 @@ impl Translation<'_> {
     /// What other Services use at an address: by their status, and where they do without floating IP, at every node.
     fn others_at(&self, service: &Service<'_>, address: IpAddr) -> Others {
         let mut others = Others::default();
-        let off = service.is_without_floating_ip();
-        let is_node = off && self.members.iter().any(|member| member.addresses.contains(&address));
+        let is_node = self.members.iter().any(|member| member.addresses.contains(&address));
         for (key, manifest) in self.cluster.services {
             if *key == service.key || !is_load_balancer(manifest) {
                 continue;
