@@ -43,7 +43,8 @@ pub fn get<'t>(tags: &'t Tags, key: &str) -> Option<&'t str> {
     tags.iter().find(|(it, _)| it.eq_ignore_ascii_case(key)).map(|(_, value)| value.as_str())
 }
 
-/// Brings the tags of a resource to those that are wanted. Others stay, unless system tags are named: then those stay whose keys begin with one.
+/// Brings the tags of a resource to those that are wanted. Others stay, unless system tags are named: then those stay whose
+/// keys begin with one.
 pub fn settle(tags: &mut Tags, wanted: &Tags, system: &[String]) {
     for (key, value) in wanted {
         match key_of(tags, key) {

@@ -1,5 +1,7 @@
 //! Services of every kind in a random order: what was settled is not written again, and nobody suffers from what is wrong with another.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on fails")]
+
 use forebay_kubernetes::plan::{Report, Scenario, run};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};

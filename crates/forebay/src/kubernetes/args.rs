@@ -7,11 +7,11 @@ use clap::{Args, Subcommand, ValueEnum};
 /// What can be done for a cluster.
 #[derive(Debug, Subcommand)]
 pub enum Kubernetes {
-    /// Play a scenario without a cluster and without a server: which load balancers, public IPs, security rules and events come of Services, step
-    /// by step.
+    /// Play a scenario without a cluster and without a server: which load balancers, public IPs, security rules and events
+    /// come of Services, step by step.
     ///
-    /// Either a scenario, or manifests with `-f`: then each Service in them is ensured once. Exit code 1 if a step failed; with `-o` that is for the
-    /// program to read.
+    /// Either a scenario, or manifests with `-f`: then each Service in them is ensured once. Exit code 1 if a step failed;
+    /// with `-o` that is for the program to read.
     Plan(Plan),
 }
 

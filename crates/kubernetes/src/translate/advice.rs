@@ -156,7 +156,8 @@ impl Translation<'_> {
         }
         if has_ranges && !access.tags.is_empty() {
             let message = format!(
-                "annotation {PREFIX}{SERVICE_TAGS} lets nobody in whom spec.loadBalancerSourceRanges does not: kube-proxy drops them; use {PREFIX}{ALLOWED_RANGES}"
+                "annotation {PREFIX}{SERVICE_TAGS} lets nobody in whom spec.loadBalancerSourceRanges does not: \
+                 kube-proxy drops them; use {PREFIX}{ALLOWED_RANGES}"
             );
             self.tell(Event::warning("ConflictConfiguration", message));
         }

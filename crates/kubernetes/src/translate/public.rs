@@ -89,10 +89,11 @@ impl Translation<'_> {
                 bind(&mut public, service);
             }
             self.tag_public_ip(service, &mut public);
-            if let Some(wanted) = ip_tags(service).filter(|wanted| !same_ip_tags(wanted, &public.ip_tags)) {
-                if self.config.ip_tags_may_change {
-                    public.ip_tags = wanted;
-                }
+            if let Some(wanted) = ip_tags(service)
+                && self.config.ip_tags_may_change
+                && !same_ip_tags(&wanted, &public.ip_tags)
+            {
+                public.ip_tags = wanted;
             }
         }
         label(service, &mut public, is_managed)?;

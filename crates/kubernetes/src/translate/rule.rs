@@ -74,7 +74,7 @@ impl Translation<'_> {
             }
             let name = name::rule(service, port.transport, port.number, family);
             let mut rule = self.rule(service, balancer, frontend, family, name.clone())?;
-            let floating = !service.is_without_floating_ip() && !(service.internal && family == Family::V6);
+            let floating = !service.is_without_floating_ip() && (family == Family::V4 || !service.internal);
             rule.protocol = Some(protocol(port.transport));
             rule.frontend_port = u32::try_from(port.number).ok();
             rule.backend_port = match floating {
