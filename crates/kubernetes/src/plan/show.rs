@@ -32,30 +32,16 @@ fn write_step(text: &mut String, number: usize, step: &StepReport, before: &Valu
         let of = if of == service { String::new() } else { format!(" ({of})") };
         let _ = writeln!(text, "   {:?} {}{of}: {}", event.kind, event.reason, event.message);
     }
-    let (before, after) = (leaves(before), leaves(&step.state));
-    let mut last = "";
-    for (path, value) in &after {
-        match before.get(path) {
-            None => write_added(text, path, value, &before, &mut last),
-            Some(former) if former != value => {
-                let _ = writeln!(text, "   ~ {path}: {former} -> {value}");
-            }
-            Some(_) => {}
+    let (before, after) = (things(before), things(&step.state));
+    for (thing, fields) in &after {
+        match before.get(thing) {
+            None => write_added(text, thing, fields),
+            Some(former) => write_changed(text, thing, former, fields),
         }
     }
-    let things = |leaves: &BTreeMap<String, String>| -> Vec<String> {
-        let mut things: Vec<String> = leaves.keys().map(|path| thing(path).to_owned()).collect();
-        things.dedup();
-        things
-    };
-    let there = things(&after);
-    for gone in things(&before).iter().filter(|it| !there.contains(it)) {
-        let _ = writeln!(text, "   - {gone}");
-    }
-    for path in
-        before.keys().filter(|path| !after.contains_key(*path) && there.iter().any(|it| it == thing(path)))
-    {
-        let _ = writeln!(text, "   - {path}");
+    let is_gone = |thing: &str| before.contains_key(thing) && !after.contains_key(thing);
+    for thing in before.keys().filter(|thing| is_gone(thing) && !holder(thing).is_some_and(is_gone)) {
+        let _ = writeln!(text, "   - {thing}");
     }
     match step.writes.is_empty() {
         true => text.push_str("   nothing was written\n"),
@@ -65,62 +51,68 @@ fn write_step(text: &mut String, number: usize, step: &StepReport, before: &Valu
     }
 }
 
-/// A thing that is new is named once, with its fields below.
-fn write_added<'p>(
-    text: &mut String,
-    path: &'p str,
-    value: &str,
-    before: &BTreeMap<String, String>,
-    last: &mut &'p str,
-) {
-    let thing = thing(path);
-    if before.keys().any(|path| self::thing(path) == thing) {
-        let _ = writeln!(text, "   + {path}: {value}");
+/// The fields of a thing, each in words.
+type Fields = BTreeMap<String, String>;
+
+fn write_added(text: &mut String, thing: &str, fields: &Fields) {
+    let said: Vec<_> =
+        fields.iter().filter(|(_, value)| !matches!(value.as_str(), "null" | "{}" | "false")).collect();
+    if let [(field, value)] = said.as_slice() {
+        let _ = writeln!(text, "   + {thing}: {field} {value}");
         return;
     }
-    if *last != thing {
-        let _ = writeln!(text, "   + {thing}");
-        *last = thing;
-    }
-    let field = path.get(thing.len() + 1..).unwrap_or_default();
-    if !field.is_empty() && !matches!(value, "null" | "{}" | "[]") {
+    let _ = writeln!(text, "   + {thing}");
+    for (field, value) in said {
         let _ = writeln!(text, "       {field}: {value}");
     }
 }
 
-/// The part of a path that names the innermost thing with a name of its own.
-fn thing(path: &str) -> &str {
-    path.rsplit_once('/').map_or(path, |(thing, _)| thing)
+fn write_changed(text: &mut String, thing: &str, before: &Fields, after: &Fields) {
+    for (field, value) in after {
+        match before.get(field) {
+            None => {
+                let _ = writeln!(text, "   + {thing}/{field}: {value}");
+            }
+            Some(former) if former != value => {
+                let _ = writeln!(text, "   ~ {thing}/{field}: {former} -> {value}");
+            }
+            Some(_) => {}
+        }
+    }
+    for field in before.keys().filter(|field| !after.contains_key(*field)) {
+        let _ = writeln!(text, "   - {thing}/{field}");
+    }
 }
 
-/// Every value with its path. What is in a list goes by its name.
-fn leaves(state: &Value) -> BTreeMap<String, String> {
+/// What a thing is in: its path without the name, and without the collection that the name is of.
+fn holder(thing: &str) -> Option<&str> {
+    let (collection, _) = thing.rsplit_once('/')?;
+    collection.rsplit_once('/').map(|(holder, _)| holder)
+}
+
+/// Everything with a name of its own, by its path, with the fields that are not such things themselves.
+fn things(state: &Value) -> BTreeMap<String, Fields> {
     let mut found = BTreeMap::new();
-    collect("", state, &mut found);
+    for (collection, values) in state.as_object().into_iter().flatten() {
+        collect(collection, values, &mut found);
+    }
     found
 }
 
-fn collect(path: &str, value: &Value, found: &mut BTreeMap<String, String>) {
-    let join = |field: &str| if path.is_empty() { field.to_owned() } else { format!("{path}/{field}") };
-    match value {
-        Value::Object(fields) if fields.contains_key("name") || path.is_empty() => {
-            for (field, value) in fields.iter().filter(|(field, _)| *field != "name") {
-                collect(&join(field), value, found);
+fn collect(path: &str, values: &Value, found: &mut BTreeMap<String, Fields>) {
+    for value in values.as_array().into_iter().flatten() {
+        let thing = format!("{path}/{}", value["name"].as_str().unwrap_or_default());
+        let mut fields = Fields::new();
+        for (field, value) in value.as_object().into_iter().flatten().filter(|(field, _)| *field != "name") {
+            let is_list_of_things =
+                value.as_array().is_some_and(|values| values.iter().all(Value::is_object));
+            if is_list_of_things {
+                collect(&format!("{thing}/{field}"), value, found);
+            } else {
+                fields.insert(field.clone(), show(value));
             }
         }
-        Value::Array(values) if values.iter().all(Value::is_object) && !values.is_empty() => {
-            for value in values {
-                collect(&join(value["name"].as_str().unwrap_or_default()), value, found);
-            }
-        }
-        Value::Array(values) if values.is_empty() && !path.contains('/') => {}
-        Value::Array(values) => {
-            let texts: Vec<String> = values.iter().map(show).collect();
-            found.insert(path.to_owned(), format!("[{}]", texts.join(", ")));
-        }
-        other @ (Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_) | Value::Null) => {
-            found.insert(path.to_owned(), show(other));
-        }
+        found.insert(thing, fields);
     }
 }
 
@@ -132,6 +124,7 @@ fn show(value: &Value) -> String {
                 fields.iter().map(|(field, value)| format!("{field}: {}", show(value))).collect();
             format!("{{{}}}", fields.join(", "))
         }
-        Value::Array(_) | Value::Number(_) | Value::Bool(_) | Value::Null => value.to_string(),
+        Value::Array(values) => format!("[{}]", values.iter().map(show).collect::<Vec<_>>().join(", ")),
+        Value::Number(_) | Value::Bool(_) | Value::Null => value.to_string(),
     }
 }
