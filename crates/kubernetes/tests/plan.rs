@@ -151,6 +151,19 @@ fn every_example_can_be_played() {
 }
 
 #[test]
+fn the_guide_shows_what_is_printed() {
+    let guide = std::fs::read_to_string(root().join("docs/kubernetes.md")).unwrap();
+    let mut count = 0;
+    for block in guide.split("```console\n$ forebay kubernetes plan ").skip(1) {
+        let (command, rest) = block.split_once('\n').unwrap();
+        let (shown, _) = rest.split_once("```").unwrap();
+        assert_eq!(printed(command), shown, "{command}");
+        count += 1;
+    }
+    assert!(count >= 2, "{count} examples");
+}
+
+#[test]
 fn people_read_what_differs() {
     let text = text(&play(SCENARIO));
     for line in [
@@ -189,8 +202,30 @@ fn play(scenario: &str) -> Report {
     run(&Scenario::read(scenario).unwrap())
 }
 
+/// What the command prints: of a scenario, or of `-f` and whatever it goes with.
+fn printed(command: &str) -> String {
+    let read = |name: &str| (name.to_owned(), std::fs::read_to_string(root().join(name)).unwrap());
+    let words: Vec<&str> = command.split(' ').collect();
+    let said = |flag: &str| {
+        let at = words.iter().position(|word| *word == flag)?;
+        Some(read(words[at + 1]))
+    };
+    match said("-f") {
+        None => text(&play(&read(words[0]).1)),
+        Some(manifests) => {
+            let (nodes, config) = (said("--nodes"), said("--config"));
+            let scenario = Scenario::of_manifests(&[manifests], nodes.as_ref(), config.as_ref()).unwrap();
+            text(&run(&scenario))
+        }
+    }
+}
+
 fn examples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/kubernetes")
+    root().join("examples/kubernetes")
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
 const BASE: &str = "a1111111122223333444455555555555";
