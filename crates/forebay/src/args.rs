@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::guest::args::Guest;
+use crate::kubernetes::args::Kubernetes;
 use crate::remote::args as remote;
 
 /// Azure Load Balancer for machines you own.
@@ -93,6 +94,9 @@ pub enum Command {
     /// Make this host a member for floating IP, say what keeps it from being one, or take it back.
     #[command(subcommand)]
     Guest(Guest),
+    /// Services of type LoadBalancer, with Azure's annotations: say what becomes of them.
+    #[command(subcommand)]
+    Kubernetes(Kubernetes),
     /// Print what makes a shell complete this command's arguments: `source <(forebay completion bash)`.
     Completion {
         /// Which shell.

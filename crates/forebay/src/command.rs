@@ -11,7 +11,7 @@ use node::{Place, inspect};
 
 use crate::args::{Args, Command, Play, Proto, What, Which};
 use crate::remote::{self, Question};
-use crate::{demo, guest, serve, show};
+use crate::{demo, guest, kubernetes, serve, show};
 
 /// What was asked for was done, and the answer is no.
 pub(crate) const NO: u8 = 1;
@@ -49,6 +49,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Restore(asked) => remote::restore(&asked),
         Command::Token(asked) => remote::token(&asked),
         Command::Guest(asked) => return guest::run(asked),
+        Command::Kubernetes(asked) => kubernetes::run(&asked),
         Command::Completion { shell } => remote::completion(shell),
         Command::Demo { member: Some(name), .. } => return demo::run_member(&name),
         Command::Demo { what: Some(Play::Cluster), .. } => return demo::run_cluster(),

@@ -5,6 +5,7 @@ pub mod command;
 mod control;
 pub mod demo;
 pub mod guest;
+pub mod kubernetes;
 pub mod lab;
 pub mod remote;
 mod serve;

@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("forebay", &["server", "node", "kubernetes", "client", "model", "engine", "sim", "guest"]),
     ("guest", &[]),
     ("kernel", &["engine", "plane"]),
-    ("kubernetes", &["client"]),
+    ("kubernetes", &["client", "model"]),
     ("model", &[]),
     ("node", &["engine", "kernel", "model", "plane"]),
     ("plane", &[]),

@@ -1,0 +1,24 @@
+//! Services of type LoadBalancer become load balancers, with Azure's annotations and Azure's names.
+//!
+//! ```text
+//! Services, nodes, config ─┐
+//!                          ├─ translate ─▶ writes, events, status      (pure)
+//! documents that exist ────┘        ▲
+//!                                   ├─ plan: scenarios against documents in memory
+//! ```
+
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod annotation;
+pub mod config;
+pub mod documents;
+pub mod event;
+pub mod failure;
+pub mod name;
+pub mod node;
+pub mod plan;
+pub mod service;
+pub mod sync;
+pub mod tag;
+pub mod translate;
