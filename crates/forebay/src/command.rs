@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use model::{Problem, Source};
 use node::{Place, inspect};
 
-use crate::args::{Args, Command, Play, Proto, What, Which};
+use crate::args::{Args, Command, Play, What, Which};
 use crate::remote::{self, Question};
 use crate::{demo, guest, kubernetes, serve, show};
 
@@ -29,7 +29,7 @@ pub fn run(args: Args) -> ExitCode {
                     format!("no packet goes from {from} to {to}: name two addresses of one family").into()
                 );
             }
-            let trace = inspect::trace(&place, from, to, proto == Proto::Udp)?;
+            let trace = inspect::trace(&place, from, to, proto.protocol())?;
             print(&if json { to_json(&trace)? } else { show::trace(&trace) })
         }),
         Command::Show { what, which, json } => {

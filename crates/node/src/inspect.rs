@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use engine::{Replica, Tables, trace as run};
 use kernel::{Kernel, KernelError, Place};
+use model::Protocol;
 use plane::row::{Mac, Role, Slot, protocol};
 use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
@@ -398,15 +399,25 @@ pub struct Sending {
 ///
 /// # Errors
 /// There is no such data path, or it may not be looked at.
-pub fn trace(place: &Place, from: SocketAddr, to: SocketAddr, udp: bool) -> Result<Trace, KernelError> {
+pub fn trace(
+    place: &Place,
+    from: SocketAddr,
+    to: SocketAddr,
+    protocol: Protocol,
+) -> Result<Trace, KernelError> {
     let kernel = Kernel::look(place)?;
     let replica = Replica::new(kernel.dump()?, kernel.memory());
-    Ok(trace_on(&replica, from, to, udp, kernel.now()?))
+    Ok(trace_on(&replica, from, to, protocol, kernel.now()?))
 }
 
 /// The same on any replica.
-pub fn trace_on(replica: &Replica, from: SocketAddr, to: SocketAddr, udp: bool, now: Tick) -> Trace {
-    let kind = if udp { protocol::UDP } else { protocol::TCP };
+pub fn trace_on(replica: &Replica, from: SocketAddr, to: SocketAddr, protocol: Protocol, now: Tick) -> Trace {
+    let kind = match protocol {
+        // Any will do.
+        Protocol::Tcp | Protocol::All => protocol::TCP,
+        Protocol::Udp => protocol::UDP,
+        Protocol::Sctp => protocol::SCTP,
+    };
     let link = replica.tables().links.values().next().copied().unwrap_or_default();
     let mut frame = first_packet(link.mac(), from, to, kind);
     let (verdict, decisions) = run(replica, &mut frame, link.index(), now);

@@ -4,11 +4,16 @@ use std::net::{IpAddr, SocketAddr};
 
 use plane::row::{Mac, protocol};
 
-/// The first packet of a flow as it would come in: a TCP SYN, or a datagram without content.
+/// The first packet of a flow as it would come in: a TCP SYN, an SCTP INIT, or a datagram without content.
 pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8) -> Vec<u8> {
     let way = Way { destination, source: NOBODY, from, to };
     if kind == protocol::TCP {
         tcp_packet(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN })
+    } else if kind == protocol::SCTP {
+        let mut transport = ports(from, to);
+        // A chunk without content; nobody looks at its checksum, of which only changes are computed.
+        transport.extend([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 4]);
+        frame(way, kind, transport)
     } else {
         let mut transport = ports(from, to);
         transport.extend([0, 8, 0, 0]);
@@ -86,8 +91,11 @@ fn frame(way: Way, kind: u8, mut transport: Vec<u8>) -> Vec<u8> {
     pseudo.extend([0, 0, 0, kind]);
     pseudo.extend(&transport);
     let sum = checksum(&pseudo).to_be_bytes();
-    let at = if kind == protocol::TCP { 16 } else { 6 };
-    transport[at..at + 2].copy_from_slice(&sum);
+    match kind {
+        protocol::TCP => transport[16..18].copy_from_slice(&sum),
+        protocol::UDP => transport[6..8].copy_from_slice(&sum),
+        _ => {}
+    }
     frame.extend(transport);
     frame
 }
