@@ -286,7 +286,11 @@ fn associations_are_balanced_with_right_checksums() {
         let from = SocketAddr::new(net.client_address(0, rule.v4()).ip(), 6_000).to_string();
         let to = rule.frontend.to_string();
         let trace = balancer.json(&["trace", "--proto", "sctp", "--from", &from, "--to", &to]);
-        assert_eq!(trace["sent"]["destination"], rule.seen_at(member.address(rule.v4())).to_string(), "{trace}");
+        assert_eq!(
+            trace["sent"]["destination"],
+            rule.seen_at(member.address(rule.v4())).to_string(),
+            "{trace}"
+        );
     }
 }
 
