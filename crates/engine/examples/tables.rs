@@ -5,11 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use forebay_engine::{Name, Sizes};
 use plane::row::{
-    ADDRESS_PLACES, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS, Distribution, ENTRY_WORDS,
-    Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES,
-    MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_TRANSPORT, Mac, MemberRow,
-    OUTWARD_WAYS, PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS,
-    RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
+    ACCESS_PLACES, ADDRESS_PLACES, AccessRow, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS,
+    Distribution, ENTRY_WORDS, Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, ListRow,
+    MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES, MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_LISTS,
+    MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, Mac, MemberRow, OUTWARD_WAYS,
+    PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
+    ReturnRow, Role, RuleRow, Slot, View,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
 use plane::{REASONS, Reason, Remembered, Tick};
@@ -28,6 +29,7 @@ fn main() {
     slots();
     down();
     members();
+    lists();
     println!("\n## Memories");
     flows();
     pieces();
@@ -68,6 +70,14 @@ fn maps() {
     let down = format!("{} for each ring", count(DOWN_WORDS));
     table("DOWN", Name::Down, "which members are down, beside each ring", down);
     table("MEMBERS", Name::Members, "members of pools, by number", count(MAX_MEMBERS));
+    table(
+        "LISTS",
+        Name::Lists,
+        "lists of admitted sources, by number: where their entries are",
+        count(MAX_LISTS),
+    );
+    table("ACCESS", Name::Access, "entries of lists, in the order of their addresses", count(ACCESS_PLACES));
+    table("SECURITY", Name::Security, "identities of security rules, by number", count(MAX_SECURITY_RULES));
     let memory = |name: &str, what: &str, bits: u8, words: usize| {
         println!("| `{name}` | {what} | 2^{bits} by default | {} | packets |", words * 8);
     };
@@ -88,6 +98,7 @@ fn maps() {
             MAX_ADDRESSES,
             1,
         ),
+        ("SECURITY_COUNTS", "packets, bytes; by number of the security rule", MAX_SECURITY_RULES, 2),
         ("REASON_COUNTS", "packets, bytes; by reason", REASONS, 2),
     ] {
         println!("| `{name}` | {what} | {} for each processor | {} | packets |", count(rows), words * 8);
@@ -189,6 +200,8 @@ fn rules() {
     field(what, &[plan(PLAN), plan(Plan { direct: true, ..PLAN })]);
     field("idle time in ticks", &[plan(PLAN), plan(Plan { idle: u16::MAX, ..PLAN })]);
     field("number: its row of counters", &[plan(PLAN), new(key, PLAN, u32::MAX)]);
+    let asking = |list| RuleRow::new(key, PLAN, 0, View::default()).asking(list).0;
+    field("list of admitted sources; 0 is everybody", &[asking(0), asking(u32::MAX)]);
     field("identity of its probe", &[plan(PLAN), seen(View { pool: 0, probe: u32::MAX })]);
     field("identity of its pool", &[plan(PLAN), seen(View { pool: u64::MAX, probe: 0 })]);
 }
@@ -239,6 +252,22 @@ fn members() {
     field("interface index of the link", &[zero, at(Hop { link: u32::MAX, ..hop })]);
     field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
     field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);
+}
+
+fn lists() {
+    row("LISTS", "each word stands for itself; 0 where there is no list");
+    field("place of the first entry", &[ListRow::new(0, 0).0, ListRow::new(u32::MAX, 0).0]);
+    field("how many entries", &[ListRow::new(0, 0).0, ListRow::new(0, u32::MAX).0]);
+    row("ACCESS", "published by word 0");
+    let new = |list, from, rule, allow| AccessRow::new(list, from, rule, allow).0;
+    let zero = new(0, NOWHERE, 0, false);
+    println!("| 0 | {} | the entry is there |", bits(LIVE));
+    field("packets may pass", &[zero, new(0, NOWHERE, 0, true)]);
+    field("number of the security rule that decides", &[zero, new(0, NOWHERE, u32::MAX, false)]);
+    field("number of the list", &[zero, new(u32::MAX, NOWHERE, 0, false)]);
+    field("first address; the next entry's ends it", &[zero, new(0, V6.into(), 0, false)]);
+    row("SECURITY", "each word stands for itself");
+    field("identity of the security rule", &[[0], [u64::MAX]]);
 }
 
 /// The bits of an entry that change an answer.

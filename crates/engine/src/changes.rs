@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use plane::row::{
-    AddressRow, BUSY, ConfigRow, DOWN_WORDS, LinkRow, MemberRow, RING_WORDS, ReturnRow, Role, RuleRow,
+    AccessRow, AddressRow, BUSY, ConfigRow, DOWN_WORDS, LinkRow, ListRow, MemberRow, RING_WORDS, ReturnRow,
+    Role, RuleRow,
 };
 
 use crate::tables::{Ring, Tables, are_equal};
@@ -32,6 +33,12 @@ pub enum Name {
     Down,
     /// Members.
     Members,
+    /// Lists of whom rules admit.
+    Lists,
+    /// Entries of lists.
+    Access,
+    /// Identities of security rules.
+    Security,
 }
 
 impl Name {
@@ -40,8 +47,8 @@ impl Name {
         match self {
             Self::Config | Self::Rules | Self::Returns => 4,
             Self::Links => 2,
-            Self::Addresses => 3,
-            Self::Slots | Self::Down => 1,
+            Self::Addresses | Self::Access => 3,
+            Self::Slots | Self::Down | Self::Lists | Self::Security => 1,
             Self::Members => 8,
         }
     }
@@ -113,6 +120,13 @@ impl Tables {
                 out.push(Change::Ring { ring: *ring, words: words.clone(), down: after.down_beside(*ring) });
             }
         }
+        for (number, identity) in &after.security {
+            if before.security.get(number) != Some(identity) {
+                out.push(Change::Word { table: Name::Security, place: *number, word: 0, value: *identity });
+            }
+        }
+        rewrite(out, &ACCESS, &only(&before.access, &after.access), &after.access);
+        rewrite(out, &LISTS, &only(&before.lists, &after.lists), &after.lists);
         let members_kept: BTreeMap<u32, MemberRow> = before
             .members
             .iter()
@@ -159,6 +173,11 @@ impl Tables {
         clear(out, &ADDRESSES, addresses_now.iter().filter(|(at, _)| !after.addresses.contains_key(at)));
         remove_members(out, before.members.iter().filter(|(number, _)| !after.members.contains_key(number)));
         config(out, late, after.config);
+        clear(out, &LISTS, before.lists.iter().filter(|(at, _)| !after.lists.contains_key(at)));
+        clear(out, &ACCESS, before.access.iter().filter(|(at, _)| !after.access.contains_key(at)));
+        for number in before.security.keys().filter(|number| !after.security.contains_key(number)) {
+            out.push(Change::Word { table: Name::Security, place: *number, word: 0, value: 0 });
+        }
         clear(out, &LINKS, before.links.iter().filter(|(at, _)| !after.links.contains_key(at)));
         changes
     }
@@ -173,9 +192,10 @@ impl Tables {
                 Name::Rules => set(&mut self.rules, *place, *word, *value, |row| &mut row.0),
                 Name::Returns => set(&mut self.returns, *place, *word, *value, |row| &mut row.0),
                 Name::Members => set(&mut self.members, *place, *word, *value, |row| &mut row.0),
-                Name::Down => {
-                    self.down.insert(*place, *value);
-                }
+                Name::Lists => set(&mut self.lists, *place, *word, *value, |row| &mut row.0),
+                Name::Access => set(&mut self.access, *place, *word, *value, |row| &mut row.0),
+                Name::Down => drop(self.down.insert(*place, *value)),
+                Name::Security => drop(self.security.insert(*place, *value)),
                 Name::Slots => {
                     let empty = || vec![0; RING_WORDS as usize].into();
                     let ring = self.rings.entry(place / RING_WORDS).or_insert_with(empty);
@@ -204,6 +224,14 @@ impl Tables {
         let used = self.rings_in_use();
         self.rings.retain(|ring, _| used.contains(ring));
         self.down.retain(|place, word| *word != 0 && used.contains(&(place / DOWN_WORDS)));
+        let used = self.lists_in_use();
+        self.lists.retain(|list, row| row.count() != 0 && used.contains(list));
+        let places: BTreeMap<u32, u32> =
+            self.lists.values().map(|row| (row.first(), row.first().saturating_add(row.count()))).collect();
+        let is_named = |place: &u32| places.range(..=place).next_back().is_some_and(|(_, end)| place < end);
+        self.access.retain(|place, _| is_named(place));
+        let deciding: BTreeSet<u32> = self.access.values().map(|entry| entry.rule()).collect();
+        self.security.retain(|number, _| deciding.contains(number));
         self
     }
 }
@@ -237,6 +265,8 @@ const RULES: Kind<RuleRow> =
     Kind { table: Name::Rules, publish: 0, closed: |word| word | BUSY, words: |row| &row.0 };
 const RETURNS: Kind<ReturnRow> =
     Kind { table: Name::Returns, publish: 0, closed: |word| word | BUSY, words: |row| &row.0 };
+const LISTS: Kind<ListRow> = Kind { table: Name::Lists, publish: 0, closed: |_| 0, words: |row| &row.0 };
+const ACCESS: Kind<AccessRow> = Kind { table: Name::Access, publish: 0, closed: |_| 0, words: |row| &row.0 };
 const MEMBERS: Kind<MemberRow> =
     Kind { table: Name::Members, publish: 0, closed: MemberRow::closed, words: |row| &row.0 };
 

@@ -4,6 +4,7 @@
 //! counters. And who *had* a slot is history: it stays in the slot until the flows that need it are remembered. The choice of the
 //! *current* member never depends on it (DIST-7). Compiling again what was compiled changes nothing.
 
+mod access;
 mod rings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,8 @@ use plane::row::{
 };
 use plane::{address_places, key_places};
 
+use access::Lists;
+pub use access::security_identity;
 pub use rings::pool_identity;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};
@@ -66,6 +69,9 @@ impl Compiler {
         let members = Members::number(desired, before)?;
         let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
         let rule_numbers = rule_numbers(desired, &numbers, before)?;
+        let lists = Lists::of(desired, before)?;
+        let asked: BTreeMap<Key, u32> =
+            keys(desired, &numbers).map(|(key, rule)| (key, lists.of_rule(rule))).collect();
         let mut slots = self.slots(&rings, desired, &numbers, before);
         let plans = plans(desired, surroundings, &rings, &numbers, before);
         rings.copy_changing(&plans, &mut slots, surroundings, before)?;
@@ -91,9 +97,11 @@ impl Compiler {
         .ok_or(FULL_RULES)?;
         for (key, place) in rule_places {
             if let (Some((plan, view)), Some(number)) = (plans.get(&key), rule_numbers.get(&key)) {
-                tables.rules.insert(place, RuleRow::new(key, *plan, *number, *view));
+                let list = asked.get(&key).copied().unwrap_or_default();
+                tables.rules.insert(place, RuleRow::new(key, *plan, *number, *view).asking(list));
             }
         }
+        (tables.lists, tables.access, tables.security) = (lists.rows, lists.entries, lists.security);
         tables.returns = returns(desired, &numbers, &rule_numbers, before)?;
         tables.config = ConfigRow::new(
             surroundings.sizes.flow_bits,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plane::row::{
-    AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, MemberRow, PIECE_BUCKETS,
-    ReturnRow, RuleRow, Slot,
+    AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, ListRow, MemberRow,
+    PIECE_BUCKETS, ReturnRow, RuleRow, Slot,
 };
 use plane::stage::PARCEL_WORDS;
 use plane::{Bucket, Entry, Remembered, Tick, Verdict, Word, World, process};
@@ -145,6 +145,7 @@ pub struct Replica {
     rules: RefCell<BTreeMap<u32, Counts>>,
     members: RefCell<BTreeMap<u32, Counts>>,
     unmatched: RefCell<BTreeMap<u32, u64>>,
+    security: RefCell<BTreeMap<u32, (u64, u64)>>,
 }
 
 impl Replica {
@@ -192,6 +193,11 @@ impl Replica {
     /// What was counted by member number.
     pub fn member_counts(&self) -> BTreeMap<u32, Counts> {
         self.members.borrow().clone()
+    }
+
+    /// Packets and bytes, by the number of the security rule that decided.
+    pub fn security_counts(&self) -> BTreeMap<u32, (u64, u64)> {
+        self.security.borrow().clone()
     }
 
     /// Packets that reached no rule, by the number of their frontend's address.
@@ -247,6 +253,14 @@ impl World for Replica {
         Some(self.tables.members.get(&number).copied().unwrap_or_default())
     }
 
+    fn list(&self, number: u32) -> Option<ListRow> {
+        Some(self.tables.lists.get(&number).copied().unwrap_or_default())
+    }
+
+    fn access(&self, place: u32) -> Option<AccessRow> {
+        Some(self.tables.access.get(&place).copied().unwrap_or_default())
+    }
+
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.memory.flows.get(place as usize)
     }
@@ -269,6 +283,12 @@ impl World for Replica {
 
     fn count_member(&self, number: u32, bytes: u32, start: bool) {
         self.members.borrow_mut().entry(number).or_default().add(bytes, start);
+    }
+
+    fn count_security(&self, rule: u32, bytes: u32) {
+        let counts = &mut *self.security.borrow_mut();
+        let (packets, all) = counts.entry(rule).or_default();
+        (*packets, *all) = (*packets + 1, *all + u64::from(bytes));
     }
 
     fn count_unmatched(&self, number: u32) {

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use plane::row::{
-    Address, AddressRow, ConfigRow, DOWN_WORDS, Key, LinkRow, MemberRow, Plan, RING_SLOTS, RING_WORDS,
-    ReturnRow, Role, RuleRow, Slot,
+    AccessRow, Address, AddressRow, ConfigRow, DOWN_WORDS, Key, LinkRow, ListRow, MemberRow, Plan,
+    RING_SLOTS, RING_WORDS, ReturnRow, Role, RuleRow, Slot,
 };
 
 /// A ring's slots, two a word.
@@ -32,12 +32,29 @@ pub struct Tables {
     pub down: BTreeMap<u32, u64>,
     /// Members by their number.
     pub members: BTreeMap<u32, MemberRow>,
+    /// Lists of whom rules admit, by their number. One that rules name never changes.
+    pub lists: BTreeMap<u32, ListRow>,
+    /// Entries of lists.
+    pub access: BTreeMap<u32, AccessRow>,
+    /// Identities of security rules, by the number that entries have for them.
+    pub security: BTreeMap<u32, u64>,
 }
 
 impl Tables {
     /// The rings that rules name.
     pub fn rings_in_use(&self) -> BTreeSet<u32> {
         self.rules.values().map(|rule| rule.ring()).filter(|ring| *ring != 0).collect()
+    }
+
+    /// The lists that rules name.
+    pub fn lists_in_use(&self) -> BTreeSet<u32> {
+        self.rules.values().map(|rule| rule.list()).filter(|list| *list != 0).collect()
+    }
+
+    /// The entries of a list, in their order.
+    pub fn entries(&self, list: u32) -> impl Iterator<Item = AccessRow> + '_ {
+        let row = self.lists.get(&list).copied().unwrap_or_default();
+        self.access.range(row.first()..row.first().saturating_add(row.count())).map(|(_, entry)| *entry)
     }
 
     /// Whether a member is down for the rules that use a ring.
@@ -163,6 +180,9 @@ impl fmt::Display for Tables {
             if view.probe != 0 {
                 write!(f, " probe {:08x}", view.probe)?;
             }
+            if row.list() != 0 {
+                write!(f, " list {}", row.list())?;
+            }
             writeln!(f, " port {}{} counted {}", plan.backend_port, PlanWords(plan), row.number())?;
         }
         let numbers = self.numbers();
@@ -197,6 +217,14 @@ impl fmt::Display for Tables {
         }
         for ring in self.rings.keys() {
             self.write_ring(f, *ring)?;
+        }
+        for list in self.lists.keys() {
+            writeln!(f, "list {list}")?;
+            for entry in self.entries(*list) {
+                let what = if entry.allows() { "allow" } else { "deny" };
+                let identity = self.security.get(&entry.rule()).copied().unwrap_or_default();
+                writeln!(f, "  from {} {what} by {identity:016x} counted {}", entry.from(), entry.rule())?;
+            }
         }
         Ok(())
     }

@@ -49,6 +49,8 @@ pub struct Wish {
     pub all_up: bool,
     /// Members' health by order.
     pub ordered: BTreeMap<IpAddr, &'static str>,
+    /// Security rules of all frontends, in their order: whom they speak of, and whether they allow.
+    pub security: Option<Vec<(String, bool)>>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -127,8 +129,9 @@ impl Wish {
             let version = if at.is_ipv4() { "IPv4" } else { "IPv6" };
             format!(
                 r#"{{"name":"{0}","properties":{{"privateIPAddress":"{at}","privateIPAddressVersion":"{version}",
-                "privateIPAllocationMethod":"Static","subnet":{{"id":"/s/n"}}}}}}"#,
-                frontend_name(*at)
+                "privateIPAllocationMethod":"Static","subnet":{{"id":"/s/n"}}{1}}}}}"#,
+                frontend_name(*at),
+                if self.security.is_some() { GUARDED } else { "" }
             )
         });
         let pools = self.pools.iter().map(|pool| {
@@ -184,12 +187,35 @@ impl Wish {
     }
 
     pub fn check(&self) -> Result<Desired, Vec<Problem>> {
-        model::check(&[Source { name: "b.json".into(), text: self.text() }])
+        let balancer = Source { name: "b.json".into(), text: self.text() };
+        let group = self.security.as_ref().map(|rules| Source { name: "sg.json".into(), text: group(rules) });
+        model::check(&[Some(balancer), group].into_iter().flatten().collect::<Vec<_>>())
     }
 
     pub fn desired(&self) -> Desired {
         self.check().unwrap_or_else(|problems| panic!("{problems:#?}\n{}", self.text()))
     }
+}
+
+const GROUP: &str = "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkSecurityGroups/sg";
+const GUARDED: &str = r#","forebay":{"networkSecurityGroup":{"id":
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkSecurityGroups/sg"}}"#;
+
+/// A security group, as the document that it is.
+fn group(rules: &[(String, bool)]) -> String {
+    let rules = rules.iter().enumerate().map(|(order, (prefix, allow))| {
+        format!(
+            r#"{{"name":"s{order}","properties":{{"priority":{},"direction":"Inbound","access":"{}","protocol":"*",
+            "sourceAddressPrefix":"{prefix}"}}}}"#,
+            100 + order,
+            if *allow { "Allow" } else { "Deny" }
+        )
+    });
+    let rules = rules.collect::<Vec<_>>().join(",");
+    format!(
+        r#"{{"name":"sg","id":"{GROUP}","type":"Microsoft.Network/networkSecurityGroups",
+        "properties":{{"securityRules":[{rules}]}}}}"#
+    )
 }
 
 fn frontend_name(address: IpAddr) -> String {

@@ -3,7 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::fmt::Write;
 
-use plane::row::{AddressRow, ConfigRow, LinkRow, MemberRow, ReturnRow, Role, RuleRow, Slot};
+use plane::row::{
+    AccessRow, AddressRow, ConfigRow, LinkRow, ListRow, MemberRow, ReturnRow, Role, RuleRow, Slot,
+};
 use plane::stage::PARCEL_WORDS;
 use plane::{Bucket, Entry, Remembered, Tick, Verdict, World, outline, process};
 
@@ -142,6 +144,14 @@ impl World for Recorder<'_> {
         Some(row)
     }
 
+    fn list(&self, number: u32) -> Option<ListRow> {
+        self.replica.list(number)
+    }
+
+    fn access(&self, place: u32) -> Option<AccessRow> {
+        self.replica.access(place)
+    }
+
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.replica.bucket(place)
     }
@@ -164,6 +174,12 @@ impl World for Recorder<'_> {
     }
 
     fn count_member(&self, _: u32, _: u32, _: bool) {}
+
+    fn count_security(&self, rule: u32, bytes: u32) {
+        let identity = self.replica.tables().security.get(&rule).copied().unwrap_or_default();
+        self.say(format!("security: rule {identity:016x} decides"));
+        self.replica.count_security(rule, bytes);
+    }
 
     fn count_unmatched(&self, number: u32) {
         self.say(format!("counters: a packet to @{number} that no rule takes"));

@@ -86,6 +86,14 @@ pub(crate) fn stats(stats: &Stats) -> String {
     }
     table.write(&mut text);
 
+    if !stats.security.is_empty() {
+        let mut table = Table::new(["SECURITY RULE", "PACKETS", "BYTES"]);
+        for row in &stats.security {
+            table.row([row.rule.clone(), row.packets.to_string(), bytes(row.bytes)]);
+        }
+        table.write(&mut text);
+    }
+
     let mut table = Table::new(["VERDICT", "REASON", "PACKETS", "BYTES"]);
     for row in stats.verdicts.iter().filter(|row| row.packets > 0) {
         table.row([row.verdict.clone(), row.reason.clone(), row.packets.to_string(), bytes(row.bytes)]);

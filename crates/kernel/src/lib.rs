@@ -31,7 +31,9 @@ use std::collections::BTreeMap;
 
 use aya::programs::{TestRun, TestRunOptions};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
-use plane::row::{AddressRow, ConfigRow, DOWN_WORDS, LinkRow, MemberRow, RING_WORDS, ReturnRow, RuleRow};
+use plane::row::{
+    AccessRow, AddressRow, ConfigRow, DOWN_WORDS, LinkRow, ListRow, MemberRow, RING_WORDS, ReturnRow, RuleRow,
+};
 use plane::{Reason, Remembered, Tick};
 
 pub use attach::{Attached, Mode};
@@ -61,6 +63,7 @@ pub struct Kernel {
     rule_counts: Counters,
     member_counts: Counters,
     unmatched_counts: Counters,
+    security_counts: Counters,
     reason_counts: Counters,
     programs: load::Programs,
     taken_over: bool,
@@ -236,6 +239,9 @@ impl Kernel {
             returns: self.rows(Name::Returns)?.map(|(at, row)| (at, ReturnRow(row))).collect(),
             down: self.rows(Name::Down)?.map(|(at, [word])| (at, word)).collect(),
             members: self.rows(Name::Members)?.map(|(at, row)| (at, MemberRow(row))).collect(),
+            lists: self.rows(Name::Lists)?.map(|(at, row)| (at, ListRow(row))).collect(),
+            access: self.rows(Name::Access)?.map(|(at, row)| (at, AccessRow(row))).collect(),
+            security: self.rows(Name::Security)?.map(|(at, [identity])| (at, identity)).collect(),
             ..Tables::default()
         };
         Ok(tables.tidied())
@@ -366,6 +372,23 @@ impl Kernel {
     ) -> Result<BTreeMap<u32, u64>, KernelError> {
         numbers
             .map(|number| Ok((number, self.unmatched_counts.sums(number)?.first().copied().unwrap_or(0))))
+            .collect()
+    }
+
+    /// Packets and bytes by the number of the security rule that decided.
+    ///
+    /// # Errors
+    /// The counters could not be read.
+    pub fn security_counts(
+        &self,
+        numbers: impl Iterator<Item = u32>,
+    ) -> Result<BTreeMap<u32, (u64, u64)>, KernelError> {
+        numbers
+            .map(|number| {
+                let sums = self.security_counts.sums(number)?;
+                let word = |at: usize| sums.get(at).copied().unwrap_or(0);
+                Ok((number, (word(0), word(1))))
+            })
             .collect()
     }
 

@@ -10,8 +10,8 @@ use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
 use plane::Stage;
 use plane::row::{
-    ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, PIECE_BUCKETS,
-    RETURN_PLACES, RING_WORDS, RULE_PLACES,
+    ACCESS_PLACES, ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS, MAX_MEMBERS, MAX_RULES,
+    MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
 };
 
 use crate::error::KernelError;
@@ -21,7 +21,7 @@ use crate::{Kernel, Options};
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
-const TABLES: [(Name, &str); 8] = [
+const TABLES: [(Name, &str); 11] = [
     (Name::Config, "CONFIG"),
     (Name::Links, "LINKS"),
     (Name::Addresses, "ADDRESSES"),
@@ -30,16 +30,20 @@ const TABLES: [(Name, &str); 8] = [
     (Name::Slots, "SLOTS"),
     (Name::Down, "DOWN"),
     (Name::Members, "MEMBERS"),
+    (Name::Lists, "LISTS"),
+    (Name::Access, "ACCESS"),
+    (Name::Security, "SECURITY"),
 ];
 const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
-const COUNTERS: [&str; 4] = ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "REASON_COUNTS"];
+const COUNTERS: [&str; 5] =
+    ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
 const NOW: &str = "now";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
 pub(crate) const STAGES_PIN: &str = "stages-";
 
 /// Rows of every map that has others than the object says, or that must have as many as we think.
-fn rows(sizes: Sizes) -> [(&'static str, u32); 14] {
+fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
     [
         ("CONFIG", 1),
         ("LINKS", LINK_PLACES),
@@ -49,6 +53,10 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 14] {
         ("SLOTS", sizes.rings * RING_WORDS),
         ("DOWN", sizes.rings * DOWN_WORDS),
         ("MEMBERS", MAX_MEMBERS),
+        ("LISTS", MAX_LISTS),
+        ("ACCESS", ACCESS_PLACES),
+        ("SECURITY", MAX_SECURITY_RULES),
+        ("SECURITY_COUNTS", MAX_SECURITY_RULES),
         ("FLOWS", 1 << sizes.flow_bits),
         ("PIECES", PIECE_BUCKETS),
         ("OUTWARD", 1 << sizes.masquerade_bits),
@@ -118,7 +126,7 @@ fn build(
         words.insert(table, Words::map(name, &data(name)?, table.width())?);
     }
     let [flows, pieces, outward, inward] = MEMORIES;
-    let [rules, members, unmatched, reasons] = COUNTERS;
+    let [rules, members, unmatched, security, reasons] = COUNTERS;
     Ok(Kernel {
         place: place.clone(),
         words,
@@ -129,6 +137,7 @@ fn build(
         rule_counts: Counters::Four(rules, per_cpu(rules, data(rules)?)?),
         member_counts: Counters::Four(members, per_cpu(members, data(members)?)?),
         unmatched_counts: Counters::One(unmatched, per_cpu(unmatched, data(unmatched)?)?),
+        security_counts: Counters::Two(security, per_cpu(security, data(security)?)?),
         reason_counts: Counters::Two(reasons, per_cpu(reasons, data(reasons)?)?),
         programs,
         taken_over,

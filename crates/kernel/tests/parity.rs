@@ -26,7 +26,7 @@ use frames::{Known, frame};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use plane::row::protocol::SCTP;
-use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow};
+use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MemberRow};
 use plane::{Reason, Tick, Verdict};
 use random::Random;
 use scene::{SIZES, Scene};
@@ -292,6 +292,9 @@ impl Pair {
         let mut unmatched = kernel.unmatched_counts(0..MAX_ADDRESSES.min(1_024)).unwrap();
         unmatched.retain(|_, packets| *packets > 0);
         assert_eq!(unmatched, host.unmatched_counts());
+        let mut security = kernel.security_counts(0..MAX_SECURITY_RULES.min(256)).unwrap();
+        security.retain(|_, (packets, _)| *packets > 0);
+        assert_eq!(security, host.security_counts());
         let mut reasons = kernel.reason_counts().unwrap();
         reasons.retain(|_, counted| counted.0 > 0);
         assert_eq!(reasons, self.reasons);

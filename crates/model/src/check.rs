@@ -18,6 +18,7 @@ use crate::problem::Problem;
 use balancer::Balancer;
 use membership::Membership;
 
+mod access;
 mod address;
 mod balancer;
 mod build;
@@ -225,7 +226,7 @@ fn hear<'a>(cases: &[Case<'a>], scope: &Scope<'a>) -> Hearing {
     problems.append(&mut members.problems());
     conflict::find(&mut balancers, scope.limits);
 
-    let desired = build::build(&balancers);
+    let desired = build::build(&balancers, scope);
     for balancer in balancers {
         balancer.report.pour(&mut hearing.problems, &mut hearing.shortfalls);
     }

@@ -15,6 +15,7 @@ pub struct Desired {
     pub(crate) pools: Vec<Pool>,
     pub(crate) probes: Vec<Probe>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) lists: Vec<SecurityList>,
 }
 
 impl Desired {
@@ -34,6 +35,12 @@ impl Desired {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whom rules admit, by [`Rule::list`].
+    #[must_use]
+    pub fn lists(&self) -> &[SecurityList] {
+        &self.lists
     }
 
     /// Every probe, by name; also those no rule uses.
@@ -175,6 +182,51 @@ impl Member {
     }
 }
 
+/// Whom a rule admits (ACL-1): a packet must be allowed by each of the groups.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SecurityList {
+    pub(crate) groups: Vec<Vec<ListedRule>>,
+}
+
+impl SecurityList {
+    /// Security groups. Of each the first rule decides that speaks of the packet's source; the last one speaks of every source.
+    pub fn groups(&self) -> impl Iterator<Item = &[ListedRule]> {
+        self.groups.iter().map(Vec::as_slice)
+    }
+
+    /// All their rules.
+    pub fn rules(&self) -> impl Iterator<Item = &ListedRule> {
+        self.groups.iter().flatten()
+    }
+}
+
+/// A security rule, as far as it concerns a rule of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedRule {
+    pub(crate) name: String,
+    pub(crate) allows: bool,
+    pub(crate) sources: Vec<(IpAddr, IpAddr)>,
+}
+
+impl ListedRule {
+    /// `security group/rule`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether packets that it speaks of may pass.
+    #[must_use]
+    pub const fn allows(&self) -> bool {
+        self.allows
+    }
+
+    /// The sources of one family that it speaks of: the first and the last address of each range.
+    pub fn sources(&self, v4: bool) -> impl Iterator<Item = (IpAddr, IpAddr)> + '_ {
+        self.sources.iter().copied().filter(move |(first, _)| first.is_ipv4() == v4)
+    }
+}
+
 /// How the health of members is found out: whoever answers `ask` at `port` is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Probe {
@@ -258,6 +310,7 @@ impl Probe {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     pub(crate) name: String,
+    pub(crate) list: Option<usize>,
     pub(crate) frontend: IpAddr,
     pub(crate) pool: PoolIndex,
     pub(crate) protocol: Protocol,
@@ -272,6 +325,12 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The position of the list that says whom it admits; everybody without one.
+    #[must_use]
+    pub const fn list(&self) -> Option<usize> {
+        self.list
+    }
+
     /// `load balancer/rule`.
     #[must_use]
     pub fn name(&self) -> &str {

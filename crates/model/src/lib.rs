@@ -30,7 +30,8 @@ mod units;
 pub use allocate::allocate;
 pub use check::{Judgement, check, check_documents, judge, merge};
 pub use desired::{
-    Ask, Desired, Frontend, Member, Pool, PoolIndex, Probe, ProbeIndex, Protocol, Rule, WhenDown,
+    Ask, Desired, Frontend, ListedRule, Member, Pool, PoolIndex, Probe, ProbeIndex, Protocol, Rule,
+    SecurityList, WhenDown,
 };
 pub use document::words::{AdminState, Distribution, NoHealthyBackendsBehavior, ReturnPath};
 pub use document::{Document, Source, parse};

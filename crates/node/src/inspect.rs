@@ -30,6 +30,8 @@ pub struct Stats {
     pub rules: Vec<RuleStats>,
     /// The members, by pool.
     pub members: Vec<MemberStats>,
+    /// Security rules of frontends that have one.
+    pub security: Vec<SecurityStats>,
     /// How much is remembered.
     pub remembered: RememberedStats,
     /// Packets by what became of them, and why.
@@ -100,6 +102,17 @@ pub struct MemberStats {
     pub flows: u64,
 }
 
+/// A security rule that may decide who is admitted.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecurityStats {
+    /// `security group/rule`, where it is known.
+    pub rule: String,
+    /// Packets by which it decided.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// How much is remembered, and how much could be.
 #[derive(Clone, Debug, Serialize)]
 pub struct RememberedStats {
@@ -165,6 +178,7 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
         interfaces,
         frontends: frontend_stats(&kernel, &legend, &tables, &rules)?,
         members: member_stats(&kernel, &legend, &tables)?,
+        security: security_stats(&kernel, &legend, &tables)?,
         rules,
         remembered,
         verdicts: Reason::ALL
@@ -194,6 +208,22 @@ fn rule_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec<R
             RuleStats { rule: name, frontend, protocol, port, packets, bytes, flows }
         })
         .collect())
+}
+
+fn security_stats(
+    kernel: &Kernel,
+    legend: &Legend,
+    tables: &Tables,
+) -> Result<Vec<SecurityStats>, KernelError> {
+    let counts = kernel.security_counts(tables.security.keys().copied())?;
+    let stats = tables.security.iter().map(|(number, identity)| {
+        let (packets, bytes) = counts.get(number).copied().unwrap_or_default();
+        let named = legend.security.get(identity).cloned();
+        SecurityStats { rule: named.unwrap_or_else(|| format!("{identity:016x}")), packets, bytes }
+    });
+    let mut stats: Vec<SecurityStats> = stats.collect();
+    stats.sort_by(|one, other| one.rule.cmp(&other.rule));
+    Ok(stats)
 }
 
 fn frontend_stats(
@@ -407,7 +437,17 @@ pub fn trace(
 ) -> Result<Trace, KernelError> {
     let kernel = Kernel::look(place)?;
     let replica = Replica::new(kernel.dump()?, kernel.memory());
-    Ok(trace_on(&replica, from, to, protocol, kernel.now()?))
+    let mut trace = trace_on(&replica, from, to, protocol, kernel.now()?);
+    let legend = Legend::read(&place.file("json"));
+    // The data path knows security rules by their identities.
+    for line in &mut trace.decisions {
+        if let Some(identity) = line.strip_prefix("security: rule ").and_then(|rest| rest.split(' ').next())
+            && let Some(name) = u64::from_str_radix(identity, 16).ok().and_then(|it| legend.security.get(&it))
+        {
+            *line = line.replace(identity, &format!("`{name}`"));
+        }
+    }
+    Ok(trace)
 }
 
 /// The same on any replica.
@@ -492,6 +532,9 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Drop(Drop::Hairpin) => {
             "dropped: a member called a frontend and was chosen itself, which fails as on Azure; \
              set `forebay.hairpin` of the rule to true"
+        }
+        Verdict::Drop(Drop::Denied) => {
+            "dropped: a security rule denies packets from there; `forebay trace` says which"
         }
         Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",

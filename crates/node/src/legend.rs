@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use engine::pool_identity;
+use engine::{pool_identity, security_identity};
 use model::Desired;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,9 @@ pub(crate) struct Legend {
     pub(crate) rules: Vec<NamedRule>,
     pub(crate) members: Vec<NamedMember>,
     pub(crate) frontends: Vec<NamedFrontend>,
+    /// Security rules by their identity.
+    #[serde(default)]
+    pub(crate) security: BTreeMap<u64, String>,
     /// Why members are not reached, in words.
     pub(crate) unreached: BTreeMap<IpAddr, String>,
 }
@@ -66,6 +69,8 @@ impl Legend {
             .frontends()
             .iter()
             .map(|frontend| NamedFrontend { name: frontend.name().into(), address: frontend.address() });
+        let security = desired.lists().iter().flat_map(|list| list.rules());
+        let security = security.map(|rule| (security_identity(rule.name()), rule.name().to_owned()));
         let unreached = reaches
             .iter()
             .filter(|(_, reach)| !matches!(reach, Reach::Resolved(_)))
@@ -74,6 +79,7 @@ impl Legend {
             rules: rules.collect(),
             members: members.collect(),
             frontends: frontends.collect(),
+            security: security.collect(),
             unreached: unreached.collect(),
         }
     }

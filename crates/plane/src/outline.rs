@@ -6,7 +6,7 @@ use crate::flow::inward_place;
 use crate::masquerade::{claim, expired, read};
 use crate::memory::{Remembered, bucket_place};
 use crate::row::{
-    BUCKET_WAYS, BUSY, LIVE, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_IDLE_TICKS, OUTWARD_WAYS,
+    Address, BUCKET_WAYS, BUSY, LIVE, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_IDLE_TICKS, OUTWARD_WAYS,
 };
 use crate::world::{Word, World};
 
@@ -14,6 +14,13 @@ use crate::world::{Word, World};
 pub const VACANT: u32 = 16;
 /// In the answers of [`way`] and [`outward_way`]: there is no place.
 pub const NOWHERE: u32 = 32;
+
+/// An answer of [`access_by`]: the packet may pass.
+pub const ADMITTED: u32 = 0;
+/// An answer of [`access_by`]: it may not.
+pub const DENIED: u32 = 1;
+/// An answer of [`access_by`]: the list is not there any more, and another one not known yet.
+pub const BETWEEN: u32 = 2;
 
 /// Ports tried for a new masqueraded flow.
 const PORT_TRIES: u32 = 8;
@@ -83,6 +90,13 @@ pub fn crc(difference: u32, length: u32) -> u32 {
 #[inline(always)]
 pub fn piece_way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     crate::pieces::way(world, identity, now)
+}
+
+/// Whether a list admits a packet of `bytes` from this address: [`ADMITTED`], [`DENIED`] or [`BETWEEN`]. It is counted by the security
+/// rule that decides.
+#[inline(always)]
+pub fn access_by<W: World>(world: &W, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
+    crate::access::ask(world, list, Address { high, low }, bytes)
 }
 
 /// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the

@@ -11,7 +11,7 @@ use crate::row::{
 use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, answer, rewrite};
+use crate::{Tick, access, answer, rewrite};
 
 /// Where every frame begins.
 #[inline(always)]
@@ -45,7 +45,10 @@ pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     }
     let segment = parse::transport(frame, &packet);
     match (segment, otherwise) {
-        (Ok(segment), None) => at_frontend(frame, world, Parcel::with(packet, segment), destination, now),
+        (Ok(segment), None) => {
+            let parcel = Parcel::with(packet, segment).through(world);
+            at_frontend::<F, W, false>(frame, world, parcel, destination, now)
+        }
         (Ok(segment), Some(_)) => Err(Parcel::with(packet, segment).hand(world, Stage::Return)),
         (Err(why), None) => {
             world.count_unmatched(destination.map_or(0, |row| row.number()));
@@ -55,16 +58,17 @@ pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     }
 }
 
-/// A client's packet that was untangled.
+/// A client's packet that was untangled, or that a list is asked about.
 #[inline(always)]
 pub(crate) fn untangled<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let parcel = Parcel::take(world);
     let destination = find_address(world, parcel.packet.destination);
-    at_frontend(frame, world, parcel, destination, now)
+    at_frontend::<F, W, true>(frame, world, parcel, destination, now)
 }
 
+/// `THOROUGH`: whether rules for everything and lists are asked here, or by the stage that does that. Most packets need neither.
 #[inline(always)]
-fn at_frontend<F: Frame, W: World>(
+fn at_frontend<F: Frame, W: World, const THOROUGH: bool>(
     frame: &mut F,
     world: &W,
     parcel: Parcel,
@@ -72,16 +76,16 @@ fn at_frontend<F: Frame, W: World>(
     now: Tick,
 ) -> Result<Verdict, Stop> {
     let frontend = destination.map_or(0, |row| row.number());
-    let forwarded = forward(frame, world, parcel, frontend, now);
+    let forwarded = forward::<F, W, THOROUGH>(frame, world, parcel, frontend, now);
     if let Err(Stop::Drop(Drop::NoRule)) = forwarded {
         world.count_unmatched(frontend);
     }
     forwarded
 }
 
-/// A client's packet, to a member.
+/// A client's packet, to a member. The parcel is kept for other stages already.
 #[inline(always)]
-fn forward<F: Frame, W: World>(
+fn forward<F: Frame, W: World, const THOROUGH: bool>(
     frame: &mut F,
     world: &W,
     parcel: Parcel,
@@ -89,7 +93,16 @@ fn forward<F: Frame, W: World>(
     now: Tick,
 ) -> Result<Verdict, Stop> {
     let (packet, segment, flow) = (parcel.packet, parcel.segment, parcel.flow());
-    let rule = rule_of(world, frontend, &flow)?;
+    let rule = if THOROUGH {
+        let rule = rule_of(world, frontend, &flow)?;
+        access::admit(world, &rule, packet.source, frame.len())?;
+        rule
+    } else {
+        match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
+            Some(rule) if rule.list() == 0 => usable(rule)?,
+            _ => return Err(Stop::Then(Stage::Forward)),
+        }
+    };
     let plan = rule.plan();
     let masquerades = match plan.path {
         Path::Masquerade => true,
@@ -98,7 +111,7 @@ fn forward<F: Frame, W: World>(
         Path::Floating | Path::FloatingGateway => false,
     };
     if masquerades {
-        return Err(parcel.hand(world, Stage::Masquerade));
+        return Err(Stop::Then(Stage::Masquerade));
     }
     let (number, started) = choose(world, &flow, segment.start, plan, now)?;
     let member = reachable(world, number)?;
@@ -145,6 +158,12 @@ pub(crate) fn rule_of<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result
         // HA-1: the rule for everything stands behind those for something.
         None => find_rule(world, Key::all(frontend)).ok_or(Drop::NoRule)?,
     };
+    usable(rule)
+}
+
+/// The rule, unless nothing can be done by it now.
+#[inline(always)]
+fn usable(rule: RuleRow) -> Result<RuleRow, Drop> {
     if rule.is_busy() {
         return Err(Drop::Changing);
     }

@@ -4,12 +4,14 @@
 //! therefore have one word that publishes them (named below): it is zero while the row is empty, carries [`BUSY`] while the
 //! others are being replaced, and is written last.
 
+mod access;
 mod address;
 mod member;
 mod rule;
 mod slot;
 mod whole;
 
+pub use access::{AccessRow, ListRow};
 pub use address::{Address, Mac};
 pub use member::{Hop, MemberRow};
 pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow, View};
@@ -45,6 +47,14 @@ pub const MAX_RETURNS: u32 = RETURN_PLACES / 4;
 pub const LINK_PLACES: u32 = 64;
 /// Places looked at for a link.
 pub const LINK_TRIES: u32 = 4;
+/// Lists of whom rules admit; 0 is none.
+pub const MAX_LISTS: u32 = 1 << 12;
+/// Places for the entries of all lists.
+pub const ACCESS_PLACES: u32 = 1 << 17;
+/// Steps of a search in the longest list.
+pub const LIST_STEPS: u32 = ACCESS_PLACES.ilog2() + 1;
+/// Security rules that are counted; 0 is none.
+pub const MAX_SECURITY_RULES: u32 = 1 << 14;
 /// Ways of a bucket of remembered flows.
 pub const BUCKET_WAYS: usize = 8;
 /// Words of an entry for a masqueraded flow.

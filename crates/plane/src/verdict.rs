@@ -78,6 +78,8 @@ pub enum Drop {
     Hairpin = 29,
     /// More extension headers than are followed.
     Extensions = 30,
+    /// ACL-1: a security rule denies packets from there.
+    Denied = 31,
 }
 
 /// What a frame was sent as.
@@ -105,7 +107,7 @@ pub const REASONS: u32 = 64;
 
 impl Reason {
     /// Every reason with its verdict and name, in the order of their numbers.
-    pub const ALL: [(Reason, &'static str, &'static str); 25] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 26] = [
         (Reason(0), "pass", "NotIp"),
         (Reason(1), "pass", "NotOurs"),
         (Reason(2), "pass", "OtherHost"),
@@ -126,6 +128,7 @@ impl Reason {
         (Reason(28), "drop", "UnknownLink"),
         (Reason(29), "drop", "Hairpin"),
         (Reason(30), "drop", "Extensions"),
+        (Reason(31), "drop", "Denied"),
         (Reason(32), "send", "Forwarded"),
         (Reason(33), "send", "Returned"),
         (Reason(34), "send", "Answered"),

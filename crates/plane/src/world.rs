@@ -1,7 +1,8 @@
 //! What the pipeline may ask of the world, and nothing else.
 
 use crate::row::{
-    AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, MemberRow, ReturnRow, RuleRow, Slot,
+    AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, ListRow, MemberRow, ReturnRow,
+    RuleRow, Slot,
 };
 use crate::stage::PARCEL_WORDS;
 
@@ -51,6 +52,10 @@ pub trait World: Sized {
     fn down(&self, ring: u32, word: u32) -> Option<u64>;
     /// A member by its number.
     fn member(&self, number: u32) -> Option<MemberRow>;
+    /// A list of whom rules admit, by its number.
+    fn list(&self, number: u32) -> Option<ListRow>;
+    /// A place for entries of lists.
+    fn access(&self, place: u32) -> Option<AccessRow>;
     /// A bucket of remembered flows.
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>>;
     /// A masqueraded flow, in its place by the client's side.
@@ -65,6 +70,9 @@ pub trait World: Sized {
     fn count_member(&self, number: u32, bytes: u32, start: bool);
     /// Counts a packet to the frontend address with this number that reached no rule.
     fn count_unmatched(&self, number: u32);
+
+    /// Counts a packet of `bytes` by the security rule that decided.
+    fn count_security(&self, rule: u32, bytes: u32);
 
     /// [`outline::way`](crate::outline::way), which a world may run out of line.
     #[inline(always)]
@@ -88,6 +96,12 @@ pub trait World: Sized {
     #[inline(always)]
     fn piece_way(&self, identity: u64, now: u32) -> u32 {
         crate::outline::piece_way(self, identity, now)
+    }
+
+    /// [`outline::access_by`](crate::outline::access_by), which a world may run out of line.
+    #[inline(always)]
+    fn access_by(&self, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
+        crate::outline::access_by(self, list, high, low, bytes)
     }
 
     /// [`outline::take_port`](crate::outline::take_port), which a world may run out of line.

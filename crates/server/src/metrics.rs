@@ -224,6 +224,11 @@ fn traffic(page: &mut Page, stats: &Stats) {
     page.counter("member_bytes", "Their bytes", column(&members, 1));
     page.counter("member_flows", "Flows that began", column(&members, 2));
 
+    let rows = stats.security.iter();
+    let rows: Vec<(Labels, [u64; 2])> =
+        rows.map(|it| (vec![("security_rule", it.rule.clone())], [it.packets, it.bytes])).collect();
+    page.counter("security_rule_packets", "Packets by the security rule that decided", column(&rows, 0));
+    page.counter("security_rule_bytes", "Their bytes", column(&rows, 1));
     let rows = stats.verdicts.iter().map(|it| {
         let labels = vec![("verdict", it.verdict.clone()), ("reason", it.reason.clone())];
         (labels, [it.packets, it.bytes])

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use forebay::lab::{Host, HttpServer, UdpEcho, http_get, udp_ask, udp_socket};
 
+use serde_json::json;
+
 use crate::balancer::{Balancer, said};
 use crate::document::{Document, Rule, Wire, floating, floating_and_plain, plain};
 use crate::net::{ETH0, Net, installed};
@@ -82,6 +84,64 @@ fn what_no_rule_takes_reaches_nobody_and_is_counted() {
     }
     assert!(tcp.iter().all(|server| server.connections() == 1) && udp.iter().all(|it| it.answered() == 1));
 }
+
+#[test]
+fn security_rules_say_who_may_call_a_frontend() {
+    // ACL-1
+    let Some(mut net) = Net::flat("security", 2) else { return };
+    net.add_client();
+    let rules = floating_and_plain();
+    let _servers = net.serve(&rules);
+    let document = Document::new(&rules, net.everybody());
+    let mut balancer = Balancer::start(&net, &document);
+    // Only the second client, and of the first only what is no TCP.
+    let [first, second] = [0, 1].map(|client| [true, false].map(|v4| net.client_address(client, v4).ip()));
+    let rule = |name: &str, priority: u32, access: &str, protocol: &str, from: [IpAddr; 2]| {
+        json!({ "name": name, "properties": {
+            "priority": priority, "direction": "Inbound", "access": access, "protocol": protocol,
+            "sourceAddressPrefixes": from,
+        } })
+    };
+    let group = json!({
+        "name": "guards", "type": "Microsoft.Network/networkSecurityGroups", "id": GROUP,
+        "properties": { "securityRules": [
+            rule("second", 200, "Allow", "*", second),
+            rule("first", 300, "Allow", "Udp", first),
+        ] },
+    });
+    let mut guarded = document.json();
+    for frontend in guarded["properties"]["frontendIPConfigurations"].as_array_mut().unwrap() {
+        frontend["properties"]["forebay"]["networkSecurityGroup"]["id"] = GROUP.into();
+    }
+    let said = balancer.submit(&json!([group, guarded]).to_string());
+    assert!(said.starts_with("applied:"), "{said}");
+    for rule in &rules {
+        let wanted = if rule.wire == Wire::Udp { Knock::Answered } else { Knock::Silence };
+        assert_eq!(knock(&net.clients[0], rule.wire, rule.frontend), wanted, "{}", rule.name);
+        assert_eq!(knock(&net.clients[1], rule.wire, rule.frontend), Knock::Answered, "{}", rule.name);
+    }
+    let stats = balancer.stats();
+    assert!(stats.verdict("Denied") >= 4);
+    let counted = |name: &str| {
+        let rows = stats.0["security"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["rule"] == format!("guards/{name}"));
+        row.map_or(0, |row| row["packets"].as_u64().unwrap())
+    };
+    assert!(counted("DenyAllInBound") >= 4 && counted("first") >= 4 && counted("second") >= 8, "{stats:?}");
+    let from = SocketAddr::new(first[0], 5_000).to_string();
+    let trace = balancer.json(&["trace", "--from", &from, "--to", &rules[0].frontend.to_string()]);
+    let trace = trace.to_string();
+    assert!(trace.contains("`guards/DenyAllInBound`") && trace.contains("a security rule denies"), "{trace}");
+
+    // A connection ends with its permission, and without a group everybody may call.
+    balancer.apply(&document);
+    for rule in &rules {
+        knock_until(&net.clients[0], rule, Knock::Answered);
+    }
+}
+
+const GROUP: &str =
+    "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/networkSecurityGroups/guards";
 
 #[test]
 fn a_rule_without_members_is_silent() {

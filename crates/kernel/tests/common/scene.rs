@@ -22,6 +22,7 @@ const POOL_OF_ALL: usize = 4;
 const NAT_PORTS: [u16; 2] = [50_000, 50_022];
 /// Under which a rule for everything is kept.
 const ALL: u8 = 0;
+const GROUPS: usize = 2;
 const MEMBERS: u8 = 6;
 const DISTRIBUTIONS: [&str; 3] = ["Default", "SourceIP", "SourceIPProtocol"];
 /// Small enough to be full, and to have flows that meet in one place.
@@ -35,6 +36,9 @@ pub struct Scene {
     nat: BTreeMap<(IpAddr, u8, u16), Nat>,
     /// Frontends that do not answer echo requests.
     silent: BTreeSet<IpAddr>,
+    /// Security groups: prefixes, and whether they are allowed. Which frontends they guard.
+    groups: [Vec<(String, bool)>; GROUPS],
+    guarded: BTreeMap<IpAddr, usize>,
     pub own_v4: Option<Ipv4Addr>,
     pub own_v6: Option<Ipv6Addr>,
     down: BTreeSet<(usize, IpAddr)>,
@@ -78,6 +82,8 @@ impl Scene {
             rules: BTreeMap::new(),
             nat: BTreeMap::new(),
             silent: BTreeSet::new(),
+            groups: Default::default(),
+            guarded: BTreeMap::new(),
             own_v4: Some(OWN_V4),
             own_v6: Some(OWN_V6),
             down: BTreeSet::new(),
@@ -103,7 +109,7 @@ impl Scene {
     /// One change of what is wanted, or of what is found.
     pub fn change(&mut self, random: &mut Random) {
         let pool = random.below(POOLS);
-        match random.below(26) {
+        match random.below(28) {
             // The last pool stays empty.
             0..=4 if pool + 1 < POOLS => {
                 let number = 1 + random.below(usize::from(MEMBERS)) as u8;
@@ -151,7 +157,17 @@ impl Scene {
                     self.silent.insert(frontend);
                 }
             }
-            15..=17 => {
+            15 => {
+                let frontend = random.pick(&frontends());
+                if random.chance(40) || self.guarded.remove(&frontend).is_none() {
+                    self.guarded.insert(frontend, random.below(GROUPS));
+                }
+            }
+            16 => {
+                let rules = (0..random.below(20)).map(|_| security_rule(random));
+                self.groups[random.below(GROUPS)] = rules.collect();
+            }
+            17..=19 => {
                 let frontend = random.pick(&frontends_of_ports());
                 let key = (frontend, random.pick(&[TCP, UDP, SCTP]), random.pick(&NAT_PORTS));
                 if self.nat.remove(&key).is_none() || random.chance(70) {
@@ -271,6 +287,17 @@ impl Scene {
             ],
         });
         let mut documents = vec![document("virtualNetworks/vn", network), self.balancer()];
+        documents.extend(self.groups.iter().enumerate().map(|(number, rules)| {
+            let rule = |(order, (prefix, allow)): (usize, &(String, bool))| {
+                let access = if *allow { "Allow" } else { "Deny" };
+                json!({ "name": format!("s{order}"), "properties": {
+                    "priority": 100 + order, "direction": "Inbound", "access": access, "protocol": "*",
+                    "sourceAddressPrefix": prefix,
+                } })
+            };
+            let rules: Vec<Value> = rules.iter().enumerate().map(rule).collect();
+            document(&format!("networkSecurityGroups/sg{number}"), json!({ "securityRules": rules }))
+        }));
         let targets: BTreeSet<IpAddr> = self.nat_there().map(|(_, nat)| nat.member).collect();
         documents.extend(targets.into_iter().map(|member| {
             let of = self.nat_there().filter(|(_, nat)| nat.member == member);
@@ -301,6 +328,11 @@ impl Scene {
                 "privateIPAddressVersion": version(*address), "subnet": to("virtualNetworks/vn/subnets/front"),
                 "forebay": { "echo": !self.silent.contains(address) },
             });
+            let mut properties = properties;
+            if let Some(group) = self.guarded.get(address) {
+                let group = to(&format!("networkSecurityGroups/sg{group}"));
+                properties["forebay"]["networkSecurityGroup"] = group;
+            }
             json!({ "name": format!("f{}", name(*address)), "properties": properties })
         });
         let pools = self.pools.iter().enumerate().map(|(number, pool)| {
@@ -368,6 +400,17 @@ fn document(path: &str, properties: Value) -> Arc<Document> {
     let mut document = Document::read(&value, name).unwrap_or_else(|problems| panic!("{problems:#?}"));
     document.identify(&ResourceId::parse(&id(path)).unwrap().0);
     Arc::new(document)
+}
+
+/// About some of the clients.
+fn security_rule(random: &mut Random) -> (String, bool) {
+    let number = random.below(64);
+    let prefix = match random.below(10) {
+        0..=4 => format!("198.51.100.{}/{}", number & !3, 26 + random.below(5)),
+        5..=8 => format!("2001:db8::{:x}/{}", number & !3, 120 + random.below(7)),
+        _ => "*".to_owned(),
+    };
+    (prefix, random.chance(60))
 }
 
 fn rule_name((frontend, protocol, port): &(IpAddr, u8, u16)) -> String {

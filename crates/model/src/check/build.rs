@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::Scope;
+use super::access::Lists;
 use super::balancer::Balancer;
 use super::probe;
 use crate::desired::{self, Desired, PoolIndex, ProbeIndex};
 use crate::document::LoadBalancer;
 
 /// What all load balancers ask for. Where there are problems this is incomplete, and nobody gets it.
-pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
+pub(super) fn build<'a>(balancers: &[Balancer<'a>], scope: &Scope<'a>) -> Desired {
     let names = display_names(balancers);
     let mut frontends = Vec::new();
     let mut pools = Vec::new();
@@ -32,16 +34,18 @@ pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
         }
     }
     let (probes, probe_positions) = probes(balancers, &names);
+    let mut lists = Lists::new(scope);
     let mut rules = Vec::new();
     for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
         rules.extend(balancer.rules.iter().filter_map(|rule| {
             let pool = *positions.get(number)?.get(rule.pool)?;
             let probe = rule.probe.and_then(|probe| probe_positions.get(&(number, probe)).copied());
-            rule.desired(name, pool, probe)
+            rule.desired(name, pool, probe, lists.of(balancer, rule))
         }));
     }
     rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
-    Desired { frontends, pools: pools.into_iter().map(|(_, pool)| pool).collect(), probes, rules }
+    let pools = pools.into_iter().map(|(_, pool)| pool).collect();
+    Desired { frontends, pools, probes, rules, lists: lists.into_lists() }
 }
 
 /// All probes by name, and where that of a load balancer and a position in its document is.

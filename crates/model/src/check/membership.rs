@@ -80,6 +80,16 @@ impl<'a> Membership<'a> {
     }
 }
 
+impl<'a> Binding<'a> {
+    pub(super) const fn interface(&self) -> &'a NetworkInterface {
+        self.interface
+    }
+
+    pub(super) const fn subnet(&self) -> Option<&'a Reference> {
+        self.configuration.subnet.as_ref()
+    }
+}
+
 impl Binding<'_> {
     /// Its address, when it has one that can be used; what else is wrong with it is said of the interface.
     pub(super) fn address(&self) -> Option<IpAddr> {

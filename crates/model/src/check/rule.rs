@@ -40,10 +40,12 @@ impl Rule<'_> {
         balancer: &str,
         pool: PoolIndex,
         probe: Option<ProbeIndex>,
+        list: Option<usize>,
     ) -> Option<desired::Rule> {
         Some(desired::Rule {
             name: format!("{balancer}/{}", self.name),
             frontend: self.frontend?,
+            list,
             pool,
             protocol: self.protocol,
             frontend_port: self.frontend_port,

@@ -1,9 +1,10 @@
-//! Network security groups. The data path does not ask them yet; whether they are valid is said all the same.
+//! Network security groups: whether they are valid, and what of them cannot be done. Whom they admit is told in [`super::access`].
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Scope, field};
+use crate::document::words::Direction;
 use crate::document::{NetworkSecurityGroup, SecurityRule};
 use crate::inventory::Entry;
 use crate::net::Prefix;
@@ -35,10 +36,45 @@ pub(super) fn examine(
             report.add(&at.field("priority"), Code::SecurityRuleConflict, message);
         }
     }
-    if !rules.is_empty() && scope.inventory.links_to(entry).next().is_some() {
-        let mend = "no packet is stopped by them: let the members' own firewalls do it";
-        field::not_there_yet(report, &array, "security rules come", mend);
+    if scope.inventory.links_to(entry).next().is_some() {
+        let inbound = rules.iter().enumerate().filter(|(_, it)| it.direction == Some(Direction::Inbound));
+        for (index, rule) in inbound {
+            in_part(report, &array.element(&rule.name, index), rule);
+        }
     }
+}
+
+/// What cannot be told of a packet before a member is chosen, or of nobody's addresses.
+fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
+    const MEND: &str = "until then the rule denies all that it may speak of, and allows nothing";
+    let any = |range: &str| range == "*" || range == "0-65535";
+    let ranges = rule.source_port_range.iter().chain(&rule.source_port_ranges);
+    let named: Vec<&String> = ranges.filter(|range| !range.is_empty()).collect();
+    if !named.is_empty() && !named.iter().any(|range| any(range)) {
+        field::not_there_yet(report, &at.field("sourcePortRange"), "rules for source ports come", MEND);
+    }
+    for (groups, field) in [
+        (&rule.source_application_security_groups, "sourceApplicationSecurityGroups"),
+        (&rule.destination_application_security_groups, "destinationApplicationSecurityGroups"),
+    ] {
+        if !groups.is_empty() {
+            field::not_there_yet(report, &at.field(field), "application security groups come", MEND);
+        }
+    }
+    let SecurityRule { source_address_prefix, source_address_prefixes, .. } = rule;
+    let sources =
+        ("sourceAddressPrefix", source_address_prefix, "sourceAddressPrefixes", source_address_prefixes);
+    for (at, text) in places(at, sources).into_iter().filter(|(_, text)| is_unknown_tag(text)) {
+        let what = format!("the addresses of service tag `{text}` come");
+        field::not_there_yet(report, &at, &what, MEND);
+    }
+}
+
+/// Whether a service tag is none of those whose addresses follow from the documents.
+fn is_unknown_tag(text: &str) -> bool {
+    let known = ["VirtualNetwork", "Internet", "AzureLoadBalancer", "Any", "*"];
+    let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<Prefix>().is_ok();
+    !is_address && !known.iter().any(|tag| tag.eq_ignore_ascii_case(text))
 }
 
 fn ports(report: &mut Report, at: &Path, rule: &SecurityRule) {

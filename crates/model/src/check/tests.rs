@@ -8,6 +8,7 @@ use crate::Code::{self, *};
 use crate::document::Source;
 use crate::*;
 
+mod access;
 mod everything;
 
 #[test]

@@ -40,5 +40,7 @@ object! {
     FrontendExtension {
         /// Whether echo requests are answered while somebody serves (ICMP-2): yes, unless this is false. Azure answers none.
         echo: Option<bool> = "echo",
+        /// Whose rules packets to the frontend must pass, beside those of the members' groups (ACL-1).
+        network_security_group: Option<Reference> = "networkSecurityGroup",
     }
 }

@@ -187,11 +187,26 @@ pub struct View {
     pub probe: u32,
 }
 
+/// Where a rule's word 2 names its list.
+const LIST: u64 = 0xffff << 16;
+
 impl RuleRow {
     /// `number` below `MAX_RULES`: the rule's row in the table of counters. The pipeline does not read the view, the next start of the
     /// control plane does.
     pub const fn new(key: Key, plan: Plan, number: u32, view: View) -> Self {
         Self([key.bits() | LIVE, plan.word(), (view.probe as u64) << 32 | number as u64, view.pool])
+    }
+
+    /// The same rule, which asks a list whom it admits (ACL-1); 0 is everybody. The list's number changes at once.
+    pub const fn asking(self, list: u32) -> Self {
+        let [key, plan, number, pool] = self.0;
+        Self([key, plan, number & !LIST | (list as u64 & 0xffff) << 16, pool])
+    }
+
+    /// The list that it asks; 0 where everybody is admitted.
+    #[inline(always)]
+    pub const fn list(self) -> u32 {
+        (self.0[2] >> 16) as u32 & 0xffff
     }
 
     /// The same rule with another plan.
@@ -232,7 +247,7 @@ impl RuleRow {
     /// Its row in the table of counters.
     #[inline(always)]
     pub const fn number(self) -> u32 {
-        self.0[2] as u32
+        self.0[2] as u32 & 0xffff
     }
 }
 

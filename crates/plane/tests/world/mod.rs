@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_plane::row::{
-    Address, AddressRow, BUCKET_WAYS, ConfigRow, Distribution, ENTRY_WORDS, Hop, Key, LinkRow, Mac,
-    MemberRow, PIECE_BUCKETS, Path, Plan, RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow, Slot, View,
+    AccessRow, Address, AddressRow, BUCKET_WAYS, ConfigRow, Distribution, ENTRY_WORDS, Hop, Key, LinkRow,
+    ListRow, Mac, MemberRow, PIECE_BUCKETS, Path, Plan, RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow,
+    Slot, View,
 };
 use forebay_plane::stage::PARCEL_WORDS;
 use forebay_plane::{Bucket, Entry, Tick, Verdict, Word, World, address_places, key_places, process};
@@ -49,7 +50,10 @@ pub struct Bench {
     pub parcel: Cell<[u64; PARCEL_WORDS]>,
     pub pieces: Vec<[Shared; BUCKET_WAYS]>,
     pub now: Cell<u32>,
+    pub lists: BTreeMap<u32, ListRow>,
+    pub access: BTreeMap<u32, AccessRow>,
     pub unmatched: RefCell<Vec<u32>>,
+    pub security: RefCell<Vec<u32>>,
     pub flows: Vec<[Shared; BUCKET_WAYS]>,
     pub outward: Vec<[Shared; ENTRY_WORDS]>,
     pub inward: Vec<[Shared; ENTRY_WORDS]>,
@@ -221,6 +225,14 @@ impl World for Bench {
         Some(self.members.get(&number).copied().unwrap_or_default())
     }
 
+    fn list(&self, number: u32) -> Option<ListRow> {
+        Some(self.lists.get(&number).copied().unwrap_or_default())
+    }
+
+    fn access(&self, place: u32) -> Option<AccessRow> {
+        Some(self.access.get(&place).copied().unwrap_or_default())
+    }
+
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.flows.get(place as usize)
     }
@@ -240,6 +252,10 @@ impl World for Bench {
     fn count_rule(&self, _: u32, _: u32, _: bool) {}
 
     fn count_member(&self, _: u32, _: u32, _: bool) {}
+
+    fn count_security(&self, rule: u32, _: u32) {
+        self.security.borrow_mut().push(rule);
+    }
 
     fn count_unmatched(&self, number: u32) {
         self.unmatched.borrow_mut().push(number);

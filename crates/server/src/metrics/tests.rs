@@ -202,6 +202,7 @@ fn stats() -> Stats {
             bytes: 32,
             flows: 33,
         }],
+        security: Vec::new(),
         remembered: RememberedStats {
             flows: 51,
             flows_limit: 52,

@@ -438,6 +438,7 @@ fn stats(packets: u64, bytes: u64) -> Stats {
         frontends: vec![frontend],
         rules: Vec::new(),
         members: Vec::new(),
+        security: Vec::new(),
         remembered,
         verdicts: Vec::new(),
     }

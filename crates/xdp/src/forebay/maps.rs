@@ -12,9 +12,9 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, ProgramArray},
 };
 use plane::row::{
-    ADDRESS_PLACES, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LINK_PLACES, LinkRow,
-    MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS,
-    RULE_PLACES, ReturnRow, RuleRow, Slot,
+    ACCESS_PLACES, ADDRESS_PLACES, AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS,
+    LINK_PLACES, LinkRow, ListRow, MAX_ADDRESSES, MAX_LISTS, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES,
+    MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, RuleRow, Slot,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
 use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
@@ -39,6 +39,13 @@ static DOWN: Array<u64> = Array::with_max_entries(DOWN_WORDS, BPF_F_MMAPABLE);
 #[map]
 static MEMBERS: Array<[u64; 8]> = Array::with_max_entries(MAX_MEMBERS, BPF_F_MMAPABLE);
 #[map]
+static LISTS: Array<[u64; 1]> = Array::with_max_entries(MAX_LISTS, BPF_F_MMAPABLE);
+#[map]
+static ACCESS: Array<[u64; 3]> = Array::with_max_entries(ACCESS_PLACES, BPF_F_MMAPABLE);
+/// Identities of security rules, by the numbers that entries of lists have for them: the control plane's.
+#[map]
+static SECURITY: Array<u64> = Array::with_max_entries(MAX_SECURITY_RULES, BPF_F_MMAPABLE);
+#[map]
 static FLOWS: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
 #[map]
 static PIECES: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(PIECE_BUCKETS, BPF_F_MMAPABLE);
@@ -61,6 +68,9 @@ static RULE_COUNTS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(MAX_RU
 static MEMBER_COUNTS: PerCpuArray<[u64; 4]> = PerCpuArray::with_max_entries(MAX_MEMBERS, 0);
 #[map]
 static UNMATCHED_COUNTS: PerCpuArray<u64> = PerCpuArray::with_max_entries(MAX_ADDRESSES, 0);
+/// Packets, bytes.
+#[map]
+static SECURITY_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(MAX_SECURITY_RULES, 0);
 /// Packets, bytes.
 #[map]
 static REASON_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(REASONS, 0);
@@ -186,6 +196,16 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn list(&self, number: u32) -> Option<ListRow> {
+        row(&LISTS, number).map(ListRow)
+    }
+
+    #[inline(always)]
+    fn access(&self, place: u32) -> Option<AccessRow> {
+        row(&ACCESS, place).map(AccessRow)
+    }
+
+    #[inline(always)]
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         let bucket: *const Bucket<Self> = FLOWS.get_ptr(place)?.cast();
         // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
@@ -225,6 +245,19 @@ impl World for Maps {
         if let Some(counts) = MEMBER_COUNTS.get_ptr_mut(number) {
             count(counts.cast(), bytes, start);
         }
+    }
+
+    #[inline(always)]
+    fn count_security(&self, rule: u32, bytes: u32) {
+        if let Some(counts) = SECURITY_COUNTS.get_ptr_mut(rule) {
+            add(counts.cast(), 0, 1);
+            add(counts.cast(), 1, bytes as u64);
+        }
+    }
+
+    #[inline(always)]
+    fn access_by(&self, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
+        forebay_access_by(list, high, low, bytes)
     }
 
     #[inline(always)]
@@ -312,6 +345,12 @@ extern "C" fn forebay_crc(difference: u32, length: u32) -> u32 {
 #[inline(never)]
 extern "C" fn forebay_piece_way(identity: u64, now: u32) -> u32 {
     outline::piece_way(&Maps { ingress: 0 }, identity, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_access_by(list: u32, high: u64, low: u64, bytes: u32) -> u32 {
+    outline::access_by(&Maps { ingress: 0 }, list, high, low, bytes)
 }
 
 #[unsafe(no_mangle)]

@@ -552,7 +552,7 @@ fn the_load_balancer_manager_has_its_name_and_an_address_of_a_pool() {
 }
 
 #[test]
-fn security_rules_are_checked_although_they_come_later() {
+fn security_rules_are_checked() {
     let rule = |edits: Value| {
         let mut rule =
             json!({ "priority": 100, "direction": "Inbound", "access": "Allow", "protocol": "Tcp" });
@@ -596,11 +596,22 @@ fn security_rules_are_checked_although_they_come_later() {
         &[("networkSecurityGroups/n", "securityRules/b/priority", SecurityRuleConflict)],
     );
     fine([group(named([("a", rule(json!({}))), ("b", rule(json!({ "direction": "Outbound" })))]))]);
-    let guarding =
-        document("networkSecurityGroups/sg", json!({ "securityRules": named([("a", rule(json!({})))]) }));
-    let inventory = with([]).with([guarding], []);
-    let shortfalls = judge(&inventory, &Limits::default()).unwrap().shortfalls;
-    assert_eq!(short(&shortfalls), [("networkSecurityGroups/sg", "securityRules", NotThereYet)]);
+    // What cannot be told of a packet before a member is chosen is said.
+    let in_part = json!({
+        "sourcePortRange": "1000-2000", "sourceAddressPrefixes": ["10.0.0.0/8", "Storage.WestEurope", "Internet"],
+        "destinationApplicationSecurityGroups": [to("applicationSecurityGroups/web")],
+    });
+    let rules =
+        named([("a", rule(in_part)), ("b", rule(json!({ "priority": 101, "sourcePortRange": "*" })))]);
+    let guarding = document("networkSecurityGroups/sg", json!({ "securityRules": rules }));
+    let shortfalls = judge(&with([]).with([guarding], []), &Limits::default()).unwrap().shortfalls;
+    let wanted = ["destinationApplicationSecurityGroups", "sourceAddressPrefixes/1", "sourcePortRange"];
+    let wanted: Vec<String> = wanted.iter().map(|field| format!("securityRules/a/{field}")).collect();
+    let found = short(&shortfalls);
+    assert_eq!(
+        found.iter().map(|(_, path, code)| (*path, *code)).collect::<Vec<_>>(),
+        wanted.iter().map(|path| (path.as_str(), NotThereYet)).collect::<Vec<_>>()
+    );
 }
 
 #[test]

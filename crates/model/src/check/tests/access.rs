@@ -1,0 +1,196 @@
+//! Whom rules admit (ACL-1).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::testing::{balancer, changed, document, interface, named, to, with};
+use crate::*;
+
+const WEB: &str = "loadBalancers/b/backendAddressPools/web";
+/// Of the virtual network, of elsewhere, and of the other family.
+const NEAR: &str = "10.1.9.9";
+const FAR: &str = "203.0.113.7";
+
+#[test]
+fn without_a_group_everybody_is_admitted() {
+    let desired = desired([balancer("b", Some("10.1.1.10")), member(&[])]);
+    assert_eq!(desired.lists(), []);
+    assert_eq!(desired.rules()[0].list(), None);
+}
+
+#[test]
+fn the_group_of_the_members_subnet_decides_and_azures_default_rules_come_last() {
+    // ACL-1
+    let of = |rules: Value| judged([balancer("b", Some("10.1.1.10")), member(&[]), group("sg", rules)]);
+    let it = of(json!([]));
+    assert_eq!(decided(&it, NEAR), ("sg/AllowVnetInBound".into(), true));
+    assert_eq!(decided(&it, FAR), ("sg/DenyAllInBound".into(), false));
+    let it = of(json!([
+        rule("world", 200, json!({ "sourceAddressPrefix": "Internet", "destinationPortRange": "8080" })),
+        rule(
+            "bad",
+            100,
+            json!({ "sourceAddressPrefixes": ["203.0.113.0/29", "10.1.9.0/24"], "access": "Deny" })
+        ),
+    ]));
+    assert_eq!(decided(&it, FAR), ("sg/bad".into(), false));
+    assert_eq!(decided(&it, "203.0.113.8"), ("sg/world".into(), true));
+    assert_eq!(decided(&it, NEAR), ("sg/bad".into(), false));
+    assert_eq!(decided(&it, "10.1.8.9"), ("sg/AllowVnetInBound".into(), true));
+}
+
+#[test]
+fn a_rule_counts_where_it_speaks_of_the_packet_as_the_member_sees_it() {
+    // ACL-1: without floating IP that is the member's address and port.
+    let allowed = |edits: Value, floating: bool| {
+        let rule = rule("it", 100, edits);
+        let lb = changed(
+            &balancer("b", Some("10.1.1.10")),
+            "loadBalancingRules/0/properties/backendPort",
+            json!(80),
+        );
+        let lb = changed(&lb, "loadBalancingRules/0/properties/frontendPort", json!(80));
+        let lb = changed(&lb, "loadBalancingRules/0/properties/enableFloatingIP", json!(floating));
+        decided(&judged([lb, member(&[]), group("sg", json!([rule]))]), FAR).1
+    };
+    for (edits, plain, floating) in [
+        (json!({}), true, true),
+        (json!({ "destinationPortRange": "80" }), true, true),
+        (json!({ "destinationPortRanges": ["70-79", "81"] }), false, false),
+        (json!({ "destinationPortRange": "0-65535" }), true, true),
+        (json!({ "destinationAddressPrefix": "10.1.2.10" }), true, false),
+        (json!({ "destinationAddressPrefix": "10.1.1.10" }), false, true),
+        (json!({ "destinationAddressPrefixes": ["10.1.1.0/24", "10.1.2.0/24"] }), true, true),
+        (json!({ "destinationAddressPrefix": "VirtualNetwork" }), true, true),
+        (json!({ "destinationAddressPrefix": "Internet" }), false, false),
+        (json!({ "protocol": "Udp" }), false, false),
+        (json!({ "protocol": "*" }), true, true),
+        (json!({ "direction": "Outbound" }), false, false),
+        // What cannot be told allows nothing.
+        (json!({ "sourcePortRange": "1000-2000" }), false, false),
+        (json!({ "sourceAddressPrefix": "Storage" }), false, false),
+        (json!({ "sourceApplicationSecurityGroups": [to("applicationSecurityGroups/web")] }), false, false),
+        // Probes do not come through the data path.
+        (json!({ "sourceAddressPrefix": "AzureLoadBalancer" }), false, false),
+    ] {
+        assert_eq!(allowed(edits.clone(), false), plain, "{edits}");
+        assert_eq!(allowed(edits.clone(), true), floating, "floating: {edits}");
+    }
+}
+
+#[test]
+fn what_cannot_be_told_denies_all_that_it_may_speak_of() {
+    let denied = |edits: Value| {
+        let mut edits = edits;
+        edits["access"] = "Deny".into();
+        let rules = json!([rule("it", 100, edits), rule("all", 200, json!({ "sourceAddressPrefix": "*" }))]);
+        !decided(&judged([balancer("b", Some("10.1.1.10")), member(&[]), group("sg", rules)]), FAR).1
+    };
+    assert!(denied(json!({ "sourcePortRange": "1000-2000" })));
+    assert!(denied(json!({ "sourceAddressPrefix": "Storage" })));
+    assert!(denied(json!({ "destinationApplicationSecurityGroups": [to("applicationSecurityGroups/web")] })));
+    assert!(!denied(json!({ "sourcePortRange": "1000-2000", "sourceAddressPrefix": "192.0.2.0/24" })));
+}
+
+#[test]
+fn a_packet_must_pass_every_group_on_its_way() {
+    // ACL-1: the frontend's, the subnet's and the interface's.
+    let open = |name: &str, prefix: &str| {
+        group(name, json!([rule("it", 100, json!({ "sourceAddressPrefix": prefix }))]))
+    };
+    let mut vm = member(&[]);
+    vm = changed(&vm, "networkSecurityGroup", to("networkSecurityGroups/of-nic"));
+    let extension = json!({ "networkSecurityGroup": to("networkSecurityGroups/of-frontend") });
+    let lb = changed(
+        &balancer("b", Some("10.1.1.10")),
+        "frontendIPConfigurations/0/properties/forebay",
+        extension,
+    );
+    let it = judged([
+        lb,
+        vm,
+        open("sg", "203.0.113.0/24"),
+        open("of-nic", "203.0.113.0/28"),
+        open("of-frontend", "203.0.113.0/30"),
+    ]);
+    assert_eq!(it.lists()[0].groups().count(), 3);
+    assert!(decided(&it, "203.0.113.3").1);
+    assert_eq!(decided(&it, "203.0.113.4"), ("of-frontend/DenyAllInBound".into(), false));
+    assert_eq!(decided(&it, "203.0.113.16").1, false);
+}
+
+#[test]
+fn a_list_of_the_network_controller_has_its_own_default() {
+    for (default, allowed) in [("Permit", true), ("Deny", false)] {
+        let acl = json!({ "securityRules": [], "forebay": { "inboundDefaultAction": default } });
+        let acl = document("networkSecurityGroups/sg", acl);
+        let it = judged([balancer("b", Some("10.1.1.10")), member(&[]), acl]);
+        assert_eq!(decided(&it, FAR), ("sg/inboundDefaultAction".into(), allowed));
+    }
+}
+
+#[test]
+fn rules_that_admit_the_same_share_a_list() {
+    let second = document(
+        "loadBalancers/c",
+        serde_json::to_value(&*balancer("c", Some("10.1.1.11"))).unwrap()["properties"].clone(),
+    );
+    let second = changed(&second, "loadBalancingRules/0/properties/backendPort", json!(8081));
+    let it = judged([
+        balancer("b", Some("10.1.1.10")),
+        second,
+        member(&["loadBalancers/c/backendAddressPools/web"]),
+        group("sg", json!([])),
+    ]);
+    assert_eq!(it.rules().iter().map(Rule::list).collect::<Vec<_>>(), [Some(0), Some(0)]);
+    assert_eq!(it.lists().len(), 1);
+}
+
+fn rule(name: &str, priority: u32, edits: Value) -> Value {
+    let mut rule =
+        json!({ "priority": priority, "direction": "Inbound", "access": "Allow", "protocol": "Tcp" });
+    rule.as_object_mut().unwrap().extend(edits.as_object().unwrap().clone());
+    json!({ "name": name, "properties": rule })
+}
+
+fn group(name: &str, rules: Value) -> Arc<Document> {
+    document(&format!("networkSecurityGroups/{name}"), json!({ "securityRules": rules }))
+}
+
+/// In the subnet that `sg` guards.
+fn member(more: &[&str]) -> Arc<Document> {
+    interface("vm1", Some("10.1.2.10"), &[&[WEB], more].concat(), &[])
+}
+
+fn desired(documents: impl IntoIterator<Item = Arc<Document>>) -> Desired {
+    // A subnet without the group.
+    let network = json!({
+        "addressSpace": { "addressPrefixes": ["10.1.0.0/16", "fd00:1::/48"] },
+        "subnets": named([
+            ("front", json!({ "addressPrefix": "10.1.1.0/24" })), ("back", json!({ "addressPrefix": "10.1.2.0/24" })),
+        ]),
+    });
+    let inventory = with([]).with(documents, []);
+    let inventory = inventory.with([document("virtualNetworks/vn", network)], []);
+    judge(&inventory, &Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}")).desired
+}
+
+fn judged(documents: impl IntoIterator<Item = Arc<Document>>) -> Desired {
+    let inventory = with([]).with(documents, []);
+    judge(&inventory, &Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}")).desired
+}
+
+/// What the first rule says of this source, and by which security rule: looked up as the words say it.
+fn decided(desired: &Desired, source: &str) -> (String, bool) {
+    let source: IpAddr = source.parse().unwrap();
+    let list = &desired.lists()[desired.rules()[0].list().unwrap()];
+    let first_of = |rules: &[ListedRule]| {
+        let has = |rule: &&ListedRule| rule.sources(source.is_ipv4()).any(|(a, b)| (a..=b).contains(&source));
+        rules.iter().find(has).unwrap().clone()
+    };
+    let deciding: Vec<ListedRule> = list.groups().map(first_of).collect();
+    let decides = deciding.iter().find(|it| !it.allows()).or(deciding.last()).unwrap();
+    (decides.name().to_owned(), decides.allows())
+}
