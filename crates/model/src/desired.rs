@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use std::time::Duration;
 
-use crate::{AdminState, Distribution, IdleTimeout, NoHealthyBackendsBehavior, Port, ReturnPath};
+use crate::{AdminState, Distribution, IdleTimeout, NoHealthyBackendsBehavior, Port, ReturnPath, Weight};
 
 /// What all documents together ask for. It comes from `check` only, so holding one is the proof that it is
 /// valid; the default asks for nothing. Sorted, so that the same documents always give the same value.
@@ -153,6 +153,7 @@ pub struct Member {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     pub(crate) admin: AdminState,
+    pub(crate) weight: Weight,
 }
 
 impl Member {
@@ -172,6 +173,12 @@ impl Member {
     #[must_use]
     pub const fn admin(&self) -> AdminState {
         self.admin
+    }
+
+    /// Its share of new flows beside those of the pool's other members (DIST-9).
+    #[must_use]
+    pub const fn weight(&self) -> Weight {
+        self.weight
     }
 }
 

@@ -40,4 +40,4 @@ pub use limits::Limits;
 pub use net::{MacAddress, Prefix};
 pub use problem::{Code, Problem};
 pub use resource_id::{BadResourceId, ChildPath, ResourceId};
-pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange};
+pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange, Weight, WeightOutOfRange};

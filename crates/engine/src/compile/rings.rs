@@ -122,7 +122,7 @@ impl<'a> Rings<'a> {
 
     /// Whether somebody takes new flows of a rule.
     pub(super) fn has_somebody(&self, rule: &Rule) -> bool {
-        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(.., up)| *up))
+        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(_, (.., up))| *up))
     }
 
     /// The number of the one member of a rule's pool; 0 where it is not there yet.
@@ -208,7 +208,7 @@ impl<'a> Rings<'a> {
     pub(super) fn down(&self, rings: &BTreeSet<u32>) -> BTreeMap<u32, u64> {
         let mut words: BTreeMap<u32, u64> = BTreeMap::new();
         for (ring, shares) in self.groups.values().filter(|(ring, _)| rings.contains(ring)) {
-            for (number, ..) in shares.iter().filter(|(.., up)| !up) {
+            for (number, ..) in shares.iter().filter(|(_, (.., up))| !up) {
                 *words.entry(ring * DOWN_WORDS + number / 64).or_default() |= 1 << (number % 64);
             }
         }
@@ -220,7 +220,8 @@ impl<'a> Rings<'a> {
 fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
     let identity = pool_identity(desired.pool(rule.pool()).name());
     let share = |(member, up): (&Member, bool)| {
-        Some((*members.numbers.get(&(identity, member.address()))?, member.address(), up))
+        let number = *members.numbers.get(&(identity, member.address()))?;
+        Some((number, (member.address(), member.weight(), up)))
     };
     health.of_rule(desired, rule).into_iter().filter_map(share).collect()
 }

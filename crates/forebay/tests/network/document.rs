@@ -209,6 +209,8 @@ pub struct Document {
     pub probes: Vec<Probe>,
     /// The members whose health is ordered: `Up` or `Down`.
     pub orders: BTreeMap<IpAddr, &'static str>,
+    /// The members that weigh more than one.
+    pub weights: BTreeMap<IpAddr, u32>,
     pub sku: &'static str,
 }
 
@@ -223,8 +225,9 @@ impl Document {
     /// One pool, `web`, with the return path `masquerade`.
     pub fn new(rules: &[Rule], members: Vec<IpAddr>) -> Self {
         let pools = vec![Pool { name: "web", members, gateway: false }];
-        let (frontends, probes, orders) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { rules: rules.to_vec(), frontends, pools, probes, orders, sku: "Standard" }
+        let (frontends, probes) = (Vec::new(), Vec::new());
+        let (orders, weights) = (BTreeMap::new(), BTreeMap::new());
+        Self { rules: rules.to_vec(), frontends, pools, probes, orders, weights, sku: "Standard" }
     }
 
     /// The same with these probes.
@@ -268,6 +271,9 @@ impl Document {
             });
             if let Some(order) = self.orders.get(address) {
                 member["properties"]["adminState"] = (*order).into();
+            }
+            if let Some(weight) = self.weights.get(address) {
+                member["properties"]["forebay"]["weight"] = (*weight).into();
             }
             member
         };

@@ -74,6 +74,20 @@ fn every_field_of_a_rule_that_the_data_path_does_is_wanted() {
 }
 
 #[test]
+fn members_weigh_one_to_a_hundred() {
+    // DIST-9
+    let vm1 = "backendAddressPools/web/loadBalancerBackendAddresses/vm1/forebay";
+    let weights = |weight: u32| {
+        let desired = crate::check(&[source(&edited(&[(vm1, json!({ "weight": weight }))]))]).unwrap();
+        desired.pools()[0].members().iter().map(|it| it.weight().get()).collect::<Vec<_>>()
+    };
+    assert_eq!((weights(1), weights(100)), (vec![1, 1], vec![100, 1]));
+    for weight in [0, 101] {
+        all(&[(vm1, json!({ "weight": weight }))], &[("b", &format!("{vm1}/weight"), OutOfRange)]);
+    }
+}
+
+#[test]
 fn every_example_is_valid() {
     let rules = |text: &str| {
         let desired = crate::check(&[Source { name: "example".to_owned(), text: text.to_owned() }]);

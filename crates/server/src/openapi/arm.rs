@@ -189,6 +189,7 @@ fn member_health() -> Value {
         "properties": {
             "member": text(),
             "address": text(),
+            "weight": { "type": "integer", "description": "Its share of new flows beside those of the others: 1 to 100." },
             "state": { "type": "string", "enum": ["up", "down", "unknown"], "description": "What the probe found." },
             "since": when(),
             "takesNewFlows": { "type": "boolean" },
@@ -198,7 +199,7 @@ fn member_health() -> Value {
             "inARow": { "type": "integer", "description": "How many results like it there were in a row." },
             "history": { "type": "array", "items": turn, "description": "The changes of state, newest first; at most 16." },
         },
-        "required": ["member", "address", "state", "since", "takesNewFlows", "last", "inARow", "history"],
+        "required": ["member", "address", "weight", "state", "since", "takesNewFlows", "last", "inARow", "history"],
     })
 }
 

@@ -25,6 +25,32 @@ fn members_known_by_their_interfaces_serve() {
 }
 
 #[test]
+fn a_member_weighs_what_its_entry_or_its_interface_says() {
+    // DIST-9
+    let place = "ipConfigurations/0/properties/forebay";
+    let weighing = |weight: u32| {
+        changed(&interface("vm1", Some("10.1.2.10"), &[WEB], &[]), place, json!({ "weight": weight }))
+    };
+    let plain = || interface("vm2", Some("10.1.2.11"), &[WEB], &[]);
+    let weights = |documents| {
+        let members = desired(documents).pools()[0].clone();
+        members.members().iter().map(|it| it.weight().get()).collect::<Vec<_>>()
+    };
+    assert_eq!(weights([balancer("b", Some("10.1.1.10")), weighing(100), plain()]), [100, 1]);
+    for weight in [0, 101] {
+        let wrong = ("networkInterfaces/vm1", "ipConfigurations/ip/forebay/weight", OutOfRange);
+        refused([balancer("b", Some("10.1.1.10")), weighing(weight)], &[wrong]);
+    }
+    // Said of a member by its interface, it would be lost with the next document that only mirrors it.
+    let pool = "backendAddressPools/0/properties/loadBalancerBackendAddresses";
+    let entry =
+        json!([{ "name": "g_vm2ip", "properties": { "adminState": "None", "forebay": { "weight": 3 } } }]);
+    let balancer = changed(&balancer("b", Some("10.1.1.10")), pool, entry);
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses/g_vm2ip/forebay/weight";
+    refused([balancer, plain()], &[("loadBalancers/b", at, InvalidRequestFormat)]);
+}
+
+#[test]
 fn an_inbound_nat_rule_leads_to_the_member_that_says_so() {
     // NAT-1
     let desired = desired([
