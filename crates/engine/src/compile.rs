@@ -319,7 +319,7 @@ fn plans(
             let by_memory = rule.protocol() == Protocol::All && path == Path::Gateway;
             let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade || by_memory;
             let (former, settled) = match before.get(&key) {
-                Some(old) if !remembers && !old.remembers && !pool.is_sole() && !old.direct => {
+                Some(old) if !remembers && !old.remembers && !desired.is_direct(rule) && !old.direct => {
                     former(*old, distribution)
                 }
                 _ => (distribution, false),
@@ -328,7 +328,7 @@ fn plans(
                 backend_port: rule.backend_port(),
                 // FLOW-2: without a ring, established connections end as well.
                 ring: match rule.when_down() {
-                    _ if pool.is_sole() => rings.sole_member_of(desired, rule) as u16,
+                    _ if desired.is_direct(rule) => rings.sole_member_of(desired, rule) as u16,
                     WhenDown::EndWithTheLast if !rings.has_somebody(rule) => 0,
                     WhenDown::EndWithTheLast | WhenDown::Continue | WhenDown::Reset => {
                         rings.ring_of(rule) as u16
@@ -341,7 +341,7 @@ fn plans(
                 remembers,
                 resets: rule.when_down() == WhenDown::Reset,
                 hairpin: rule.hairpin(),
-                direct: pool.is_sole(),
+                direct: desired.is_direct(rule),
                 idle: surroundings.clock.ticks(rule.idle().duration()),
             };
             (key, (plan, view_of(desired, rule)))

@@ -5,7 +5,9 @@ use std::net::IpAddr;
 
 use std::time::Duration;
 
-use crate::{AdminState, Distribution, IdleTimeout, NoHealthyBackendsBehavior, Port, ReturnPath, Weight};
+use crate::{
+    AdminState, Distribution, IdleTimeout, NatPorts, NoHealthyBackendsBehavior, Port, ReturnPath, Weight,
+};
 
 /// What all documents together ask for. It comes from `check` only, so holding one is the proof that it is
 /// valid; the default asks for nothing. Sorted, so that the same documents always give the same value.
@@ -15,6 +17,7 @@ pub struct Desired {
     pub(crate) pools: Vec<Pool>,
     pub(crate) probes: Vec<Probe>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) nat_ports: NatPorts,
 }
 
 impl Desired {
@@ -51,13 +54,29 @@ impl Desired {
         rule.probe.map(|index| &self.probes[index.0])
     }
 
-    /// The members that a rule leads to: those of its pool that are of its frontend's family, by address.
+    /// The members that a rule leads to: those of its pool that are of its frontend's family, by address; or the one it is for.
     ///
     /// # Panics
     /// When the rule is of another `Desired` with more pools.
     pub fn members_of(&self, rule: &Rule) -> impl Iterator<Item = &Member> + use<'_> {
-        let v4 = rule.frontend.is_ipv4();
-        self.pool(rule.pool).members.iter().filter(move |member| member.address.is_ipv4() == v4)
+        let (v4, only) = (rule.frontend.is_ipv4(), rule.only);
+        let members = self.pool(rule.pool).members.iter();
+        members.filter(move |it| it.address.is_ipv4() == v4 && only.is_none_or(|only| it.address == only))
+    }
+
+    /// Whether a rule leads to one member, now and later: there is nobody to choose (NAT-1).
+    ///
+    /// # Panics
+    /// When the rule is of another `Desired` with more pools.
+    #[must_use]
+    pub fn is_direct(&self, rule: &Rule) -> bool {
+        rule.only.is_some() || self.pool(rule.pool).sole
+    }
+
+    /// The ports that members have in the ranges of inbound NAT rules. The next documents are judged after these.
+    #[must_use]
+    pub const fn nat_ports(&self) -> &NatPorts {
+        &self.nat_ports
     }
 
     /// The rules of one frontend.
@@ -118,6 +137,7 @@ pub struct Pool {
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) return_path: ReturnPath,
+    /// It is the target of an inbound NAT rule.
     pub(crate) sole: bool,
 }
 
@@ -138,12 +158,6 @@ impl Pool {
     #[must_use]
     pub const fn return_path(&self) -> ReturnPath {
         self.return_path
-    }
-
-    /// Whether it is the target of an inbound NAT rule: there is nobody to choose among, now or later (NAT-1).
-    #[must_use]
-    pub const fn is_sole(&self) -> bool {
-        self.sole
     }
 }
 
@@ -276,6 +290,8 @@ pub struct Rule {
     pub(crate) probe: Option<ProbeIndex>,
     pub(crate) when_down: WhenDown,
     pub(crate) hairpin: bool,
+    /// The member of the pool that it is for: a port of a range is one member's.
+    pub(crate) only: Option<IpAddr>,
 }
 
 impl Rule {

@@ -97,7 +97,7 @@ impl<'a> Rings<'a> {
     ) -> Result<Self, Full> {
         let mut rules: BTreeMap<Group, Vec<&Rule>> = BTreeMap::new();
         // Where there is one member only, there is nobody to choose.
-        for rule in desired.rules().iter().filter(|rule| !desired.pool(rule.pool()).is_sole()) {
+        for rule in desired.rules().iter().filter(|rule| !desired.is_direct(rule)) {
             rules.entry(group_of(rule)).or_default().push(rule);
         }
         let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
@@ -125,7 +125,7 @@ impl<'a> Rings<'a> {
         self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(_, (.., up))| *up))
     }
 
-    /// The number of the one member of a rule's pool; 0 where it is not there yet.
+    /// The number of the one member that a rule leads to; 0 where it is not there yet.
     pub(super) fn sole_member_of(&self, desired: &Desired, rule: &Rule) -> u32 {
         let pool = pool_identity(desired.pool(rule.pool()).name());
         let member = desired.members_of(rule).next();
@@ -135,7 +135,7 @@ impl<'a> Rings<'a> {
     /// ICMP-2: whether a frontend that may answer has somebody who serves.
     pub(super) fn echoes(&self, desired: &Desired, frontend: IpAddr) -> bool {
         let at = desired.frontends().binary_search_by_key(&frontend, |it| it.address());
-        let serves = |rule: &Rule| match desired.pool(rule.pool()).is_sole() {
+        let serves = |rule: &Rule| match desired.is_direct(rule) {
             true => self.sole_member_of(desired, rule) != 0,
             false => self.has_somebody(rule),
         };

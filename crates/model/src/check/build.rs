@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::balancer::Balancer;
 use super::probe;
+use crate::NatPorts;
 use crate::desired::{self, Desired, PoolIndex, ProbeIndex};
 use crate::document::LoadBalancer;
 
@@ -41,7 +42,12 @@ pub(super) fn build(balancers: &[Balancer<'_>]) -> Desired {
         }));
     }
     rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
-    Desired { frontends, pools: pools.into_iter().map(|(_, pool)| pool).collect(), probes, rules }
+    let mut nat_ports = NatPorts::default();
+    for balancer in balancers {
+        nat_ports.join(balancer.nat_ports.clone());
+    }
+    let pools = pools.into_iter().map(|(_, pool)| pool).collect();
+    Desired { frontends, pools, probes, rules, nat_ports }
 }
 
 /// All probes by name, and where that of a load balancer and a position in its document is.

@@ -758,15 +758,13 @@ fn ha_ports_leave_nothing_to_others() {
 }
 
 #[test]
-fn nat_rules_are_checked_although_ranges_come_later() {
+fn inbound_nat_rules_and_their_ranges_are_checked() {
     let at = "inboundNatRules/ssh";
     let check = |edits: Value, wanted: &[(&str, Code)]| {
-        let is_range = edits.get("backendAddressPool").is_some();
         let mut nat = without_pool(rule("Tcp", "green", 22, 22));
         nat.as_object_mut().unwrap().extend(edits.as_object().unwrap().clone());
         let paths: Vec<_> = wanted.iter().map(|(field, code)| (format!("{at}/{field}"), *code)).collect();
-        let mut wanted: Vec<_> = paths.iter().map(|(path, code)| ("b", path.as_str(), *code)).collect();
-        wanted.extend(is_range.then_some(("b", at, NotThereYet)));
+        let wanted: Vec<_> = paths.iter().map(|(path, code)| ("b", path.as_str(), *code)).collect();
         set(at, nat, &wanted);
     };
     let pool = json!({ "id": "backendAddressPools/web" });
@@ -797,6 +795,15 @@ fn nat_rules_are_checked_although_ranges_come_later() {
             ("frontendPortRangeStart", MissingField),
         ],
     );
+    let with = |mut range: Value, field: &str, value: Value| {
+        range[field] = value;
+        range
+    };
+    check(with(range(500, 501), "protocol", json!("Udp")), &[]);
+    check(with(range(500, 501), "protocol", json!("Sctp")), &[]);
+    check(with(range(500, 501), "protocol", json!("All")), &[("protocol", InvalidRequestFormat)]);
+    check(with(range(500, 501), "enableTcpReset", json!(true)), &[("enableTcpReset", NotThereYet)]);
+    check(with(range(500, 501), "enableFloatingIP", json!(true)), &[("enableFloatingIP", NotThereYet)]);
     let mut same_port = range(500, 501);
     same_port["backendPort"] = json!(8443);
     check(same_port, &[("backendPort", RulesUseSameBackendPortProtocolAndPool)]); // RULE-4
