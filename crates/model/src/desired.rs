@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// What all documents together ask for. It comes from `check` only, so holding one is the proof that it is
-/// valid; the default asks for nothing. Sorted, so that the same documents always give the same value.
+/// valid; the default asks for nothing. Sorted, so that the same documents, after the same ports of members, always give the same value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub(crate) frontends: Vec<Frontend>,
