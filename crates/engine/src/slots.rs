@@ -70,21 +70,35 @@ fn maglev(candidates: &[Candidate]) -> Vec<Option<u16>> {
     let quotas = quotas(candidates, |_| true, &vec![0; candidates.len()]);
     let mut players: Vec<Player> = candidates.iter().zip(quotas).zip(0..).map(Player::of).collect();
     players.sort_unstable_by_key(|player| player.identity);
-    let mut turns: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::with_capacity(players.len());
-    turns.extend(
-        players.iter_mut().enumerate().filter_map(|(at, player)| Some(Reverse((player.turn()?, at)))),
-    );
     let mut owners = vec![None; SLOTS];
-    while let Some(Reverse((_, at))) = turns.pop() {
-        let player = &mut players[at];
-        let mut slot = player.slot();
-        while owners[slot].is_some() {
-            slot = player.slot();
-        }
-        owners[slot] = Some(player.member);
-        turns.extend(player.turn().map(|time| Reverse((time, at))));
+    if candidates.windows(2).all(|pair| pair[0].weight == pair[1].weight) {
+        in_rounds(&mut players, &mut owners);
+    } else {
+        by_time(&mut players, &mut owners);
     }
     owners
+}
+
+/// The order of [`by_time`] for members of one weight, without looking for who is next: one after the other, until the first has its quota.
+fn in_rounds(players: &mut [Player], owners: &mut [Option<u16>]) {
+    loop {
+        for player in &mut *players {
+            if player.turn().is_none() {
+                return;
+            }
+            player.take(owners);
+        }
+    }
+}
+
+fn by_time(players: &mut [Player], owners: &mut [Option<u16>]) {
+    let first = players.iter_mut().enumerate().filter_map(|(at, player)| Some(Reverse((player.turn()?, at))));
+    let mut turns: BinaryHeap<Reverse<(u64, usize)>> = first.collect();
+    while let Some(Reverse((_, at))) = turns.pop() {
+        let player = &mut players[at];
+        player.take(owners);
+        turns.extend(player.turn().map(|time| Reverse((time, at))));
+    }
 }
 
 /// A member while slots are taken in turn.
@@ -109,6 +123,14 @@ impl Player {
     fn turn(&mut self) -> Option<u64> {
         self.turns += 1;
         (self.turns <= self.quota).then(|| ((self.turns as u64) << 32) / self.weight)
+    }
+
+    fn take(&mut self, owners: &mut [Option<u16>]) {
+        let mut slot = self.slot();
+        while owners[slot].is_some() {
+            slot = self.slot();
+        }
+        owners[slot] = Some(self.member);
     }
 
     /// The next slot of its order. An odd step visits every slot of a ring whose size is a power of two.

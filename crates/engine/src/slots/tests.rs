@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use model::Weight;
 
-use super::{Part, fill};
+use super::{Candidate, Part, Player, by_time, fill, in_rounds, quotas};
 
 #[test]
 fn members_have_equal_shares_of_the_slots() {
@@ -190,6 +190,24 @@ fn what_counts_is_how_weights_stand_to_each_other() {
         assert_eq!(fill(&weighted(&vec![100; number])), fill(&one), "{number} members of one weight");
     }
     assert_eq!(fill(&weighted(&[3, 6, 9, 90])), fill(&weighted(&[1, 2, 3, 30])));
+}
+
+#[test]
+fn members_of_one_weight_take_turns_alike_in_rounds_and_by_time() {
+    // DIST-7
+    for number in [1, 2, 7, 100] {
+        let members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
+        let candidates: Vec<_> = members.iter().map(Candidate::of).collect();
+        let taken = |take: fn(&mut [Player], &mut [Option<u16>])| {
+            let quotas = quotas(&candidates, |_| true, &vec![0; number]);
+            let mut players: Vec<_> = candidates.iter().zip(quotas).zip(0..).map(Player::of).collect();
+            players.sort_unstable_by_key(|player| player.identity);
+            let mut owners = vec![None; RING_SLOTS as usize];
+            take(&mut players, &mut owners);
+            owners
+        };
+        assert_eq!(taken(in_rounds), taken(by_time), "{number} members");
+    }
 }
 
 #[test]
