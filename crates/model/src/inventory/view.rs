@@ -191,6 +191,10 @@ fn balancer(balancer: &mut LoadBalancer, entry: &Entry, users: &Users<'_>) {
         let path = format!("/inboundNatRules/{}", rule.name);
         let mut bound = users.children(&path, "loadBalancerInboundNatRules").into_iter();
         rule.backend_ip_configuration = bound.next();
+        // As Azure shows a range.
+        if rule.frontend_port_range_start.is_some() {
+            rule.frontend_port.get_or_insert(0);
+        }
     }
 }
 
