@@ -26,7 +26,7 @@ pub(crate) use rings::view_of;
 use rings::{Members, Rings};
 
 use crate::place::arrange;
-use crate::slots::fill;
+use crate::slots::{Part, fill};
 use crate::standing::Health;
 use crate::surroundings::Surroundings;
 use crate::tables::{Ring, Tables, ring_words};
@@ -44,13 +44,13 @@ pub struct Full {
 /// Makes tables. It remembers how rings were filled, which is what takes time; what it answers does not depend on that.
 #[derive(Debug, Default)]
 pub struct Compiler {
-    filled: BTreeMap<Vec<(IpAddr, bool)>, Vec<Option<u16>>>,
+    filled: BTreeMap<Vec<Part>, Vec<Option<u16>>>,
     /// What each ring was made of, and what it became. Made of the same again, it becomes the same.
     made: BTreeMap<u32, (Vec<Share>, Ring)>,
 }
 
-/// A member's part in a ring: its number, its address, and whether it is up.
-type Share = (u32, IpAddr, bool);
+/// A member's part in a ring, with its number.
+type Share = (u32, Part);
 
 impl Compiler {
     /// The tables for `desired`, as far as `health` and `surroundings` allow, when those of `before` are in force.
@@ -151,11 +151,11 @@ impl Compiler {
             self.made.insert(ring, (shares.to_vec(), words));
         }
         // Rings of pools that are gone need not be kept; a pool that flaps between two states needs two.
-        let used: BTreeSet<Vec<(IpAddr, bool)>> = by_ring
+        let used: BTreeSet<Vec<Part>> = by_ring
             .values()
             .flat_map(|(_, shares)| {
                 let now = filling(shares);
-                [now.iter().map(|(address, _)| (*address, true)).collect(), now]
+                [now.iter().map(|(address, weight, _)| (*address, *weight, true)).collect(), now]
             })
             .collect();
         self.filled.retain(|key, _| used.contains(key));
@@ -164,8 +164,8 @@ impl Compiler {
 }
 
 /// What decides how a ring is filled.
-fn filling(shares: &[Share]) -> Vec<(IpAddr, bool)> {
-    shares.iter().map(|(_, address, up)| (*address, *up)).collect()
+fn filling(shares: &[Share]) -> Vec<Part> {
+    shares.iter().map(|(_, part)| *part).collect()
 }
 
 /// The slot that follows `old` when `current` takes its new flows. `members`: those that are still in the pool, up or down.
@@ -327,7 +327,7 @@ fn plans(
             let by_memory = rule.protocol() == Protocol::All && path == Path::Gateway;
             let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade || by_memory;
             let (former, settled) = match before.get(&key) {
-                Some(old) if !remembers && !old.remembers && !pool.is_sole() && !old.direct => {
+                Some(old) if !remembers && !old.remembers && !desired.is_direct(rule) && !old.direct => {
                     former(*old, distribution)
                 }
                 _ => (distribution, false),
@@ -336,7 +336,7 @@ fn plans(
                 backend_port: rule.backend_port(),
                 // FLOW-2: without a ring, established connections end as well.
                 ring: match rule.when_down() {
-                    _ if pool.is_sole() => rings.sole_member_of(desired, rule) as u16,
+                    _ if desired.is_direct(rule) => rings.sole_member_of(desired, rule) as u16,
                     WhenDown::EndWithTheLast if !rings.has_somebody(rule) => 0,
                     WhenDown::EndWithTheLast | WhenDown::Continue | WhenDown::Reset => {
                         rings.ring_of(rule) as u16
@@ -349,7 +349,7 @@ fn plans(
                 remembers,
                 resets: rule.when_down() == WhenDown::Reset,
                 hairpin: rule.hairpin(),
-                direct: pool.is_sole(),
+                direct: desired.is_direct(rule),
                 idle: surroundings.clock.ticks(rule.idle().duration()),
             };
             (key, (plan, view_of(desired, rule)))

@@ -1,86 +1,182 @@
-//! Who owns which slot of a ring: equal shares (DIST-5), little that moves (DIST-6), and the same answer everywhere (DIST-7).
+//! Who owns which slot of a ring: shares by weight (DIST-5, DIST-9), little that moves (DIST-6), and the same answer everywhere
+//! (DIST-7).
 //!
-//! The members of the pool, up or down, share the ring by Maglev's method: each has its own order of all slots and takes in turn the
-//! first one that is free. Then the slots of members that are down are given to those that are up: each to the one that ranks
-//! highest for this slot among those whose share is not full. So when a member goes down or comes back only its own slots move, and a
-//! member that joins or leaves the pool moves little beside its share.
+//! Every member has a quota: its part of all slots by its weight, rounded down or up. The members of the pool, up or down, share the
+//! ring by Maglev's method: each has its own order of all slots and takes in turn the first one that is free, the heavier the more
+//! often, until it has its quota. Then the slots of members that are down are given to those that are up: each to the one that ranks
+//! highest for this slot among those that have less than their quota of the ring without the others. So when a member goes down or comes
+//! back only its own slots move, and one that joins, leaves or changes its weight moves little beside its share.
 //!
-//! Ranks and orders come from the members' addresses alone, never from numbers or from what was before.
+//! Ranks and orders come from the members' addresses and weights alone, never from numbers or from what was before.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::net::IpAddr;
 
+use model::Weight;
 use plane::row::{Address, RING_SLOTS};
 
+/// A member of a pool: its address, its weight, and whether it is up.
+pub type Part = (IpAddr, Weight, bool);
+
+const SLOTS: usize = RING_SLOTS as usize;
+
 /// The owner of every slot, as an index into `members`; `None` where nobody is up. `members` are distinct.
-pub fn fill(members: &[(IpAddr, bool)]) -> Vec<Option<u16>> {
-    let mut owners = maglev(members);
-    if members.iter().all(|(_, up)| *up) {
-        return owners;
+pub fn fill(members: &[Part]) -> Vec<Option<u16>> {
+    let candidates: Vec<Candidate> = members.iter().map(Candidate::of).collect();
+    if !candidates.iter().any(|candidate| candidate.up) {
+        return vec![None; SLOTS];
     }
-    let up: Vec<u16> = (0..members.len() as u16).filter(|member| members[usize::from(*member)].1).collect();
-    if up.is_empty() {
-        return vec![None; RING_SLOTS as usize];
+    let mut owners = maglev(&candidates);
+    if candidates.iter().any(|candidate| !candidate.up) {
+        adopt(&candidates, &mut owners);
     }
-    adopt(members, &up, &mut owners);
     owners
 }
 
-/// Maglev: every member takes, in turn, the first free slot of its own order.
-fn maglev(members: &[(IpAddr, bool)]) -> Vec<Option<u16>> {
-    let slots = RING_SLOTS as usize;
-    let mut owners = vec![None; slots];
-    if members.is_empty() {
-        return owners;
+struct Candidate {
+    /// Who it is, whatever the order in which members are listed.
+    identity: (u64, IpAddr),
+    weight: u64,
+    up: bool,
+}
+
+impl Candidate {
+    fn of((address, weight, up): &Part) -> Self {
+        Self { identity: (identity(*address), *address), weight: weight.get().into(), up: *up }
     }
-    // The turn goes by identity, so that the order in which members are listed does not matter.
-    let mut turn: Vec<(u64, u16)> =
-        members.iter().enumerate().map(|(at, (address, _))| (identity(*address), at as u16)).collect();
-    turn.sort_unstable_by_key(|(identity, at)| (*identity, members[usize::from(*at)].0));
-    // An odd step visits every slot of a ring whose size is a power of two.
-    let mut orders: Vec<(u32, u32)> =
-        turn.iter().map(|(identity, _)| (*identity as u32, (*identity >> 32) as u32 | 1)).collect();
-    let mut taken = 0;
+}
+
+/// DIST-9: how many slots each of the `asked` has: its exact part by weight, rounded down or up. Rounded up are first those that own
+/// more already, then those that lost most by rounding down.
+fn quotas(candidates: &[Candidate], asked: impl Fn(&Candidate) -> bool, owned: &[usize]) -> Vec<usize> {
+    let whole: u64 = candidates.iter().filter(|it| asked(it)).map(|it| it.weight).sum();
+    let parts = |it: &Candidate| if asked(it) { u64::from(RING_SLOTS) * it.weight } else { 0 };
+    let mut quotas: Vec<usize> = candidates.iter().map(|it| (parts(it) / whole) as usize).collect();
+    let left = SLOTS - quotas.iter().sum::<usize>();
+    let mut waiting: Vec<usize> = (0..candidates.len()).filter(|at| asked(&candidates[*at])).collect();
+    waiting.sort_unstable_by_key(|at| {
+        let it = &candidates[*at];
+        (owned[*at] <= quotas[*at], Reverse(parts(it) % whole), it.identity)
+    });
+    for at in waiting.into_iter().take(left) {
+        quotas[at] += 1;
+    }
+    quotas
+}
+
+/// Maglev: every member takes, in turn, the first free slot of its own order. One of twice the weight has its turn twice as often.
+fn maglev(candidates: &[Candidate]) -> Vec<Option<u16>> {
+    let quotas = quotas(candidates, |_| true, &vec![0; candidates.len()]);
+    let mut players: Vec<Player> = candidates.iter().zip(quotas).zip(0..).map(Player::of).collect();
+    players.sort_unstable_by_key(|player| player.identity);
+    let mut owners = vec![None; SLOTS];
+    if candidates.windows(2).all(|pair| pair[0].weight == pair[1].weight) {
+        in_rounds(&mut players, &mut owners);
+    } else {
+        by_time(&mut players, &mut owners);
+    }
+    owners
+}
+
+/// The order of [`by_time`] for members of one weight, without looking for who is next: one after the other, until the first has its quota.
+fn in_rounds(players: &mut [Player], owners: &mut [Option<u16>]) {
     loop {
-        for ((_, member), (next, step)) in turn.iter().zip(&mut orders) {
-            loop {
-                let slot = (*next & (RING_SLOTS - 1)) as usize;
-                *next = next.wrapping_add(*step);
-                if owners[slot].is_none() {
-                    owners[slot] = Some(*member);
-                    break;
-                }
+        for player in &mut *players {
+            if player.turn().is_none() {
+                return;
             }
-            taken += 1;
-            if taken == slots {
-                return owners;
-            }
+            player.take(owners);
         }
+    }
+}
+
+fn by_time(players: &mut [Player], owners: &mut [Option<u16>]) {
+    let first = players.iter_mut().enumerate().filter_map(|(at, player)| Some(Reverse((player.turn()?, at))));
+    let mut turns: BinaryHeap<Reverse<(u64, usize)>> = first.collect();
+    while let Some(Reverse((_, at))) = turns.pop() {
+        let player = &mut players[at];
+        player.take(owners);
+        turns.extend(player.turn().map(|time| Reverse((time, at))));
+    }
+}
+
+/// A member while slots are taken in turn.
+struct Player {
+    member: u16,
+    identity: (u64, IpAddr),
+    weight: u64,
+    quota: usize,
+    /// How many turns it had.
+    turns: usize,
+    next: u32,
+}
+
+impl Player {
+    fn of(((candidate, quota), member): ((&Candidate, usize), u16)) -> Self {
+        let Candidate { identity, weight, .. } = *candidate;
+        Self { member, identity, weight, quota, turns: 0, next: identity.0 as u32 }
+    }
+
+    /// The time of its next turn, unless it has its quota. The unit is so small that times are equal or not as the fractions are, for
+    /// all weights.
+    fn turn(&mut self) -> Option<u64> {
+        self.turns += 1;
+        (self.turns <= self.quota).then(|| ((self.turns as u64) << 32) / self.weight)
+    }
+
+    fn take(&mut self, owners: &mut [Option<u16>]) {
+        let mut slot = self.slot();
+        while owners[slot].is_some() {
+            slot = self.slot();
+        }
+        owners[slot] = Some(self.member);
+    }
+
+    /// The next slot of its order. An odd step visits every slot of a ring whose size is a power of two.
+    fn slot(&mut self) -> usize {
+        let slot = self.next & (RING_SLOTS - 1);
+        self.next = self.next.wrapping_add((self.identity.0 >> 32) as u32 | 1);
+        slot as usize
     }
 }
 
 /// Gives the slots of members that are down to members that are up.
-fn adopt(members: &[(IpAddr, bool)], up: &[u16], owners: &mut [Option<u16>]) {
-    let share = owners.len().div_ceil(up.len());
-    let mut owned: BTreeMap<u16, usize> = up.iter().map(|member| (*member, 0)).collect();
+fn adopt(candidates: &[Candidate], owners: &mut [Option<u16>]) {
+    let mut owned = vec![0; candidates.len()];
     for owner in owners.iter().flatten() {
-        if let Some(count) = owned.get_mut(owner) {
-            *count += 1;
+        owned[usize::from(*owner)] += 1;
+    }
+    let quotas = quotas(candidates, |it| it.up, &owned);
+    // Of those that are up, rounding may take the last slot from one of another weight.
+    for owner in owners.iter_mut().rev() {
+        if let Some(at) = owner.map(usize::from).filter(|at| owned[*at] > quotas[*at]) {
+            owned[at] -= 1;
+            *owner = None;
         }
     }
-    let identities: Vec<u64> = members.iter().map(|(address, _)| identity(*address)).collect();
-    for (slot, owner) in owners.iter_mut().enumerate() {
-        if owner.is_some_and(|owner| members[usize::from(owner)].1) {
-            continue;
+    let mut with_room: Vec<usize> = (0..candidates.len()).filter(|at| owned[*at] < quotas[*at]).collect();
+    for (slot, owner) in owners.iter_mut().enumerate().filter(|(_, owner)| owner.is_none()) {
+        let distance = |at: &usize| candidates.get(*at).map(|it| it.distance(slot));
+        let Some(heir) = with_room.iter().copied().min_by_key(distance) else { return };
+        *owner = Some(heir as u16);
+        owned[heir] += 1;
+        if owned[heir] == quotas[heir] {
+            with_room.retain(|at| *at != heir);
         }
-        let heir = up
-            .iter()
-            .filter(|member| owned.get(member).is_some_and(|count| *count < share))
-            .max_by_key(|member| spread(identities[usize::from(**member)] ^ slot as u64));
-        if let Some(heir) = heir {
-            *owner = Some(*heir);
-            *owned.entry(*heir).or_default() += 1;
-        }
+    }
+}
+
+impl Candidate {
+    /// How far it is from a slot, by rendezvous hashing: the nearest is found in proportion to its weight, where it has room.
+    fn distance(&self, slot: usize) -> (u64, Reverse<u64>) {
+        let hash = spread(self.identity.0 ^ slot as u64);
+        // 64 less its logarithm to the base of 2, with 32 bits behind the point. A line between powers of two is near enough: how many
+        // slots one gets is said by its quota.
+        let zeros = hash.leading_zeros();
+        let behind_the_point = hash.unbounded_shl(zeros + 1) >> 32;
+        let logarithm = (u64::from(zeros + 1) << 32) - behind_the_point;
+        ((logarithm << 16) / self.weight, Reverse(hash))
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Wish {
     pub ordered: BTreeMap<IpAddr, &'static str>,
     /// Security rules of all frontends, in their order: whom they speak of, and whether they allow.
     pub security: Option<Vec<(String, bool)>>,
+    /// What members weigh, where it is not one.
+    pub weights: BTreeMap<IpAddr, u32>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -74,6 +76,8 @@ pub struct RuleWish {
     /// Connections to a member that is down are reset.
     pub resets: bool,
     pub hairpin: bool,
+    /// An inbound NAT rule whose range ends here.
+    pub last: Option<u16>,
 }
 
 pub fn pool(name: &'static str, gateway: bool, members: &[&str]) -> PoolWish {
@@ -93,6 +97,7 @@ pub fn rule(frontend: &str, port: u16, pool: &'static str, backend_port: u16) ->
         probe: Some("alive"),
         resets: false,
         hairpin: false,
+        last: None,
     }
 }
 
@@ -103,6 +108,11 @@ impl RuleWish {
 
     pub fn floating(self) -> Self {
         Self { floating: true, ..self }
+    }
+
+    /// A range of ports up to this one, one for each member.
+    pub fn up_to(self, last: u16) -> Self {
+        Self { last: Some(last), probe: None, ..self }
     }
 
     pub fn probed(self, probe: Option<&'static str>) -> Self {
@@ -137,8 +147,10 @@ impl Wish {
         let pools = self.pools.iter().map(|pool| {
             let members = pool.members.iter().enumerate().map(|(number, address)| {
                 let order = self.ordered.get(address).unwrap_or(&"None");
+                let weight = self.weights.get(address).unwrap_or(&1);
                 format!(
-                    r#"{{"name":"m{number}","properties":{{"ipAddress":"{address}","adminState":"{order}"}}}}"#
+                    r#"{{"name":"m{number}","properties":{{"ipAddress":"{address}","adminState":"{order}",
+                    "forebay":{{"weight":{weight}}}}}}}"#
                 )
             });
             format!(
@@ -154,7 +166,22 @@ impl Wish {
                 r#"{{"name":"{name}","properties":{{"protocol":"Tcp","port":80,"noHealthyBackendsBehavior":"{all_down}"}}}}"#
             )
         });
-        let rules = self.rules.iter().enumerate().map(|(number, rule)| {
+        let ranges = self.rules.iter().enumerate().filter_map(|(number, rule)| {
+            Some(format!(
+                r#"{{"name":"r{number}","properties":{{"frontendIPConfiguration":{{"id":"frontendIPConfigurations/{}"}},
+                "backendAddressPool":{{"id":"backendAddressPools/{}"}},"protocol":"{}","enableFloatingIP":{},
+                "frontendPortRangeStart":{},"frontendPortRangeEnd":{},"backendPort":{}}}}}"#,
+                frontend_name(rule.frontend),
+                rule.pool,
+                if rule.tcp { "Tcp" } else { "Udp" },
+                rule.floating,
+                rule.port,
+                rule.last?,
+                rule.backend_port
+            ))
+        });
+        let balancing = self.rules.iter().enumerate().filter(|(_, rule)| rule.last.is_none());
+        let rules = balancing.map(|(number, rule)| {
             let probe = rule.probe.map(|probe| format!(r#""probe":{{"id":"probes/{probe}"}},"#));
             format!(
                 r#"{{"name":"r{number}","properties":{{
@@ -177,11 +204,12 @@ impl Wish {
         let probes = if self.rules.is_empty() { Vec::new() } else { probes.collect() };
         format!(
             r#"{{"name":"b","sku":{{"name":"{}"}},"properties":{{"frontendIPConfigurations":[{}],"backendAddressPools":[{}],
-            "loadBalancingRules":[{}],"probes":[{}]}}}}"#,
+            "loadBalancingRules":[{}],"inboundNatRules":[{}],"probes":[{}]}}}}"#,
             if self.basic { "Basic" } else { "Standard" },
             list(frontends.collect()),
             list(pools.collect()),
             list(rules.collect()),
+            list(ranges.collect()),
             list(probes)
         )
     }
@@ -543,7 +571,7 @@ impl Chance {
     pub fn changed(&self, dice: &mut Dice, steps: usize) -> Self {
         let mut next = self.clone();
         for _ in 0..steps {
-            match dice.below(20) {
+            match dice.below(22) {
                 0..=2 => next.try_to(dice, add_rule),
                 3 => next.try_to(dice, |wish, dice| {
                     if !wish.rules.is_empty() {
@@ -564,6 +592,9 @@ impl Chance {
                     wish.pools[pool].gateway ^= true;
                 }),
                 10..=13 => next.try_to(dice, change_rule),
+                20..=21 => next.try_to(dice, |wish, dice| {
+                    wish.weights.insert(ip(dice.pick(&MEMBERS)), 1 + dice.below(5) as u32);
+                }),
                 14..=16 => next.turn_health(dice),
                 _ => next.turn_surroundings(dice),
             }
@@ -636,6 +667,7 @@ fn add_rule(wish: &mut Wish, dice: &mut Dice) {
         rule(dice.pick(&FRONTENDS), port, dice.pick(&POOLS), dice.pick(&[port, 8_000, 8_001, 8_002, 8_003]));
     let rule = if dice.one_in(3) { rule.udp() } else { rule };
     let rule = if dice.one_in(3) { rule.floating() } else { rule };
+    let rule = if dice.one_in(4) { rule.up_to(port + 5) } else { rule };
     wish.rules.push(rule.by(dice.pick(&DISTRIBUTIONS)));
 }
 
@@ -663,7 +695,8 @@ pub fn packets(dice: &mut Dice, wishes: &[&Wish]) -> Vec<Packet> {
         for _ in 0..3 {
             let client = if rule.frontend.is_ipv4() { "192.0.2." } else { "2001:db8::" };
             let client = (ip(&format!("{client}{}", 1 + dice.below(9))), 40_000 + dice.below(2_000) as u16);
-            let packet = Packet { from: client, to: (rule.frontend, rule.port), flags: None };
+            let more = rule.last.map_or(0, |last| dice.below((last - rule.port).into()) as u16);
+            let packet = Packet { from: client, to: (rule.frontend, rule.port + more), flags: None };
             packets.push(packet);
             packets.extend([SYN, ACK].map(|flags| Packet { flags: Some(flags), ..packet }));
             let answer =

@@ -138,12 +138,13 @@ pub(crate) fn health(view: &HealthView) -> String {
         let mut table =
             Table::new(["MEMBER", "ADDRESS", "STATE", "SINCE", "IN A ROW", "NEW FLOWS", "LAST RESULT"]);
         for member in &group.members {
-            let takes = if member.takes_new_flows { "yes" } else { "no" };
-            let because = if member.because.is_empty() {
-                takes.to_owned()
-            } else {
-                format!("{takes}: {}", member.because)
+            let takes = match (member.takes_new_flows, member.weight) {
+                (true, 1) => "yes".to_owned(),
+                (true, weight) => format!("yes, weight {weight}"),
+                (false, _) => "no".to_owned(),
             };
+            let because =
+                if member.because.is_empty() { takes } else { format!("{takes}: {}", member.because) };
             table.row([
                 member.member.clone(),
                 member.address.to_string(),

@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::NatPorts;
 use crate::desired::Desired;
 use crate::document::{Document, IpPool, Reading, Reference, Source, read};
 use crate::inventory::{Entry, Inventory, Segment};
@@ -58,8 +59,20 @@ pub struct Judgement {
 /// # Errors
 /// Every problem of every document (API-2), sorted. Documents go by their ids.
 pub fn judge(inventory: &Inventory, limits: &Limits) -> Result<Judgement, Vec<Problem>> {
+    judge_after(inventory, limits, &NatPorts::default())
+}
+
+/// The same, where members of NAT rules' pools have ports already, and keep them (NAT-1).
+///
+/// # Errors
+/// As for [`judge`].
+pub fn judge_after(
+    inventory: &Inventory,
+    limits: &Limits,
+    ports: &NatPorts,
+) -> Result<Judgement, Vec<Problem>> {
     let cases: Vec<_> = inventory.entries().map(|entry| Case::of(entry.label(), entry)).collect();
-    let Hearing { desired, problems, shortfalls } = hear(&cases, &Scope::of(inventory, limits, true));
+    let Hearing { desired, problems, shortfalls } = hear(&cases, &Scope::of(inventory, limits, ports, true));
     match problems.is_empty() {
         true => Ok(Judgement { desired, shortfalls: sorted(shortfalls) }),
         false => Err(sorted(problems)),
@@ -71,12 +84,20 @@ pub fn judge(inventory: &Inventory, limits: &Limits) -> Result<Judgement, Vec<Pr
 /// # Errors
 /// Every problem of every document (API-2), sorted.
 pub fn check(sources: &[Source]) -> Result<Desired, Vec<Problem>> {
+    check_after(sources, &NatPorts::default())
+}
+
+/// The same, where members of NAT rules' pools have ports already, and keep them (NAT-1).
+///
+/// # Errors
+/// As for [`check()`].
+pub fn check_after(sources: &[Source], ports: &NatPorts) -> Result<Desired, Vec<Problem>> {
     let mut reading = Reading::default();
     for mut one in sources.iter().map(read) {
         reading.documents.append(&mut one.documents);
         reading.problems.append(&mut one.problems);
     }
-    match check_labelled(reading.documents) {
+    match check_labelled(reading.documents, ports) {
         checked if reading.problems.is_empty() => checked,
         checked => Err(merge(reading.problems, checked.err().unwrap_or_default())),
     }
@@ -88,7 +109,7 @@ pub fn check(sources: &[Source]) -> Result<Desired, Vec<Problem>> {
 /// Every problem of every document (API-2), sorted.
 pub fn check_documents(documents: &[Document]) -> Result<Desired, Vec<Problem>> {
     let labelled = (1..).zip(documents).map(|(number, it)| (label(it, number), it.clone()));
-    check_labelled(labelled.collect())
+    check_labelled(labelled.collect(), &NatPorts::default())
 }
 
 fn label(document: &Document, number: usize) -> String {
@@ -98,7 +119,7 @@ fn label(document: &Document, number: usize) -> String {
     }
 }
 
-fn check_labelled(documents: Vec<(String, Document)>) -> Result<Desired, Vec<Problem>> {
+fn check_labelled(documents: Vec<(String, Document)>, ports: &NatPorts) -> Result<Desired, Vec<Problem>> {
     let documents: Vec<_> = documents.into_iter().map(|(label, it)| (label, Arc::new(it))).collect();
     let inventory = Inventory::of(documents.iter().map(|(_, document)| Arc::clone(document)));
     let case = |(label, document)| {
@@ -108,7 +129,7 @@ fn check_labelled(documents: Vec<(String, Document)>) -> Result<Desired, Vec<Pro
     let cases: Vec<_> = documents.iter().filter_map(|(label, document)| case((label, document))).collect();
     let limits = Limits::default();
     let Hearing { desired, mut problems, mut shortfalls } =
-        hear(&cases, &Scope::of(&inventory, &limits, false));
+        hear(&cases, &Scope::of(&inventory, &limits, ports, false));
     problems.append(&mut shortfalls);
     if problems.is_empty() { Ok(desired) } else { Err(sorted(problems)) }
 }
@@ -161,6 +182,8 @@ impl<'a> Case<'a> {
 struct Scope<'a> {
     inventory: &'a Inventory,
     limits: &'a Limits,
+    /// Those that members had last.
+    ports: &'a NatPorts,
     /// Whether the documents are everything there is. Then what a reference leads to must be among them.
     complete: bool,
     /// The pools that frontends come from.
@@ -170,9 +193,9 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn of(inventory: &'a Inventory, limits: &'a Limits, complete: bool) -> Self {
+    fn of(inventory: &'a Inventory, limits: &'a Limits, ports: &'a NatPorts, complete: bool) -> Self {
         let segments = RefCell::default();
-        Self { inventory, limits, complete, vip_pools: inventory.vip_pools(), segments }
+        Self { inventory, limits, ports, complete, vip_pools: inventory.vip_pools(), segments }
     }
 
     /// The subnet that a reference leads to.

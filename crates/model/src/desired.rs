@@ -5,10 +5,12 @@ use std::net::IpAddr;
 
 use std::time::Duration;
 
-use crate::{AdminState, Distribution, IdleTimeout, NoHealthyBackendsBehavior, Port, ReturnPath};
+use crate::{
+    AdminState, Distribution, IdleTimeout, NatPorts, NoHealthyBackendsBehavior, Port, ReturnPath, Weight,
+};
 
 /// What all documents together ask for. It comes from `check` only, so holding one is the proof that it is
-/// valid; the default asks for nothing. Sorted, so that the same documents always give the same value.
+/// valid; the default asks for nothing. Sorted, so that the same documents, after the same ports of members, always give the same value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     pub(crate) frontends: Vec<Frontend>,
@@ -16,6 +18,7 @@ pub struct Desired {
     pub(crate) probes: Vec<Probe>,
     pub(crate) rules: Vec<Rule>,
     pub(crate) lists: Vec<SecurityList>,
+    pub(crate) nat_ports: NatPorts,
 }
 
 impl Desired {
@@ -58,13 +61,29 @@ impl Desired {
         rule.probe.map(|index| &self.probes[index.0])
     }
 
-    /// The members that a rule leads to: those of its pool that are of its frontend's family, by address.
+    /// The members that a rule leads to: those of its pool that are of its frontend's family, by address; or the one it is for.
     ///
     /// # Panics
     /// When the rule is of another `Desired` with more pools.
     pub fn members_of(&self, rule: &Rule) -> impl Iterator<Item = &Member> + use<'_> {
-        let v4 = rule.frontend.is_ipv4();
-        self.pool(rule.pool).members.iter().filter(move |member| member.address.is_ipv4() == v4)
+        let (v4, only) = (rule.frontend.is_ipv4(), rule.only);
+        let members = self.pool(rule.pool).members.iter();
+        members.filter(move |it| it.address.is_ipv4() == v4 && only.is_none_or(|only| it.address == only))
+    }
+
+    /// Whether a rule leads to one member, now and later: there is nobody to choose (NAT-1).
+    ///
+    /// # Panics
+    /// When the rule is of another `Desired` with more pools.
+    #[must_use]
+    pub fn is_direct(&self, rule: &Rule) -> bool {
+        rule.only.is_some() || self.pool(rule.pool).sole
+    }
+
+    /// The ports that members have in the ranges of inbound NAT rules. The next documents are judged after these.
+    #[must_use]
+    pub const fn nat_ports(&self) -> &NatPorts {
+        &self.nat_ports
     }
 
     /// The rules of one frontend.
@@ -125,6 +144,7 @@ pub struct Pool {
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) return_path: ReturnPath,
+    /// It is the target of an inbound NAT rule.
     pub(crate) sole: bool,
 }
 
@@ -146,12 +166,6 @@ impl Pool {
     pub const fn return_path(&self) -> ReturnPath {
         self.return_path
     }
-
-    /// Whether it is the target of an inbound NAT rule: there is nobody to choose among, now or later (NAT-1).
-    #[must_use]
-    pub const fn is_sole(&self) -> bool {
-        self.sole
-    }
 }
 
 /// One machine of a pool.
@@ -160,6 +174,7 @@ pub struct Member {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
     pub(crate) admin: AdminState,
+    pub(crate) weight: Weight,
 }
 
 impl Member {
@@ -179,6 +194,12 @@ impl Member {
     #[must_use]
     pub const fn admin(&self) -> AdminState {
         self.admin
+    }
+
+    /// Its share of new flows beside those of the pool's other members (DIST-9).
+    #[must_use]
+    pub const fn weight(&self) -> Weight {
+        self.weight
     }
 }
 
@@ -322,6 +343,8 @@ pub struct Rule {
     pub(crate) probe: Option<ProbeIndex>,
     pub(crate) when_down: WhenDown,
     pub(crate) hairpin: bool,
+    /// The member of the pool that it is for: a port of a range is one member's.
+    pub(crate) only: Option<IpAddr>,
 }
 
 impl Rule {

@@ -29,7 +29,7 @@ pub use network::{
     AddressSpace, DhcpOptions, Subnet, SubnetExtension, VirtualNetwork, VirtualNetworkExtension,
 };
 pub use outbound::OutboundRule;
-pub use pool::{BackendAddress, BackendAddressPool, PoolExtension, TunnelInterface};
+pub use pool::{BackendAddress, BackendAddressPool, MemberExtension, PoolExtension, TunnelInterface};
 pub use prefix::{PublicIpPrefix, PublicIpPrefixSku};
 pub use probe::{Probe, ProbeExtension};
 pub use rule::{LoadBalancingRule, RuleExtension};

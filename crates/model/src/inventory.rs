@@ -13,11 +13,13 @@ use crate::net::MacAddress;
 use crate::resource_id::ResourceId;
 pub(crate) use entry::{Child, Entry, Link, key_of};
 use entry::{Located, located};
+pub use ports::NatMapping;
 pub(crate) use segment::{Segment, SegmentKind, next};
 pub(crate) use view::mirror_name;
 
 mod claims;
 mod entry;
+mod ports;
 mod segment;
 #[cfg(test)]
 mod tests;

@@ -20,6 +20,7 @@ mod id;
 mod inventory;
 mod kind;
 pub mod limits;
+mod nat_ports;
 mod net;
 mod problem;
 mod resource_id;
@@ -28,17 +29,18 @@ mod testing;
 mod units;
 
 pub use allocate::allocate;
-pub use check::{Judgement, check, check_documents, judge, merge};
+pub use check::{Judgement, check, check_after, check_documents, judge, judge_after, merge};
 pub use desired::{
     Ask, Desired, Frontend, ListedRule, Member, Pool, PoolIndex, Probe, ProbeIndex, Protocol, Rule,
     SecurityList, WhenDown,
 };
 pub use document::words::{AdminState, Distribution, NoHealthyBackendsBehavior, ReturnPath};
 pub use document::{Document, Source, parse};
-pub use inventory::{Inventory, Use};
+pub use inventory::{Inventory, NatMapping, Use};
 pub use kind::{Collection, Kind, PROVIDER};
 pub use limits::Limits;
+pub use nat_ports::NatPorts;
 pub use net::{MacAddress, Prefix};
 pub use problem::{Code, Problem};
 pub use resource_id::{BadResourceId, ChildPath, ResourceId};
-pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange};
+pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange, Weight, WeightOutOfRange};

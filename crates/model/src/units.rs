@@ -79,6 +79,43 @@ pub struct IdleTimeoutOutOfRange {
     minutes: u32,
 }
 
+/// A member's share of new flows beside those of the others: 1 to 100 (DIST-9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Weight(u8);
+
+impl Weight {
+    /// The lightest and the heaviest. Who is to get nothing is down by order, and weighs what it weighed.
+    pub const RANGE: std::ops::RangeInclusive<u32> = 1..=100;
+
+    /// So many parts.
+    ///
+    /// # Errors
+    /// When that is nothing, or more than 100.
+    pub fn new(number: u32) -> Result<Self, WeightOutOfRange> {
+        let within = u8::try_from(number).ok().filter(|_| Self::RANGE.contains(&number));
+        within.map(Self).ok_or(WeightOutOfRange { number })
+    }
+
+    /// Its number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+impl Default for Weight {
+    fn default() -> Self {
+        Self(1)
+    }
+}
+
+/// A number that is no weight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{number} is no weight: weights are 1 to 100")]
+pub struct WeightOutOfRange {
+    number: u32,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,5 +129,10 @@ mod tests {
         assert_eq!(IdleTimeout::minutes(100).map(IdleTimeout::duration), Ok(Duration::from_secs(6_000)));
         assert_eq!(IdleTimeout::minutes(3), Err(IdleTimeoutOutOfRange { minutes: 3 }));
         assert_eq!(IdleTimeout::minutes(101), Err(IdleTimeoutOutOfRange { minutes: 101 }));
+        assert_eq!(Weight::default().get(), 1);
+        assert_eq!(Weight::new(100).map(Weight::get), Ok(100));
+        assert_eq!(Weight::new(0), Err(WeightOutOfRange { number: 0 }));
+        assert_eq!(Weight::new(101), Err(WeightOutOfRange { number: 101 }));
+        assert_eq!(Weight::new(257), Err(WeightOutOfRange { number: 257 }));
     }
 }

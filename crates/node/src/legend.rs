@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use engine::{pool_identity, security_identity};
-use model::Desired;
+use model::{Desired, NatPorts};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::reach::Reach;
 
@@ -23,6 +24,9 @@ pub(crate) struct Legend {
     pub(crate) security: BTreeMap<u64, String>,
     /// Why members are not reached, in words.
     pub(crate) unreached: BTreeMap<IpAddr, String>,
+    /// Which ports members have in the ranges of inbound NAT rules: the next process gives them the same.
+    #[serde(default)]
+    nat_ports: Value,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -81,7 +85,13 @@ impl Legend {
             frontends: frontends.collect(),
             security: security.collect(),
             unreached: unreached.collect(),
+            nat_ports: desired.nat_ports().to_json(),
         }
+    }
+
+    /// The ports that members had; none where nobody has written them down.
+    pub(crate) fn nat_ports(&self) -> NatPorts {
+        NatPorts::from_json(&self.nat_ports).unwrap_or_default()
     }
 
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {

@@ -115,7 +115,8 @@ pub async fn serve(
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signals)?;
 
     let mut intake = Intake::open(source);
-    let wanted = intake.read()?;
+    let legend = Legend::read(&Place::new(&settings.state, &settings.name)?.file("json"));
+    let wanted = intake.read(&legend.nat_ports())?;
     let mut balancer = Balancer::open(settings, wanted, observed).await?;
     match balancer.start(intake.outlives_refusal()) {
         Ok(reports) => reports.into_iter().for_each(&mut report),
@@ -150,7 +151,7 @@ pub async fn serve(
             }
         }
         if reread {
-            report(balancer.renew(intake.read()).await?);
+            report(balancer.renew(intake.read(balancer.desired.nat_ports())).await?);
         }
     }
     info!(

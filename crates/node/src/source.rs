@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::Desired;
+use model::{Desired, NatPorts};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -78,12 +78,15 @@ impl Intake {
     }
 
     /// What is wanted now.
-    pub(crate) fn read(&mut self) -> Result<Wanted, ServeError> {
+    ///
+    /// Documents do not say which ports members have in the ranges of inbound NAT rules: they keep those that they had last. A control
+    /// plane has seen to that already.
+    pub(crate) fn read(&mut self, ports: &NatPorts) -> Result<Wanted, ServeError> {
         match self {
             Self::Documents { path, .. } => {
                 let sources =
                     documents::read(path).map_err(|(path, cause)| ServeError::Documents { path, cause })?;
-                let desired = model::check(&sources).map_err(ServeError::Refused)?;
+                let desired = model::check_after(&sources, ports).map_err(ServeError::Refused)?;
                 Ok(Wanted { revision: 0, desired: Arc::new(desired) })
             }
             Self::Wanted(wanted) => Ok(wanted.borrow_and_update().clone()),

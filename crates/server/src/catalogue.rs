@@ -10,7 +10,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use model::{Code, Problem, ResourceId};
+use model::{Code, NatPorts, Problem, ResourceId};
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::store::{Changes, Contents, Revision, Store, StoreError, Stored};
@@ -30,6 +30,7 @@ mod draft;
 mod edit;
 mod etag;
 mod gone;
+mod nat_ports;
 mod record;
 mod refused;
 mod resting;
@@ -155,8 +156,9 @@ impl Inner {
             return Ok(Arc::new(Written { snapshot: present, outcomes: draft.outcomes() }));
         }
         let rested = resting.after(&draft.released(&present), now);
-        let puts: Vec<Stored> =
-            draft.records().map(|record| record.stored()).chain(rested.stored(&resting)).collect();
+        let ports = nat_ports::stored(draft.nat_ports(), present.desired.nat_ports());
+        let beside = rested.stored(&resting).into_iter().chain(ports);
+        let puts: Vec<Stored> = draft.records().map(|record| record.stored()).chain(beside).collect();
         let deletes: Vec<String> = draft.deletes().map(|id| id.key().to_owned()).collect();
         let revision = match self.store.commit(present.revision, &puts, &deletes) {
             Ok(revision) => revision,
@@ -189,8 +191,7 @@ impl Inner {
 /// # Errors
 /// A record of it cannot be read, or it is not valid.
 pub fn examine(contents: &Contents) -> Result<(), OpenError> {
-    let (records, resting) = read(contents)?;
-    match Snapshot::of(contents.revision, records, resting, &Limits::default()) {
+    match Snapshot::of(contents.revision, read(contents)?, &Limits::default()) {
         Ok(_) => Ok(()),
         Err(mut problems) => {
             problems.retain(|problem| problem.code != Code::LimitReached);
@@ -201,22 +202,30 @@ pub fn examine(contents: &Contents) -> Result<(), OpenError> {
 
 fn load(store: &dyn Store, limits: &Limits) -> Result<(Snapshot, Resting), OpenError> {
     let contents = store.load()?;
-    let (records, resting) = read(&contents)?;
-    let snapshot = Snapshot::of(contents.revision, records, resting.clone(), limits);
-    let snapshot = snapshot.map_err(OpenError::Invalid)?;
+    let kept = read(&contents)?;
+    let resting = kept.resting.clone();
+    let snapshot = Snapshot::of(contents.revision, kept, limits).map_err(OpenError::Invalid)?;
     Ok((snapshot, resting))
 }
 
-fn read(contents: &Contents) -> Result<(Vec<Record>, Resting), StoreError> {
-    let mut resting = Resting::default();
-    let mut records = Vec::new();
+/// What a store holds.
+#[derive(Default)]
+struct Kept {
+    records: Vec<Record>,
+    resting: Resting,
+    ports: NatPorts,
+}
+
+fn read(contents: &Contents) -> Result<Kept, StoreError> {
+    let mut kept = Kept::default();
     for one in &contents.records {
         match one.key.as_str() {
-            resting::KEY => resting = Resting::read(one)?,
-            _ => records.push(Record::read(one)?),
+            resting::KEY => kept.resting = Resting::read(one)?,
+            nat_ports::KEY => kept.ports = nat_ports::read(one)?,
+            _ => kept.records.push(Record::read(one)?),
         }
     }
-    Ok((records, resting))
+    Ok(kept)
 }
 
 /// Does what waits for a disk on a thread that may. `None`: the program is being stopped.

@@ -16,6 +16,44 @@ fn every_prefix_of_the_changes_sends_packets_where_the_old_or_the_new_tables_wou
 }
 
 #[test]
+fn a_port_of_a_range_that_leads_to_another_member_is_safe_at_every_prefix() {
+    // NAT-1: also where two members exchange their ports, and where a rule that chooses takes the place of a range.
+    let mut figures = Figures::default();
+    let range = rule("10.0.1.1", 500, "web", 8080).up_to(505);
+    let chosen = rule("10.0.1.1", 501, "web", 8080);
+    let of = |members: &[&str], rule, gateway| Wish::new(&[pool("web", gateway, members)], &[rule]);
+    for (seed, gateway) in [(1, true), (2, false), (3, true), (4, false)] {
+        let as_is = |it: crate::testing::RuleWish| if seed > 2 { it.udp() } else { it };
+        let (range, chosen) = (as_is(range), as_is(chosen));
+        let wishes = [
+            of(&["10.0.0.4", "10.0.0.5", "10.0.0.6"], range, gateway),
+            of(&["10.0.0.5", "10.0.0.4", "10.0.0.7"], range, gateway),
+            of(&["10.0.0.7", "10.0.0.8"], range, gateway),
+            of(&["10.0.0.7", "10.0.0.8"], chosen, gateway),
+            of(&["10.0.0.8", "10.0.0.7"], range, gateway),
+        ];
+        let mut compiler = Compiler::default();
+        for pair in wishes.windows(2) {
+            let mut dice = Dice(seed);
+            let mut chance = Chance::new(&mut dice);
+            chance.wish = pair[0].clone();
+            let before = chance.compile(&mut compiler, &Tables::default());
+            let frames = Frames::new(&mut dice, [&pair[0], &pair[1]], &before, &chance);
+            chance.wish = pair[1].clone();
+            let after = chance.compile(&mut compiler, &before);
+            check(
+                &format!("gateway {gateway}: {:?}", pair[1].pools),
+                &mut dice,
+                &frames,
+                &[&before, &after],
+                &mut figures,
+            );
+        }
+    }
+    assert!(figures.direct >= 12 && figures.moved > 50, "{figures:?}");
+}
+
+#[test]
 #[ignore = "takes minutes; for figures and after larger changes"]
 fn every_prefix_is_safe_in_many_worlds() {
     println!("{:?}", prefixes(1_000..1_200));
@@ -178,6 +216,8 @@ fn a_frontend_is_answered_for_only_when_its_rules_are_there() {
 
 #[derive(Debug, Default)]
 struct Figures {
+    /// Ports of ranges that lead to another member.
+    direct: usize,
     changes: usize,
     prefixes: usize,
     outcomes: usize,
@@ -258,6 +298,12 @@ fn check(what: &str, dice: &mut Dice, frames: &Frames, allowed: &[&Tables], figu
     let outcomes: Vec<_> = allowed.iter().map(|tables| frames.outcomes(tables)).collect();
     let (old, new) = (&outcomes[0], &outcomes[allowed.len() - 1]);
     figures.changes += changes.len();
+    let rows = after.rule_rows();
+    let is_led_elsewhere = |(place, row): &(_, plane::row::RuleRow)| {
+        let now = rows.get(place).map(|row| row.plan());
+        row.plan().direct && now.is_some_and(|now| now.direct && now.ring != row.plan().ring)
+    };
+    figures.direct += before.rule_rows().into_iter().filter(is_led_elsewhere).count();
     figures.moved += old.iter().zip(new).filter(|(old, new)| old != new).count();
     let slots = changes.iter().filter(|change| is_slot(change)).count();
     let mut tables = (*before).clone();

@@ -97,7 +97,7 @@ impl<'a> Rings<'a> {
     ) -> Result<Self, Full> {
         let mut rules: BTreeMap<Group, Vec<&Rule>> = BTreeMap::new();
         // Where there is one member only, there is nobody to choose.
-        for rule in desired.rules().iter().filter(|rule| !desired.pool(rule.pool()).is_sole()) {
+        for rule in desired.rules().iter().filter(|rule| !desired.is_direct(rule)) {
             rules.entry(group_of(rule)).or_default().push(rule);
         }
         let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
@@ -122,10 +122,10 @@ impl<'a> Rings<'a> {
 
     /// Whether somebody takes new flows of a rule.
     pub(super) fn has_somebody(&self, rule: &Rule) -> bool {
-        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(.., up)| *up))
+        self.groups.get(&group_of(rule)).is_some_and(|(_, shares)| shares.iter().any(|(_, (.., up))| *up))
     }
 
-    /// The number of the one member of a rule's pool; 0 where it is not there yet.
+    /// The number of the one member that a rule leads to; 0 where it is not there yet.
     pub(super) fn sole_member_of(&self, desired: &Desired, rule: &Rule) -> u32 {
         let pool = pool_identity(desired.pool(rule.pool()).name());
         let member = desired.members_of(rule).next();
@@ -135,7 +135,7 @@ impl<'a> Rings<'a> {
     /// ICMP-2: whether a frontend that may answer has somebody who serves.
     pub(super) fn echoes(&self, desired: &Desired, frontend: IpAddr) -> bool {
         let at = desired.frontends().binary_search_by_key(&frontend, |it| it.address());
-        let serves = |rule: &Rule| match desired.pool(rule.pool()).is_sole() {
+        let serves = |rule: &Rule| match desired.is_direct(rule) {
             true => self.sole_member_of(desired, rule) != 0,
             false => self.has_somebody(rule),
         };
@@ -208,7 +208,7 @@ impl<'a> Rings<'a> {
     pub(super) fn down(&self, rings: &BTreeSet<u32>) -> BTreeMap<u32, u64> {
         let mut words: BTreeMap<u32, u64> = BTreeMap::new();
         for (ring, shares) in self.groups.values().filter(|(ring, _)| rings.contains(ring)) {
-            for (number, ..) in shares.iter().filter(|(.., up)| !up) {
+            for (number, ..) in shares.iter().filter(|(_, (.., up))| !up) {
                 *words.entry(ring * DOWN_WORDS + number / 64).or_default() |= 1 << (number % 64);
             }
         }
@@ -220,7 +220,8 @@ impl<'a> Rings<'a> {
 fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
     let identity = pool_identity(desired.pool(rule.pool()).name());
     let share = |(member, up): (&Member, bool)| {
-        Some((*members.numbers.get(&(identity, member.address()))?, member.address(), up))
+        let number = *members.numbers.get(&(identity, member.address()))?;
+        Some((number, (member.address(), member.weight(), up)))
     };
     health.of_rule(desired, rule).into_iter().filter_map(share).collect()
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use plane::row::{MAX_ADDRESSES, MAX_MEMBERS, Path, Slot};
+use model::Desired;
+use plane::row::{MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, Path, Slot};
 
 use super::{Compiler, successor};
 use crate::testing::{Chance, Dice, Lab, Wish, ip, pool, rule, surroundings};
@@ -225,6 +226,72 @@ fn too_many_addresses_are_refused_with_table_limit_and_mend() {
 }
 
 #[test]
+fn ports_of_a_range_lead_to_members_without_a_ring_and_stay_theirs() {
+    // NAT-1
+    let compile = |last: &[u8], former: &Desired, before: &Tables| {
+        let members: Vec<IpAddr> = last.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect();
+        let text = ranges(&members, &[500]);
+        let sources = [model::Source { name: "b.json".into(), text }];
+        let desired = model::check_after(&sources, former.nat_ports()).unwrap();
+        let around = surroundings(members);
+        let tables = Compiler::default().compile(&desired, &Health::default(), &around, before).unwrap();
+        let again = Compiler::default().compile(&desired, &Health::default(), &around, &tables).unwrap();
+        assert_eq!(again, tables);
+        (desired, tables)
+    };
+    let leads = |tables: &Tables| -> BTreeMap<u16, IpAddr> {
+        assert!(tables.rings.is_empty());
+        let member = |row: &plane::row::RuleRow| tables.members[&row.plan().ring.into()].address().into();
+        let rows = tables.rule_rows().into_iter();
+        rows.inspect(|(_, row)| assert!(row.plan().direct))
+            .map(|((.., port), row)| (port, member(&row)))
+            .collect()
+    };
+    let (first, tables) = compile(&[4, 5, 6], &Desired::default(), &Tables::default());
+    let address = |last| IpAddr::from([10, 0, 0, last]);
+    assert_eq!(leads(&tables), [(500, address(4)), (501, address(5)), (502, address(6))].into());
+    let (second, without) = compile(&[6, 4], &first, &tables);
+    assert_eq!(leads(&without), [(500, address(4)), (502, address(6))].into());
+    let rows = |tables: &Tables| tables.rules.clone();
+    assert!(
+        rows(&without).iter().all(|(place, row)| rows(&tables)[place] == *row),
+        "a row of another changed"
+    );
+    let (_, more) = compile(&[7, 6, 4, 5], &second, &without);
+    assert_eq!(leads(&more)[&501], address(7));
+    assert!(rows(&without).iter().all(|(place, row)| rows(&more)[place] == *row), "a row of another changed");
+}
+
+#[test]
+fn too_many_ports_of_ranges_are_refused_with_table_limit_and_mend() {
+    // Each port that leads to somebody is a row.
+    let members: Vec<IpAddr> =
+        (0..4_095).map(|at| std::net::Ipv4Addr::from_bits(0x0a10_0000 + at).into()).collect();
+    let refused = |members: &[IpAddr], firsts: &[u16]| {
+        let sources = [model::Source { name: "b.json".into(), text: ranges(members, firsts) }];
+        Compiler::default()
+            .compile(
+                &model::check(&sources).unwrap(),
+                &Health::default(),
+                &surroundings([]),
+                &Tables::default(),
+            )
+            .map(|tables| tables.rules.len())
+            .map_err(|full| full.to_string())
+    };
+    let firsts = [1, 6_000, 12_000, 18_000, 24_000];
+    let full = refused(&members, &firsts).unwrap_err();
+    assert!(
+        full.starts_with(&format!(
+            "table `rules` is full: it has room for {} load-balancing rules",
+            MAX_RULES - 1
+        )),
+        "{full}"
+    );
+    assert_eq!(refused(&members, &firsts[..4]), Ok(4 * 4_095));
+}
+
+#[test]
 fn too_many_links_are_refused_with_table_limit_and_mend() {
     let mut around = surroundings([]);
     around.links = (0..5).map(|at| (3 + 64 * at, crate::testing::link_mac(at))).collect();
@@ -232,6 +299,32 @@ fn too_many_links_are_refused_with_table_limit_and_mend() {
         .compile(&Wish::default().desired(), &Health::default(), &around, &Tables::default())
         .unwrap_err();
     assert!(full.to_string().ends_with("attach to fewer interfaces"), "{full}");
+}
+
+/// A balancer whose inbound NAT rules have ranges of ports for a pool: as many as there are members, from each of these on.
+fn ranges(members: &[IpAddr], firsts: &[u16]) -> String {
+    let member = |(at, address): (usize, &IpAddr)| {
+        format!(r#"{{"name":"m{at}","properties":{{"ipAddress":"{address}"}}}}"#)
+    };
+    let members: Vec<String> = members.iter().enumerate().map(member).collect();
+    let rule = |first: &u16| {
+        format!(
+            r#"{{"name":"r{first}","properties":{{"frontendIPConfiguration":{{"id":"frontendIPConfigurations/f"}},
+            "backendAddressPool":{{"id":"backendAddressPools/p"}},"protocol":"Tcp","frontendPortRangeStart":{first},
+            "frontendPortRangeEnd":{},"backendPort":{}}}}}"#,
+            usize::from(*first) + members.len().max(10) - 1,
+            30_000 + first
+        )
+    };
+    let rules: Vec<String> = firsts.iter().map(rule).collect();
+    format!(
+        r#"{{"name":"b","sku":{{"name":"Standard"}},"properties":{{"frontendIPConfigurations":[{{"name":"f","properties":{{
+        "privateIPAddress":"10.0.1.1","privateIPAllocationMethod":"Static","subnet":{{"id":"/s/n"}}}}}}],
+        "backendAddressPools":[{{"name":"p","properties":{{"loadBalancerBackendAddresses":[{}]}}}}],
+        "inboundNatRules":[{}]}}}}"#,
+        members.join(","),
+        rules.join(",")
+    )
 }
 
 /// Numbers of what stays stay, and no number goes from one to another.

@@ -650,7 +650,7 @@ impl Story {
         let candidate = ip(self.dice.pick(&CANDIDATES));
         let members = &mut self.lab.wish.pools[0].members;
         let place = members.iter().position(|member| *member == candidate);
-        match self.dice.below(10) {
+        match self.dice.below(11) {
             0..=2 => match place {
                 Some(at) if members.len() > 1 => {
                     members.remove(at);
@@ -681,6 +681,12 @@ impl Story {
                 format!("rule {at} distributes by {by}")
             }
             7 => {
+                let weight = 1 + self.dice.below(9) as u32;
+                self.lab.wish.weights.insert(candidate, weight);
+                self.lab.apply();
+                format!("{candidate} weighs {weight}")
+            }
+            8 => {
                 self.lab.restart();
                 self.lab.apply();
                 "restart".into()

@@ -7,7 +7,9 @@ use plane::Flow;
 use plane::row::{Address, Distribution, RING_SLOTS, protocol};
 use proptest::prelude::*;
 
-use super::fill;
+use model::Weight;
+
+use super::{Candidate, Part, Player, by_time, fill, in_rounds, quotas};
 
 #[test]
 fn members_have_equal_shares_of_the_slots() {
@@ -24,7 +26,7 @@ fn members_have_equal_shares_while_one_is_down() {
     // DIST-5
     for number in [2, 3, 5, 10, 33, 100] {
         let mut members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
-        members[number / 2].1 = false;
+        members[number / 2].2 = false;
         even(&shares(&fill(&members)), number - 1);
     }
 }
@@ -53,7 +55,7 @@ fn a_member_that_is_down_leaves_everybody_elses_slots_alone() {
         let before = fill(&healthy);
         for down in [0, number / 2, number - 1] {
             let mut members = healthy.clone();
-            members[down].1 = false;
+            members[down].2 = false;
             let after = fill(&members);
             for (old, new) in before.iter().zip(&after) {
                 assert_ne!(*new, Some(down as u16));
@@ -80,9 +82,9 @@ fn health_moves_little_while_others_are_down_too() {
     // DIST-6
     for number in [5usize, 10, 33, 100] {
         let mut one_down = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
-        one_down[1].1 = false;
+        one_down[1].2 = false;
         let mut two_down = one_down.clone();
-        two_down[3].1 = false;
+        two_down[3].2 = false;
         let (before, after) = (fill(&one_down), fill(&two_down));
         let moved = before.iter().zip(&after).filter(|(old, new)| old != new).count();
         let allowed = 1.0 / (number - 1) as f64 + 0.01;
@@ -98,12 +100,23 @@ fn figures_of_what_moves() {
         let share = 1.0 / number as f64;
         println!("{number} members: {moved:.4} moved, {:.4} beside the share", moved - share);
     }
+    for number in [10, 100, 500] {
+        for to in [2, 10, 100] {
+            let mut after = vec![1; number];
+            after[1] = to;
+            let (moved, spare) = moved_and_spare(&weighted(&vec![1; number]), &weighted(&after));
+            let [moved, spare] = [moved, spare].map(|slots| slots as f64 / f64::from(RING_SLOTS));
+            println!(
+                "{number} members, a weight becomes {to}: {moved:.4} moved, {spare:.4} of them need not have"
+            );
+        }
+    }
     for number in [5usize, 10, 33, 100] {
         for already in [1, 2, number / 3] {
             let mut before = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
-            before.iter_mut().take(already).for_each(|member| member.1 = false);
+            before.iter_mut().take(already).for_each(|member| member.2 = false);
             let mut after = before.clone();
-            after[number - 1].1 = false;
+            after[number - 1].2 = false;
             let moved = fill(&before).iter().zip(&fill(&after)).filter(|(old, new)| old != new).count();
             let moved = moved as f64 / f64::from(RING_SLOTS);
             println!(
@@ -118,15 +131,15 @@ fn figures_of_what_moves() {
 fn the_order_of_members_does_not_matter() {
     // DIST-7
     let members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), 33);
-    let mut members: Vec<(IpAddr, bool)> =
-        members.into_iter().enumerate().map(|(at, (address, _))| (address, at % 5 != 2)).collect();
-    let owner_addresses = |members: &[(IpAddr, bool)]| -> Vec<IpAddr> {
+    let part = |(at, (address, ..)): (usize, Part)| (address, weight(1 + at as u32 % 7), at % 5 != 2);
+    let mut members: Vec<Part> = members.into_iter().enumerate().map(part).collect();
+    let owner_addresses = |members: &[Part]| -> Vec<IpAddr> {
         fill(members).iter().map(|owner| members[usize::from(owner.unwrap())].0).collect()
     };
     let before = owner_addresses(&members);
     members.reverse();
     assert_eq!(owner_addresses(&members), before);
-    members.sort_by_key(|(address, _)| Address::from(*address).low.wrapping_mul(0x9e37_79b9));
+    members.sort_by_key(|(address, ..)| Address::from(*address).low.wrapping_mul(0x9e37_79b9));
     assert_eq!(owner_addresses(&members), before);
 }
 
@@ -135,7 +148,7 @@ fn one_ring_is_written_down_for_all_versions() {
     // DIST-7: a balancer of another version must choose alike, or a change of version moves flows.
     let mut members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), 5);
     let up = digest(&fill(&members));
-    members[2].1 = false;
+    members[2].2 = false;
     let down = digest(&fill(&members));
     let v6 = digest(&fill(&pool(Ipv6Addr::from((0xfd00_u128 << 112) | 4).into(), 3)));
     assert_eq!([up, down, v6], GOLDEN_RINGS);
@@ -161,9 +174,83 @@ fn some_flows_and_their_slots_are_written_down_for_all_versions() {
 }
 
 #[test]
+fn one_ring_of_several_weights_is_written_down_for_all_versions() {
+    // DIST-7, DIST-9
+    let mut members = weighted(&[1, 2, 5, 100, 7]);
+    let up = digest(&fill(&members));
+    members[2].2 = false;
+    assert_eq!([up, digest(&fill(&members))], GOLDEN_WEIGHTED);
+}
+
+#[test]
+fn what_counts_is_how_weights_stand_to_each_other() {
+    // DIST-9
+    for number in [1, 3, 10, 64] {
+        let one = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
+        assert_eq!(fill(&weighted(&vec![100; number])), fill(&one), "{number} members of one weight");
+    }
+    assert_eq!(fill(&weighted(&[3, 6, 9, 90])), fill(&weighted(&[1, 2, 3, 30])));
+}
+
+#[test]
+fn members_of_one_weight_take_turns_alike_in_rounds_and_by_time() {
+    // DIST-7
+    for number in [1, 2, 7, 100] {
+        let members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), number);
+        let candidates: Vec<_> = members.iter().map(Candidate::of).collect();
+        let taken = |take: fn(&mut [Player], &mut [Option<u16>])| {
+            let quotas = quotas(&candidates, |_| true, &vec![0; number]);
+            let mut players: Vec<_> = candidates.iter().zip(quotas).zip(0..).map(Player::of).collect();
+            players.sort_unstable_by_key(|player| player.identity);
+            let mut owners = vec![None; RING_SLOTS as usize];
+            take(&mut players, &mut owners);
+            owners
+        };
+        assert_eq!(taken(in_rounds), taken(by_time), "{number} members");
+    }
+}
+
+#[test]
+fn a_changed_weight_moves_little_beside_its_share() {
+    // DIST-9, DIST-6
+    let (mut worst, mut chance) = (0, 0_u64);
+    for number in [2, 3, 5, 10, 33, 100] {
+        for most in [1, 4, 100] {
+            let weights: Vec<u32> = (0..number).map(|_| dice(&mut chance, most)).collect();
+            for to in [1, 2, 10, 100] {
+                let mut after = weights.clone();
+                after[1] = to;
+                let (_, spare) = moved_and_spare(&weighted(&weights), &weighted(&after));
+                worst = worst.max(spare);
+            }
+        }
+    }
+    assert!(worst as f64 <= 0.015 * f64::from(RING_SLOTS), "{worst} slots moved that need not have");
+}
+
+#[test]
+fn a_member_of_any_weight_that_leaves_or_joins_moves_little_beside_its_share() {
+    // DIST-9, DIST-6
+    let (mut worst, mut chance) = (0, 0_u64);
+    for number in [2, 3, 5, 10, 33, 100] {
+        for most in [4, 100] {
+            let mut weights: Vec<u32> = (0..number).map(|_| dice(&mut chance, most)).collect();
+            weights[0] = 100;
+            let whole = weighted(&weights);
+            for leaves in [0, number - 1] {
+                let mut rest = whole.clone();
+                rest.remove(leaves);
+                worst = worst.max(moved_and_spare(&whole, &rest).1).max(moved_and_spare(&rest, &whole).1);
+            }
+        }
+    }
+    assert!(worst as f64 <= 0.015 * f64::from(RING_SLOTS), "{worst} slots moved that need not have");
+}
+
+#[test]
 fn nobody_up_is_nobody() {
     let mut members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), 3);
-    members.iter_mut().for_each(|member| member.1 = false);
+    members.iter_mut().for_each(|member| member.2 = false);
     assert!(fill(&members).iter().all(Option::is_none));
     assert!(fill(&[]).iter().all(Option::is_none));
 }
@@ -171,7 +258,7 @@ fn nobody_up_is_nobody() {
 #[test]
 fn one_left_takes_everything() {
     let mut members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), 40);
-    members.iter_mut().skip(1).for_each(|member| member.1 = false);
+    members.iter_mut().skip(1).for_each(|member| member.2 = false);
     assert!(fill(&members).iter().all(|owner| *owner == Some(0)));
 }
 
@@ -188,6 +275,40 @@ fn flows() -> impl Strategy<Value = Flow> {
             protocol: if tcp { protocol::TCP } else { protocol::UDP },
         },
     )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn shares_are_exact_to_one_slot(members in prop::collection::vec((1..=100_u32, prop::bool::weighted(0.8)), 1..120)) {
+        // DIST-9, DIST-5
+        let weights: Vec<u32> = members.iter().map(|(weight, _)| *weight).collect();
+        let mut pool = weighted(&weights);
+        exact(&pool);
+        for (member, (_, up)) in pool.iter_mut().zip(&members) {
+            member.2 = *up;
+        }
+        exact(&pool);
+    }
+
+    #[test]
+    fn whoever_is_down_leaves_others_their_slots_whatever_they_weigh(
+        weights in prop::collection::vec(1..=100_u32, 2..100), chosen: prop::sample::Index
+    ) {
+        // DIST-9, DIST-6: but for one slot each, where rounding differs.
+        let healthy = weighted(&weights);
+        let mut members = healthy.clone();
+        let down = chosen.index(members.len());
+        members[down].2 = false;
+        let (before, after) = (fill(&healthy), fill(&members));
+        let mut lost = vec![0; members.len()];
+        for (old, new) in before.iter().zip(&after).filter(|(old, new)| old != new) {
+            prop_assert_ne!(*new, Some(down as u16));
+            lost[usize::from(old.unwrap())] += 1;
+        }
+        prop_assert!(lost.iter().enumerate().all(|(at, slots)| at == down || *slots <= 1), "{:?}", lost);
+    }
 }
 
 proptest! {
@@ -280,15 +401,33 @@ const GOLDEN_RINGS: [u64; 3] =
     [1_313_096_948_310_007_661, 9_878_499_346_170_180_627, 4_423_803_940_842_685_121];
 const GOLDEN_SLOTS: [[u32; 3]; 2] = [[45_689, 15_698, 58_944], [36_837, 65_013, 15_511]];
 
+const GOLDEN_WEIGHTED: [u64; 2] = [7_943_235_728_598_732_871, 17_658_456_272_177_786_215];
+
 fn digest(owners: &[Option<u16>]) -> u64 {
     owners.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, owner| {
         (hash ^ owner.map_or(u64::MAX, u64::from)).wrapping_mul(0x0100_0000_01b3)
     })
 }
 
-/// Members with addresses in a row, all up.
-fn pool(first: IpAddr, number: usize) -> Vec<(IpAddr, bool)> {
-    (0..number).map(|at| (next(first, at as u32), true)).collect()
+/// A number from 1 to the most that is wished.
+fn dice(state: &mut u64, most: u32) -> u32 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    1 + (*state >> 33) as u32 % most
+}
+
+/// Members with addresses in a row, all up and of one weight.
+fn pool(first: IpAddr, number: usize) -> Vec<Part> {
+    (0..number).map(|at| (next(first, at as u32), Weight::default(), true)).collect()
+}
+
+/// Members with addresses in a row, of these weights, all up.
+fn weighted(weights: &[u32]) -> Vec<Part> {
+    let members = pool(Ipv4Addr::new(10, 0, 0, 4).into(), weights.len());
+    members.into_iter().zip(weights).map(|((address, ..), it)| (address, weight(*it), true)).collect()
+}
+
+fn weight(number: u32) -> Weight {
+    Weight::new(number).unwrap()
 }
 
 fn next(first: IpAddr, by: u32) -> IpAddr {
@@ -348,8 +487,46 @@ fn most_moved_by_leaving(number: usize, leaving: &[usize]) -> f64 {
         let mut rest = whole.clone();
         rest.remove(*leaves);
         let after = fill(&rest);
-        let address = |members: &[(IpAddr, bool)], owner: Option<u16>| members[usize::from(owner.unwrap())].0;
-        before.iter().zip(&after).filter(|(old, new)| address(&whole, **old) != address(&rest, **new)).count()
+        moved((&whole, &before), (&rest, &after))
     });
     moved.max().unwrap() as f64 / f64::from(RING_SLOTS)
+}
+
+/// How many slots have another owner afterwards.
+fn moved(before: (&[Part], &[Option<u16>]), after: (&[Part], &[Option<u16>])) -> usize {
+    let owner = |(members, owners): (&[Part], &[Option<u16>]), slot: usize| {
+        owners[slot].map(|owner| members[usize::from(owner)].0)
+    };
+    (0..RING_SLOTS as usize).filter(|slot| owner(before, *slot) != owner(after, *slot)).count()
+}
+
+/// How many slots move from one pool to the other, and how many of these would not have to: beside what those gain who gain.
+fn moved_and_spare(before: &[Part], after: &[Part]) -> (usize, usize) {
+    let (old, new) = (fill(before), fill(after));
+    let count = |members: &[Part], owners: &[Option<u16>]| -> BTreeMap<IpAddr, usize> {
+        shares(owners).into_iter().map(|(at, slots)| (members[usize::from(at)].0, slots as usize)).collect()
+    };
+    let had = count(before, &old);
+    let gained = |(address, slots): (IpAddr, usize)| {
+        slots.saturating_sub(had.get(&address).copied().unwrap_or_default())
+    };
+    let least: usize = count(after, &new).into_iter().map(gained).sum();
+    let moved = moved((before, &old), (after, &new));
+    (moved, moved - least)
+}
+
+/// The shares of those that are up are exact to less than one slot; nobody else has any.
+fn exact(members: &[Part]) {
+    let owned = shares(&fill(members));
+    let whole: u32 = members.iter().filter(|(.., up)| *up).map(|(_, weight, _)| weight.get()).sum();
+    for (at, (address, weight, up)) in members.iter().enumerate() {
+        let slots = owned.get(&(at as u16)).copied().unwrap_or_default();
+        let wanted = if *up { RING_SLOTS * weight.get() } else { 0 };
+        assert!(
+            whole == 0 || (slots * whole).abs_diff(wanted) < whole,
+            "{address} of weight {} has {slots} slots, {} would be exact",
+            weight.get(),
+            f64::from(wanted) / f64::from(whole)
+        );
+    }
 }

@@ -197,9 +197,12 @@ fn frontends(row: &Row<'_>) -> Vec<String> {
 fn rules(row: &Row<'_>) -> Vec<String> {
     let port = |rule: &Value| {
         let protocol = text(&rule["protocol"]).to_lowercase();
-        match rule["frontendPort"].as_u64() {
-            Some(0) => "all ports".to_owned(),
-            _ => format!("{}/{protocol}", text(&rule["frontendPort"])),
+        let [first, last] =
+            ["frontendPortRangeStart", "frontendPortRangeEnd"].map(|field| rule[field].as_u64());
+        match (first.zip(last), rule["frontendPort"].as_u64()) {
+            (Some((first, last)), _) => format!("{first}-{last}/{protocol}"),
+            (None, Some(0)) => "all ports".to_owned(),
+            (None, _) => format!("{}/{protocol}", text(&rule["frontendPort"])),
         }
     };
     let balanced = row.children("loadBalancingRules").map(|(name, rule)| {
@@ -211,13 +214,14 @@ fn rules(row: &Row<'_>) -> Vec<String> {
         }
     });
     let translated = row.children("inboundNatRules").map(|(name, rule)| {
-        let target = last(&rule["backendIPConfiguration"]["id"]);
-        format!(
-            "{name} {} -> {}:{}",
-            port(rule),
-            if target.is_empty() { "nobody" } else { &target },
-            text(&rule["backendPort"])
-        )
+        let [target, pool] =
+            ["backendIPConfiguration", "backendAddressPool"].map(|field| last(&rule[field]["id"]));
+        let target = match (target.is_empty(), pool.is_empty()) {
+            (false, _) => target,
+            (true, false) => format!("one each of {pool}"),
+            (true, true) => "nobody".to_owned(),
+        };
+        format!("{name} {} -> {target}:{}", port(rule), text(&rule["backendPort"]))
     });
     balanced.chain(translated).collect()
 }

@@ -174,6 +174,53 @@ fn a_member_that_leaves_or_comes_back_moves_its_own_flows_only() {
     }
 }
 
+#[test]
+fn members_get_new_flows_by_their_weights_and_keep_the_others_when_these_change() {
+    // DIST-9, DIST-2
+    let Some(net) = Net::flat("weigh", 3) else { return };
+    let rules = vec![
+        Rule::floating("floating-tcp-4", Wire::Tcp, "65.52.0.1:80"),
+        Rule::plain("plain-udp-6", Wire::Udp, "[fd00:65::3]:53", 5353),
+    ];
+    let _servers = net.serve(&rules);
+    let document = |weights: [u32; 3]| {
+        let mut document = Document::new(&rules, net.everybody());
+        for (number, weight) in (1..).zip(weights) {
+            document.weights.extend(net.addresses(&[number]).into_iter().map(|address| (address, weight)));
+        }
+        document
+    };
+    let mut balancer = Balancer::start(&net, &document([3, 2, 1]));
+    let mut sessions: Vec<_> = rules.iter().flat_map(|rule| open(&net, rule, 30)).collect();
+    for (weights, ports) in
+        [([1, 2, 5], 22_000..22_400), ([1, 1, 1], 23_000..23_400), ([10, 2, 1], 24_000..24_400)]
+    {
+        balancer.apply(&document(weights));
+        for rule in &rules {
+            let chosen = choices(&net, rule, ports.clone());
+            for (number, weight) in (1..).zip(weights) {
+                let part = f64::from(weight) / f64::from(weights.iter().sum::<u32>());
+                let flows = chosen.len() as f64;
+                let got = chosen.values().filter(|member| **member == format!("vm{number}")).count() as f64;
+                // A fair hash is off by more than 5.5 standard deviations once in 26 million times.
+                let spread = (flows * part * (1.0 - part)).sqrt();
+                assert!(
+                    (got - flows * part).abs() <= 5.5 * spread,
+                    "{}: vm{number} of {weights:?} got {got} of {flows} flows",
+                    rule.name
+                );
+            }
+        }
+        all_stay(&mut sessions, &format!("{weights:?}"));
+    }
+    let refused = balancer.submit(&document([1, 2, 101]).text());
+    assert!(refused.starts_with("refused:"), "{refused}");
+    let shown = balancer.forebay(&["show", "tables"]).out;
+    let slots = |wanted: &str| shown.lines().any(|line| line.starts_with("ring ") && line.contains(wanted));
+    // Of 65,536 slots, 10 of 13 parts are 50,412.3, 2 are 10,082.5 and 1 is 5,041.2.
+    assert!(slots(":50412 ") && slots(":5041 "), "{shown}");
+}
+
 /// Several rules for each protocol, over one frontend of each family.
 fn affine_rules(distribution: &'static str) -> Vec<Rule> {
     ["65.52.0.1", "[fd00:65::1]"]

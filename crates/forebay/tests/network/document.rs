@@ -127,6 +127,19 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// As an inbound NAT rule with the ports from its own to this one.
+    fn range(&self, frontend: &str, last: u16) -> Value {
+        let mut rule = self.json(frontend);
+        let properties = rule["properties"].as_object_mut().unwrap();
+        properties.remove("loadDistribution");
+        properties.remove("frontendPort");
+        properties.insert("frontendPortRangeStart".to_owned(), self.frontend.port().into());
+        properties.insert("frontendPortRangeEnd".to_owned(), last.into());
+        rule
+    }
+}
+
 /// How members are asked.
 #[derive(Clone, Debug)]
 pub struct Probe {
@@ -205,12 +218,16 @@ pub fn plain() -> Vec<Rule> {
 #[derive(Clone, Debug)]
 pub struct Document {
     pub rules: Vec<Rule>,
+    /// Inbound NAT rules with a range of ports, from that of the frontend to this one.
+    pub ranges: Vec<(Rule, u16)>,
     /// Frontends beside those of the rules.
     pub frontends: Vec<IpAddr>,
     pub pools: Vec<Pool>,
     pub probes: Vec<Probe>,
     /// The members whose health is ordered: `Up` or `Down`.
     pub orders: BTreeMap<IpAddr, &'static str>,
+    /// The members that weigh more than one.
+    pub weights: BTreeMap<IpAddr, u32>,
     pub sku: &'static str,
 }
 
@@ -225,8 +242,9 @@ impl Document {
     /// One pool, `web`, with the return path `masquerade`.
     pub fn new(rules: &[Rule], members: Vec<IpAddr>) -> Self {
         let pools = vec![Pool { name: "web", members, gateway: false }];
-        let (frontends, probes, orders) = (Vec::new(), Vec::new(), BTreeMap::new());
-        Self { rules: rules.to_vec(), frontends, pools, probes, orders, sku: "Standard" }
+        let (ranges, frontends, probes) = (Vec::new(), Vec::new(), Vec::new());
+        let (orders, weights) = (BTreeMap::new(), BTreeMap::new());
+        Self { rules: rules.to_vec(), ranges, frontends, pools, probes, orders, weights, sku: "Standard" }
     }
 
     /// The same with these probes.
@@ -249,7 +267,8 @@ impl Document {
     }
 
     pub fn json(&self) -> Value {
-        let mut frontends: BTreeSet<IpAddr> = self.rules.iter().map(|rule| rule.frontend.ip()).collect();
+        let rules = self.rules.iter().chain(self.ranges.iter().map(|(rule, _)| rule));
+        let mut frontends: BTreeSet<IpAddr> = rules.map(|rule| rule.frontend.ip()).collect();
         frontends.extend(&self.frontends);
         let name = |address: &IpAddr| format!("at-{address}").replace([':', '.'], "-");
         let frontend = |address: &IpAddr| {
@@ -271,6 +290,9 @@ impl Document {
             if let Some(order) = self.orders.get(address) {
                 member["properties"]["adminState"] = (*order).into();
             }
+            if let Some(weight) = self.weights.get(address) {
+                member["properties"]["forebay"]["weight"] = (*weight).into();
+            }
             member
         };
         let pool = |pool: &Pool| {
@@ -291,6 +313,8 @@ impl Document {
                 "backendAddressPools": self.pools.iter().map(pool).collect::<Vec<_>>(),
                 "loadBalancingRules":
                     self.rules.iter().map(|rule| rule.json(&name(&rule.frontend.ip()))).collect::<Vec<_>>(),
+                "inboundNatRules":
+                    self.ranges.iter().map(|(rule, last)| rule.range(&name(&rule.frontend.ip()), *last)).collect::<Vec<_>>(),
                 "probes": self.probes.iter().map(Probe::json).collect::<Vec<_>>(),
             },
         })

@@ -29,6 +29,7 @@ mod net;
 mod page;
 mod patient;
 mod programs;
+mod ranges;
 mod rules;
 mod session;
 mod wire;

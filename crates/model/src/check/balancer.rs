@@ -5,6 +5,7 @@ use super::membership::Membership;
 use super::pool::{self, Pool};
 use super::rule::{self, Route, Rule};
 use super::{Case, Scope, field, nat, outbound, probe};
+use crate::NatPorts;
 use crate::document::words::{SkuName, SkuTier};
 use crate::document::{Document, LoadBalancer};
 use crate::id;
@@ -27,6 +28,8 @@ pub(super) struct Balancer<'a> {
     pub(super) routes: Vec<Route<'a>>,
     /// The rules the data path does.
     pub(super) rules: Vec<Rule<'a>>,
+    /// Whom the ports of NAT rules' ranges lead to.
+    pub(super) nat_ports: NatPorts,
 }
 
 impl<'a> Balancer<'a> {
@@ -48,6 +51,7 @@ impl<'a> Balancer<'a> {
             pools,
             routes: Vec::new(),
             rules: Vec::new(),
+            nat_ports: NatPorts::default(),
         };
         balancer.one_network(members);
         Some(balancer)

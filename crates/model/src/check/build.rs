@@ -6,6 +6,7 @@ use super::Scope;
 use super::access::Lists;
 use super::balancer::Balancer;
 use super::probe;
+use crate::NatPorts;
 use crate::desired::{self, Desired, PoolIndex, ProbeIndex};
 use crate::document::LoadBalancer;
 
@@ -44,8 +45,12 @@ pub(super) fn build<'a>(balancers: &[Balancer<'a>], scope: &Scope<'a>) -> Desire
         }));
     }
     rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
+    let mut nat_ports = NatPorts::default();
+    for balancer in balancers {
+        nat_ports.join(balancer.nat_ports.clone());
+    }
     let pools = pools.into_iter().map(|(_, pool)| pool).collect();
-    Desired { frontends, pools, probes, rules, lists: lists.into_lists() }
+    Desired { frontends, pools, probes, rules, lists: lists.into_lists(), nat_ports }
 }
 
 /// All probes by name, and where that of a load balancer and a position in its document is.

@@ -1,6 +1,7 @@
 //! Network interfaces, each by itself. Whose member one is, the pools say.
 
 use super::{Scope, address, field};
+use crate::Weight;
 use crate::document::words::AllocationMethod;
 use crate::document::{IpConfiguration, NetworkInterface};
 use crate::problem::{Code, Path, Report};
@@ -11,6 +12,8 @@ pub(super) fn examine(report: &mut Report, document: &NetworkInterface, scope: &
     for (index, configuration) in document.ip_configurations.iter().enumerate() {
         let at = array.element(&configuration.name, index);
         private_address(report, &at, configuration, scope);
+        let weight = configuration.forebay.as_ref().and_then(|extension| extension.weight);
+        field::within(report, &at.field("forebay"), "weight", weight, Weight::RANGE);
         if configuration.public_ip_address.is_some() {
             let at = at.field("publicIPAddress");
             let mend = "nothing is forwarded to the interface from it: remove it, or use a load balancer";

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use super::{Case, Scope, address};
+use crate::Weight;
 use crate::document::{Document, IpConfiguration, NetworkInterface, Reference};
 use crate::inventory::{Child, Entry, mirror_name};
 use crate::problem::{Code, Path, Problem, Report};
@@ -94,6 +95,12 @@ impl Binding<'_> {
     /// Its address, when it has one that can be used; what else is wrong with it is said of the interface.
     pub(super) fn address(&self) -> Option<IpAddr> {
         self.configuration.private_ip_address.filter(|address| address::is_usable(*address))
+    }
+
+    /// What it weighs in its pools; what is no weight is said of the interface.
+    pub(super) fn weight(&self) -> Weight {
+        let said = self.configuration.forebay.as_ref().and_then(|extension| extension.weight);
+        said.and_then(|number| Weight::new(number).ok()).unwrap_or_default()
     }
 
     /// `interface/configuration`

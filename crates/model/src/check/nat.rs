@@ -1,7 +1,8 @@
-//! Inbound NAT rules and pools. The data path does rules with one target; whether the others are valid is said all
-//! the same.
+//! Inbound NAT rules and pools. The data path does not do the pools, which are for scale sets; whether they are valid is said all the
+//! same.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::balancer::Balancer;
@@ -11,9 +12,10 @@ use super::reference::{Sibling, resolve};
 use super::rule::{self, Route, Rule, Target, frontend};
 use super::{Scope, field};
 use crate::desired::WhenDown;
+use crate::document::words::TransportProtocol;
 use crate::document::{InboundNatPool, InboundNatRule, LoadBalancer};
 use crate::problem::{Code, Path, Report};
-use crate::{Distribution, IdleTimeout};
+use crate::{Distribution, IdleTimeout, NatPorts};
 
 const FRONTEND_PORTS: RangeInclusive<u32> = 1..=65_534;
 
@@ -23,14 +25,17 @@ pub(super) fn follow<'a>(balancer: &mut Balancer<'a>, scope: &Scope<'_>, members
     for (index, rule) in document.inbound_nat_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         let bindings = members.of_nat_rule(balancer.entry, index);
+        not_there_yet(&mut balancer.report, &at, rule);
+        if is_range(rule) {
+            no_target(rule, bindings, members);
+            follow_range(balancer, &at, rule, scope.ports);
+            continue;
+        }
         only_one_target(rule, bindings, members);
         if !scope.complete {
             mirror(&mut balancer.report, &at, rule, bindings);
         }
-        match is_range(rule) {
-            true => follow_range(balancer, &at, rule),
-            false => follow_rule(balancer, &at, rule, bindings.first()),
-        }
+        follow_rule(balancer, &at, rule, bindings.first());
     }
     let array = Path::default().field("inboundNatPools");
     let Balancer { report, routes, .. } = balancer;
@@ -47,6 +52,23 @@ fn only_one_target(rule: &InboundNatRule, bindings: &[Binding<'_>], members: &Me
         let first = bindings.first().map(Binding::name).unwrap_or_default();
         let message = format!("NAT rule `{}` leads to `{first}` already: use another rule", rule.name);
         members.refuse(binding, Code::InboundNatRuleInUse, message);
+    }
+}
+
+/// Whom a range leads to its pool says.
+fn no_target(rule: &InboundNatRule, bindings: &[Binding<'_>], members: &Membership<'_>) {
+    for binding in bindings {
+        let message =
+            format!("NAT rule `{}` leads to each member of its pool: put this into that pool", rule.name);
+        members.refuse(binding, Code::InboundNatRuleInUse, message);
+    }
+}
+
+fn not_there_yet(report: &mut Report, at: &Path, rule: &InboundNatRule) {
+    rule::protocol_not_there_yet(report, at, rule.protocol);
+    if rule.enable_tcp_reset == Some(true) {
+        let mend = "idle flows are forgotten without a reset: set it to false";
+        field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
     }
 }
 
@@ -79,28 +101,16 @@ fn follow_rule<'a>(
 ) {
     let is_done = balancer.is_done();
     let Balancer { document, report, frontends, pools, routes, rules, .. } = balancer;
-    rule::protocol_not_there_yet(report, at, rule.protocol);
-    if rule.enable_tcp_reset == Some(true) {
-        let mend = "idle flows are forgotten without a reset: set it to false";
-        field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
-    }
     let idle = rule.idle_timeout_in_minutes;
     field::within(report, at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
     let first = frontend(report, at, document, rule.frontend_ip_configuration.as_ref());
-    let more = rule::more_frontends(report, at, document, rule.forebay.as_ref());
+    one_frontend(report, at, document, rule);
     let protocol = field::required(report, at, "protocol", rule.protocol);
     let ports = rule::ports(report, at, rule.protocol, rule.frontend_port, rule.backend_port);
     let floating = rule.enable_floating_ip == Some(true);
     let pool = target.map(|target| Pool::of_nat_rule(&rule.name, at, target));
     if let (true, Some(ports), Some(pool)) = (floating, ports, &pool) {
         rule::return_path(report, at, ports, pool);
-    }
-    for (_, place) in &more {
-        if let Some(place) = place {
-            let what = "inbound NAT rules on several frontends come";
-            let mend = "the rule does nothing on this one: write a rule for each frontend";
-            field::not_there_yet(report, place, what, mend);
-        }
     }
     let (Some(frontend), Some(protocol), Some((frontend_port, backend_port))) = (first, protocol, ports)
     else {
@@ -133,20 +143,30 @@ fn follow_rule<'a>(
             probe: None,
             when_down: WhenDown::Continue,
             hairpin: false,
+            only: None,
         })
     };
     rules.extend(build());
 }
 
-/// A range of ports, one for each member of a pool.
-fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNatRule) {
-    let Balancer { document, report, pools, routes, .. } = balancer;
+/// Says which frontends beside the first one it does not listen on.
+fn one_frontend(report: &mut Report, at: &Path, document: &LoadBalancer, rule: &InboundNatRule) {
+    let more = rule::more_frontends(report, at, document, rule.forebay.as_ref());
+    for place in more.into_iter().filter_map(|(_, place)| place) {
+        let what = "inbound NAT rules on several frontends come";
+        let mend = "the rule does nothing on this one: write a rule for each frontend";
+        field::not_there_yet(report, &place, what, mend);
+    }
+}
+
+/// NAT-1: each member of a pool has a port of the range.
+fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNatRule, former: &NatPorts) {
+    let is_done = balancer.is_done();
+    let Balancer { document, entry, report, frontends, pools, routes, rules, nat_ports, .. } = balancer;
     let document: &LoadBalancer = document;
-    let what = "ranges of inbound NAT rules come";
-    let mend = "it does nothing: remove it, or use a rule for each member";
-    field::not_there_yet(report, at, what, mend);
-    let frontend = frontend(report, at, document, rule.frontend_ip_configuration.as_ref());
-    let protocol = field::required(report, at, "protocol", rule.protocol);
+    let first = frontend(report, at, document, rule.frontend_ip_configuration.as_ref());
+    one_frontend(report, at, document, rule);
+    let protocol = protocol_of_range(report, at, rule);
     field::required(report, at, "backendPort", rule.backend_port);
     let backend_port = field::within(report, at, "backendPort", rule.backend_port, 1..=65_535);
     let idle = rule.idle_timeout_in_minutes;
@@ -156,18 +176,81 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
         report.add(&at.field("frontendPort"), Code::InvalidRequestFormat, message);
     }
     let reference = field::required(report, at, "backendAddressPool", rule.backend_address_pool.as_ref());
-    let pool = reference.and_then(|reference| {
+    let position = reference.and_then(|reference| {
         resolve(report, (at, "backendAddressPool"), document, reference, Sibling::Pool)
     });
     let ports = range(report, at, rule.frontend_port_range_start, rule.frontend_port_range_end);
-    if let (Some(ports), Some(pool)) = (&ports, pool.and_then(|pool| pools.get(pool))) {
-        room_for_members(report, at, ports, pool);
-    }
     let floating = rule.enable_floating_ip == Some(true);
-    let (Some(frontend), Some(protocol), Some(ports)) = (frontend, protocol, ports) else { return };
-    let target = pool.zip(backend_port).map(|(pool, port)| Target { pool, port, floating });
-    let (at, port_field) = (at.clone(), "frontendPortRangeStart");
-    routes.push(Route { name: &rule.name, at, port_field, frontend, protocol, ports, target });
+    let target = position.zip(backend_port).map(|(pool, port)| Target { pool, port, floating });
+    let (Some(number), Some(protocol), Some(ports)) = (first, protocol, ports) else { return };
+    let (at, port_field, frontend) = (at.clone(), "frontendPortRangeStart", number);
+    let route = Route { name: &rule.name, at, port_field, frontend, protocol, ports, target };
+    let pool = target.and_then(|target| pools.get(target.pool));
+    let frontend = frontends.get(number);
+    if let (Some(target), Some(pool), Some(frontend)) = (target, pool, frontend) {
+        rule::same_family(report, &route.at, frontend.address, pool);
+        let members = members_of(pool, frontend.address);
+        room_for_members(report, &route, members.len(), pool);
+        let is_forwarded = is_forwarded(report, &route, target);
+        let name = NatPorts::name(&entry.key, &rule.name);
+        let ports = former.allot(&name, in_words(&route.ports), &members);
+        let build = |(member, port): (&IpAddr, &u16)| {
+            Some(Rule {
+                name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
+                frontend: frontend.address,
+                pool: target.pool,
+                protocol: rule::protocol_done(protocol)?,
+                frontend_port: *port,
+                backend_port: u16::try_from(target.port).ok()?,
+                distribution: Distribution::Default,
+                floating,
+                idle: rule::idle(rule.idle_timeout_in_minutes)?,
+                probe: None,
+                when_down: WhenDown::Continue,
+                hairpin: false,
+                only: Some(*member),
+            })
+        };
+        if is_done && frontend.done && is_forwarded {
+            rules.extend(ports.iter().filter_map(build));
+        }
+        nat_ports.keep(name, ports);
+    }
+    routes.push(route);
+}
+
+/// A range is of one protocol with ports.
+fn protocol_of_range(report: &mut Report, at: &Path, rule: &InboundNatRule) -> Option<TransportProtocol> {
+    let protocol = field::required(report, at, "protocol", rule.protocol)?;
+    if protocol == TransportProtocol::All {
+        let message = "a range has ports of one protocol, and All has none: write a rule for each protocol";
+        report.add(&at.field("protocol"), Code::InvalidRequestFormat, message);
+        return None;
+    }
+    Some(protocol)
+}
+
+/// The members of a pool that a frontend leads to, in the order in which they have said so.
+fn members_of(pool: &Pool<'_>, frontend: Option<IpAddr>) -> Vec<IpAddr> {
+    let members = pool.members.iter().map(|member| member.address);
+    members.filter(|member| frontend.is_none_or(|it| it.is_ipv4() == member.is_ipv4())).collect()
+}
+
+/// FIP-3: with floating IP members answer from the frontend's address and the backend port, all of them alike. Where that is not the
+/// port that was called, nobody can tell from an answer which one that was.
+fn is_forwarded(report: &mut Report, route: &Route<'_>, target: Target) -> bool {
+    let is_answer_right = !target.floating || route.ports == (target.port..=target.port);
+    if !is_answer_right {
+        let what = "ranges with floating IP come";
+        let mend = "it does nothing: set it to false, or use a rule with one port for each member";
+        field::not_there_yet(report, &route.at.field("enableFloatingIP"), what, mend);
+    }
+    is_answer_right
+}
+
+fn in_words(ports: &RangeInclusive<u32>) -> RangeInclusive<u16> {
+    // Both are within `FRONTEND_PORTS`.
+    *ports.start() as u16..=*ports.end() as u16
 }
 
 fn follow_pool<'a>(
@@ -215,15 +298,12 @@ fn range(
     Some(start..=end)
 }
 
-/// NAT-1: each member has its port of the range.
-fn room_for_members(report: &mut Report, at: &Path, ports: &RangeInclusive<u32>, pool: &Pool<'_>) {
-    let room = ports.clone().count();
-    if pool.members.len() > room {
-        let message = format!(
-            "the range has {room} ports for the {} members of pool `{}`: widen it",
-            pool.members.len(),
-            pool.name
-        );
-        report.add(&at.field("frontendPortRangeEnd"), Code::OutOfRange, message);
+/// A range that grew too small refuses whoever would be one too many; those that are there keep their ports.
+fn room_for_members(report: &mut Report, route: &Route<'_>, members: usize, pool: &Pool<'_>) {
+    let room = route.ports.clone().count();
+    if members > room {
+        let message =
+            format!("the range has {room} ports for the {members} members of pool `{}`: widen it", pool.name);
+        report.add(&route.at.field("frontendPortRangeEnd"), Code::OutOfRange, message);
     }
 }

@@ -7,13 +7,13 @@ use std::net::IpAddr;
 use super::balancer::LimitsOfSku;
 use super::membership::{Binding, Membership};
 use super::{Scope, address, field};
-use crate::ReturnPath;
 use crate::desired;
 use crate::document::words::AdminState;
 use crate::document::{BackendAddress, BackendAddressPool, LoadBalancer};
 use crate::inventory::Entry;
 use crate::limits;
 use crate::problem::{Code, Path, Report};
+use crate::{ReturnPath, Weight};
 
 /// A pool while it is checked.
 #[derive(Debug)]
@@ -32,6 +32,7 @@ pub(super) struct Member<'a> {
     pub(super) name: Cow<'a, str>,
     pub(super) address: IpAddr,
     pub(super) admin: AdminState,
+    pub(super) weight: Weight,
     pub(super) origin: Origin<'a>,
 }
 
@@ -61,6 +62,7 @@ impl<'a> Pool<'a> {
             name: it.name.clone().into(),
             address: it.address,
             admin: it.admin,
+            weight: it.weight,
         };
         let mut members: Vec<_> = self.members.iter().map(member).collect();
         members.sort_by_key(desired::Member::address);
@@ -73,7 +75,8 @@ impl<'a> Member<'a> {
     fn of_interface(binding: &Binding<'a>) -> Option<Self> {
         let address = binding.address()?;
         let origin = Origin::Interface(binding.clone());
-        Some(Self { name: Cow::Owned(binding.name()), address, admin: AdminState::None, origin })
+        let (name, admin) = (Cow::Owned(binding.name()), AdminState::None);
+        Some(Self { name, address, admin, weight: binding.weight(), origin })
     }
 }
 
@@ -216,6 +219,7 @@ fn members<'a>(
     for (index, document) in pool.load_balancer_backend_addresses.iter().enumerate() {
         let at = array.element(&document.name, index);
         member_not_there_yet(report, &at, document);
+        let weight = weight(report, &at, document);
         let Some(address) = member_address(report, &at, document, by_interface) else { continue };
         match seen.get(&address) {
             Some(other) => {
@@ -229,6 +233,7 @@ fn members<'a>(
                     name: Cow::Borrowed(&document.name),
                     address,
                     admin: document.admin_state.unwrap_or(AdminState::None),
+                    weight,
                     origin: Origin::Entry(at),
                 });
             }
@@ -243,6 +248,19 @@ fn member_not_there_yet(report: &mut Report, at: &Path, document: &BackendAddres
         let mend = "this is no member: give the ipAddress of a machine";
         field::not_there_yet(report, &at, "members that are load balancers come", mend);
     }
+}
+
+/// What a member weighs (DIST-9). One that is known by its interface says so there, as it says that it is a member.
+fn weight(report: &mut Report, at: &Path, document: &BackendAddress) -> Weight {
+    let at = at.field("forebay");
+    let said = document.forebay.as_ref().and_then(|extension| extension.weight);
+    let weight = field::within(report, &at, "weight", said, Weight::RANGE);
+    if said.is_some() && document.ip_address.is_none() {
+        let message = "this is no member by its address: write the weight of a member by network interface into \
+                       `forebay.weight` of its ipConfiguration";
+        report.add(&at.field("weight"), Code::InvalidRequestFormat, message);
+    }
+    weight.and_then(|number| Weight::new(number).ok()).unwrap_or_default()
 }
 
 /// The address of an entry. One that says nothing but its health by order speaks of a member by interface.

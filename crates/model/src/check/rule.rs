@@ -32,6 +32,7 @@ pub(super) struct Rule<'a> {
     pub(super) probe: Option<usize>,
     pub(super) when_down: WhenDown,
     pub(super) hairpin: bool,
+    pub(super) only: Option<IpAddr>,
 }
 
 impl Rule<'_> {
@@ -56,6 +57,7 @@ impl Rule<'_> {
             probe,
             when_down: self.when_down,
             hairpin: self.hairpin,
+            only: self.only,
         })
     }
 }
@@ -166,6 +168,7 @@ fn build(
         probe: None,
         when_down: WhenDown::Continue,
         hairpin: false,
+        only: None,
     })
 }
 
@@ -350,7 +353,7 @@ pub(super) fn ports(
 
 /// A pool may have members of both families, and a rule uses those of its frontend's; an empty pool is a pool
 /// whose members are still to come (RULE-3).
-fn same_family(report: &mut Report, at: &Path, frontend: Option<IpAddr>, pool: &Pool<'_>) {
+pub(super) fn same_family(report: &mut Report, at: &Path, frontend: Option<IpAddr>, pool: &Pool<'_>) {
     let Some(address) = frontend else { return };
     let version = version_of(address);
     if !pool.members.is_empty() && !pool.members.iter().any(|member| version_of(member.address) == version) {

@@ -75,6 +75,20 @@ fn every_field_of_a_rule_that_the_data_path_does_is_wanted() {
 }
 
 #[test]
+fn members_weigh_one_to_a_hundred() {
+    // DIST-9
+    let vm1 = "backendAddressPools/web/loadBalancerBackendAddresses/vm1/forebay";
+    let weights = |weight: u32| {
+        let desired = crate::check(&[source(&edited(&[(vm1, json!({ "weight": weight }))]))]).unwrap();
+        desired.pools()[0].members().iter().map(|it| it.weight().get()).collect::<Vec<_>>()
+    };
+    assert_eq!((weights(1), weights(100)), (vec![1, 1], vec![100, 1]));
+    for weight in [0, 101] {
+        all(&[(vm1, json!({ "weight": weight }))], &[("b", &format!("{vm1}/weight"), OutOfRange)]);
+    }
+}
+
+#[test]
 fn every_example_is_valid() {
     let rules = |text: &str| {
         let desired = crate::check(&[Source { name: "example".to_owned(), text: text.to_owned() }]);
@@ -745,15 +759,13 @@ fn ha_ports_leave_nothing_to_others() {
 }
 
 #[test]
-fn nat_rules_are_checked_although_ranges_come_later() {
+fn inbound_nat_rules_and_their_ranges_are_checked() {
     let at = "inboundNatRules/ssh";
     let check = |edits: Value, wanted: &[(&str, Code)]| {
-        let is_range = edits.get("backendAddressPool").is_some();
         let mut nat = without_pool(rule("Tcp", "green", 22, 22));
         nat.as_object_mut().unwrap().extend(edits.as_object().unwrap().clone());
         let paths: Vec<_> = wanted.iter().map(|(field, code)| (format!("{at}/{field}"), *code)).collect();
-        let mut wanted: Vec<_> = paths.iter().map(|(path, code)| ("b", path.as_str(), *code)).collect();
-        wanted.extend(is_range.then_some(("b", at, NotThereYet)));
+        let wanted: Vec<_> = paths.iter().map(|(path, code)| ("b", path.as_str(), *code)).collect();
         set(at, nat, &wanted);
     };
     let pool = json!({ "id": "backendAddressPools/web" });
@@ -784,6 +796,15 @@ fn nat_rules_are_checked_although_ranges_come_later() {
             ("frontendPortRangeStart", MissingField),
         ],
     );
+    let with = |mut range: Value, field: &str, value: Value| {
+        range[field] = value;
+        range
+    };
+    check(with(range(500, 501), "protocol", json!("Udp")), &[]);
+    check(with(range(500, 501), "protocol", json!("Sctp")), &[]);
+    check(with(range(500, 501), "protocol", json!("All")), &[("protocol", InvalidRequestFormat)]);
+    check(with(range(500, 501), "enableTcpReset", json!(true)), &[("enableTcpReset", NotThereYet)]);
+    check(with(range(500, 501), "enableFloatingIP", json!(true)), &[("enableFloatingIP", NotThereYet)]);
     let mut same_port = range(500, 501);
     same_port["backendPort"] = json!(8443);
     check(same_port, &[("backendPort", RulesUseSameBackendPortProtocolAndPool)]); // RULE-4

@@ -101,8 +101,10 @@ object! {
 }
 
 object! {
-    /// What the Network Controller says of an ip configuration and Azure does not.
+    /// What the Network Controller says of an ip configuration and Azure does not, and what neither does.
     IpConfigurationExtension {
+        /// Its share of new flows in its pools, beside those of other members: 1 to 100; 1 unless said.
+        weight: Option<u32> = "weight",
         network_security_group: Option<Reference> = "networkSecurityGroup",
         learned_ip: Option<Value> = "learnedIp",
         service_insertion: Option<Value> = "serviceInsertion",

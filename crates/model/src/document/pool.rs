@@ -57,6 +57,7 @@ impl BackendAddress {
             && self.virtual_network.is_none()
             && self.subnet.is_none()
             && self.load_balancer_frontend_ip_configuration.is_none()
+            && self.forebay.is_none()
     }
 }
 
@@ -70,6 +71,8 @@ resource! {
             subnet: Option<Reference> = "subnet",
             admin_state: Option<AdminState> = "adminState",
             load_balancer_frontend_ip_configuration: Option<Reference> = "loadBalancerFrontendIPConfiguration",
+            /// Ours, not Azure's.
+            forebay: Option<MemberExtension> = "forebay",
         }
         read_only {
             /// The ip configuration this entry mirrors.
@@ -83,6 +86,14 @@ object! {
     /// What Azure has no words for, because there the host does it.
     PoolExtension {
         return_path: Option<ReturnPath> = "returnPath",
+    }
+}
+
+object! {
+    /// What Azure's members do not have.
+    MemberExtension {
+        /// Its share of new flows beside those of the others: 1 to 100; 1 unless said.
+        weight: Option<u32> = "weight",
     }
 }
 

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::json;
 
 use super::{Entry, Inventory};
+use crate::NatPorts;
 use crate::document::words::AdminState;
 use crate::document::{
     BackendAddress, BackendAddressPool, Document, IpPool, LoadBalancer, LogicalNetwork, NetworkSecurityGroup,
@@ -19,11 +20,20 @@ impl Inventory {
     /// pools that are said elsewhere, how many addresses are taken.
     #[must_use]
     pub fn view(&self, document: &Document) -> Document {
+        self.view_with_ports(document, &NatPorts::default())
+    }
+
+    /// The same, with the ports that members have in the ranges of inbound NAT rules.
+    #[must_use]
+    pub fn view_with_ports(&self, document: &Document, ports: &NatPorts) -> Document {
         let mut view = document.clone();
         let Some(entry) = self.entry_of(document) else { return view };
         let users = Users::of(self, entry);
         match &mut view {
-            Document::LoadBalancer(it) => balancer(it, entry, &users),
+            Document::LoadBalancer(it) => {
+                balancer(it, entry, &users);
+                self.show_ports(it, entry, ports);
+            }
             Document::PublicIpAddress(it) => public_address(it, &users),
             Document::PublicIpPrefix(it) => prefix(it, &users),
             Document::VirtualNetwork(it) => virtual_network(it, &users),
@@ -181,6 +191,10 @@ fn balancer(balancer: &mut LoadBalancer, entry: &Entry, users: &Users<'_>) {
         let path = format!("/inboundNatRules/{}", rule.name);
         let mut bound = users.children(&path, "loadBalancerInboundNatRules").into_iter();
         rule.backend_ip_configuration = bound.next();
+        // As Azure shows a range.
+        if rule.frontend_port_range_start.is_some() {
+            rule.frontend_port.get_or_insert(0);
+        }
     }
 }
 

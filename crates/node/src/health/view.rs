@@ -69,6 +69,9 @@ pub struct MemberView {
     pub member: String,
     /// Its address.
     pub address: IpAddr,
+    /// What its share of new flows is beside those of the others, while it takes any.
+    #[serde(default = "one")]
+    pub weight: u32,
     /// `up`, `down` or `unknown`: what the probe found.
     pub state: String,
     /// Since when.
@@ -101,6 +104,11 @@ pub struct TurnView {
     pub to: String,
     /// The result that decided.
     pub because: String,
+}
+
+/// What members weighed before there were weights.
+const fn one() -> u32 {
+    1
 }
 
 impl HealthView {
@@ -157,6 +165,7 @@ impl MemberView {
         Self {
             member: member.name().to_owned(),
             address: member.address(),
+            weight: member.weight().get(),
             state: pulse.state().to_string(),
             since: when(pulse.since()),
             takes_new_flows,

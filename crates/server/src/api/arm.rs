@@ -13,6 +13,7 @@ use place::Place;
 mod health;
 mod list;
 mod place;
+mod ports;
 mod read;
 mod version;
 mod write;
@@ -34,6 +35,7 @@ async fn answer(state: &super::State, request: Request) -> Result<Response, Refu
     match deed {
         Deed::Show => show(state, place, request.uri().query().unwrap_or_default()),
         Deed::Health(id, path) => health::of_rule(state, &id, &path),
+        Deed::Ports(id, path) => ports::of_pool(state, id, path, request).await,
         Deed::Put(id, path) if path.is_empty() => write::put(state, id, request).await,
         Deed::Put(id, path) => write::put_child(state, id, path, request).await,
         Deed::Tag(id) => write::tag(state, id, request).await,
@@ -44,15 +46,16 @@ async fn answer(state: &super::State, request: Request) -> Result<Response, Refu
     }
 }
 
-/// Whether a request that is not a GET only looks: `POST …/health`.
+/// Whether a request that is not a GET only looks: `POST …/health`, `POST …/queryInboundNatRulePortMapping`.
 pub(super) fn only_looks(method: &Method, path: &str) -> bool {
-    *method == Method::POST && matches!(Place::of_path(path), Some(Place::Health(..)))
+    *method == Method::POST && matches!(Place::of_path(path), Some(Place::Health(..) | Place::Ports(..)))
 }
 
 /// What is to be done.
 enum Deed {
     Show,
     Health(ResourceId, ChildPath),
+    Ports(ResourceId, ChildPath),
     Put(ResourceId, ChildPath),
     Tag(ResourceId),
     Delete(ResourceId, ChildPath),
@@ -64,7 +67,8 @@ impl Deed {
         let is_show = matches!(*method, Method::GET | Method::HEAD);
         match place {
             Place::Health(id, path) if *method == Method::POST => Ok(Self::Health(id.clone(), path.clone())),
-            Place::Health(..) => refuse("POST"),
+            Place::Ports(id, path) if *method == Method::POST => Ok(Self::Ports(id.clone(), path.clone())),
+            Place::Health(..) | Place::Ports(..) => refuse("POST"),
             _ if is_show => Ok(Self::Show),
             Place::Resource(id, path) => match *method {
                 Method::PUT => Ok(Self::Put(id.clone(), path.clone())),
@@ -86,7 +90,9 @@ fn show(state: &super::State, place: Place, query: &str) -> Result<Response, Ref
         Place::Collection(id, path, collection) => {
             list::children(&snapshot, &realised, &id, &path, collection)
         }
-        Place::Resource(id, path) | Place::Health(id, path) => read::one(&snapshot, &realised, &id, &path),
+        Place::Resource(id, path) | Place::Health(id, path) | Place::Ports(id, path) => {
+            read::one(&snapshot, &realised, &id, &path)
+        }
     }
 }
 

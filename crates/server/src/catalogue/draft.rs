@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{ChildPath, Document, Inventory, Judgement, Limits, ResourceId};
+use model::{ChildPath, Document, Inventory, Judgement, Limits, NatPorts, ResourceId};
 
 use super::gone::Gone;
 use super::resting::Resting;
@@ -82,7 +82,8 @@ impl Draft {
             written.push((record, action));
         }
         gone.is_unused(present, &records, &written)?;
-        let judgement = model::judge(&inventory, limits).map_err(Refused::Invalid)?;
+        let judgement =
+            model::judge_after(&inventory, limits, present.desired.nat_ports()).map_err(Refused::Invalid)?;
         Ok(Self { dry_run: edit.dry_run, records, inventory, judgement, written, deleted })
     }
 
@@ -100,6 +101,11 @@ impl Draft {
     /// Records that are gone.
     pub(super) fn deletes(&self) -> impl Iterator<Item = &ResourceId> {
         self.deleted.iter().filter(|(_, action)| *action == Action::Deleted).map(|(id, _)| id)
+    }
+
+    /// The ports of members, as they are to be kept.
+    pub(super) const fn nat_ports(&self) -> &NatPorts {
+        self.judgement.desired.nat_ports()
     }
 
     pub(super) fn outcomes(&self) -> Vec<(ResourceId, Action)> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::resting::Resting;
 use super::wanted::Wanted;
-use super::{Record, tree};
+use super::{Kept, Record, tree};
 use crate::store::Revision;
 
 /// Everything there is.
@@ -43,14 +43,13 @@ pub(super) struct Parts {
 impl Snapshot {
     pub(super) fn of(
         revision: Revision,
-        records: Vec<Record>,
-        resting: Resting,
+        Kept { records, resting, ports }: Kept,
         limits: &Limits,
     ) -> Result<Self, Vec<Problem>> {
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
         let inventory = Inventory::of(records.values().map(|record| Arc::clone(&record.document)));
-        let judgement = model::judge(&inventory, limits)?;
+        let judgement = model::judge_after(&inventory, limits, &ports)?;
         Ok(Self::judged(revision, Parts { records, inventory, judgement, resting }, None))
     }
 
@@ -135,7 +134,7 @@ impl Snapshot {
     /// A resource as everybody may see it: with who refers to it, and what follows from others.
     #[must_use]
     pub fn view(&self, record: &Record) -> Document {
-        let mut view = self.inventory.view(&record.document);
+        let mut view = self.inventory.view_with_ports(&record.document, self.desired.nat_ports());
         if let Document::LogicalNetwork(network) = &mut view {
             let now = SystemTime::now();
             for pool in network.subnets.iter_mut().flat_map(|subnet| &mut subnet.ip_pools) {

@@ -20,6 +20,8 @@ pub(super) fn describe(paths: &mut Paths, schemas: &mut Schemas) {
     schemas.add("RuleHealth", rule_health());
     schemas.add("MemberHealth", member_health());
     health(paths);
+    schemas.add("InboundNatRulePortMappings", port_mappings());
+    ports(paths);
     for (scope, id, parameters) in [(SUBSCRIPTION, "list", IN_SUBSCRIPTION), (GROUP, "listInGroup", IN_GROUP)]
     {
         let parameters = [parameters, &["filter", "top"]].concat();
@@ -149,6 +151,47 @@ fn health(paths: &mut Paths) {
         .add(&place, Operation { method: "post", ..show(id, summary, &parameters, of("RuleHealth"), false) });
 }
 
+/// And which ports lead to one of its members.
+fn ports(paths: &mut Paths) {
+    let action = "queryInboundNatRulePortMapping";
+    let place = format!(
+        "{GROUP}/providers/{}/{{name}}/backendAddressPools/{{child}}/{action}",
+        Kind::LoadBalancer.type_name()
+    );
+    let id = format!("loadBalancers_backendAddressPools_{action}");
+    let summary = "Says which ports of inbound NAT rules' ranges lead to a member of a pool".to_owned();
+    let parameters = [IN_GROUP, &NAMES[..2]].concat();
+    let reference = json!({ "type": "object", "properties": { "id": { "type": "string" } } });
+    let asked = json!({
+        "type": "object",
+        "description": "One of both.",
+        "properties": { "ipAddress": { "type": "string" }, "ipConfiguration": reference },
+    });
+    let shown = of("InboundNatRulePortMappings");
+    let operation =
+        Operation { method: "post", body: Some(asked), ..show(id, summary, &parameters, shown, false) };
+    paths.add(&place, operation);
+}
+
+fn port_mappings() -> Value {
+    let number = || json!({ "type": "integer" });
+    let mapping = json!({
+        "type": "object",
+        "properties": {
+            "inboundNatRuleName": { "type": "string" },
+            "protocol": { "type": "string" },
+            "frontendPort": number(),
+            "backendPort": number(),
+        },
+        "required": ["inboundNatRuleName", "protocol", "frontendPort", "backendPort"],
+    });
+    json!({
+        "type": "object",
+        "properties": { "inboundNatRulePortMappings": { "type": "array", "items": mapping } },
+        "required": ["inboundNatRulePortMappings"],
+    })
+}
+
 fn rule_health() -> Value {
     json!({
         "type": "object",
@@ -189,6 +232,7 @@ fn member_health() -> Value {
         "properties": {
             "member": text(),
             "address": text(),
+            "weight": { "type": "integer", "description": "Its share of new flows beside those of the others: 1 to 100." },
             "state": { "type": "string", "enum": ["up", "down", "unknown"], "description": "What the probe found." },
             "since": when(),
             "takesNewFlows": { "type": "boolean" },
@@ -198,7 +242,7 @@ fn member_health() -> Value {
             "inARow": { "type": "integer", "description": "How many results like it there were in a row." },
             "history": { "type": "array", "items": turn, "description": "The changes of state, newest first; at most 16." },
         },
-        "required": ["member", "address", "state", "since", "takesNewFlows", "last", "inARow", "history"],
+        "required": ["member", "address", "weight", "state", "since", "takesNewFlows", "last", "inARow", "history"],
     })
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
 use engine::health::{Outcome, State};
 use model::document::words::TransportProtocol;
-use model::document::{LoadBalancer, NetworkInterface, Reference};
+use model::document::{InboundNatRule, LoadBalancer, NetworkInterface, Reference};
 use model::{AdminState, Code, Document, Member, Pool, Probe, Problem, Protocol, Rule};
 
 use super::{
@@ -130,8 +131,8 @@ impl<'a> Seen<'a> {
         }
         let mut rules = Vec::new();
         for one in &listening {
-            let of_one = one.frontends.iter().filter_map(|key| self.rule_at(one, *addresses.get(key)?));
-            rules.extend(of_one);
+            let of_one = one.frontends.iter().filter_map(|key| addresses.get(key));
+            rules.extend(of_one.flat_map(|address| self.rules_at(one, *address)));
             let addresses = one.frontends.iter().filter_map(|key| addresses.get(key));
             let states = addresses.map(|address| self.place(one, *address));
             let status = Status::together(states);
@@ -292,24 +293,29 @@ impl<'a> Seen<'a> {
 
     /// What became of one rule at one address.
     fn place(&self, one: &Listening, address: IpAddr) -> Status {
-        match self.rule_at(one, address) {
-            Some(rule) => {
-                let members =
-                    self.wanted.desired.members_of(rule).map(|member| self.of_rules(&[rule], member).0);
+        match self.rules_at(one, address) {
+            [] if self.shortfalls_of(&one.key).is_empty() => Status::Success,
+            [] => Status::Failure,
+            rules => {
+                let of_rule = |rule| self.wanted.desired.members_of(rule).map(move |member| (rule, member));
+                let members = rules.iter().flat_map(of_rule);
+                let members = members.map(|(rule, member)| self.of_rules(&[rule], member).0);
                 after(self.progress(address).status, members)
             }
-            None if self.shortfalls_of(&one.key).is_empty() => Status::Success,
-            None => Status::Failure,
         }
     }
 
     /// A rule that the data path leaves out, as clients look for it.
     fn absent(&self, one: &Listening, address: IpAddr) -> Option<VipEndpointState> {
         let is_short = !self.shortfalls_of(&one.key).is_empty();
-        (is_short && self.rule_at(one, address).is_none()).then(|| VipEndpointState {
+        (is_short && self.rules_at(one, address).is_empty()).then(|| VipEndpointState {
             status: Status::Failure,
             last_updated_time: self.realised.since,
-            vip_endpoint: vip(one.protocol.map_or("All", TransportProtocol::as_str), address, one.port),
+            vip_endpoint: vip(
+                one.protocol.map_or("All", TransportProtocol::as_str),
+                address,
+                *one.ports.start(),
+            ),
             dip_endpoint_states: Vec::new(),
         })
     }
@@ -318,17 +324,22 @@ impl<'a> Seen<'a> {
         self.realised.of_revision(self.wanted.wanted_since(address))
     }
 
-    fn rule_at(&self, one: &Listening, address: IpAddr) -> Option<&'a Rule> {
-        let protocol = match one.protocol? {
-            TransportProtocol::Tcp => Protocol::Tcp,
-            TransportProtocol::Udp => Protocol::Udp,
-            TransportProtocol::Sctp => Protocol::Sctp,
-            TransportProtocol::All => Protocol::All,
-            TransportProtocol::Quic | TransportProtocol::Gre | TransportProtocol::Esp => return None,
+    /// One, or one for each port of a range that leads to somebody.
+    fn rules_at(&self, one: &Listening, address: IpAddr) -> &'a [Rule] {
+        let protocol = match one.protocol {
+            Some(TransportProtocol::Tcp) => Protocol::Tcp,
+            Some(TransportProtocol::Udp) => Protocol::Udp,
+            Some(TransportProtocol::Sctp) => Protocol::Sctp,
+            Some(TransportProtocol::All) => Protocol::All,
+            Some(TransportProtocol::Quic | TransportProtocol::Gre | TransportProtocol::Esp) | None => {
+                return &[];
+            }
         };
         let rules = self.wanted.desired.rules_at(address);
         let place = |rule: &Rule| (rule.protocol(), rule.frontend_port());
-        rules.binary_search_by_key(&(protocol, one.port), place).ok().map(|at| &rules[at])
+        let from = rules.partition_point(|rule| place(rule) < (protocol, *one.ports.start()));
+        let to = rules.partition_point(|rule| place(rule) <= (protocol, *one.ports.end()));
+        rules.get(from..to).unwrap_or_default()
     }
 
     fn is_frontend(&self, address: IpAddr) -> bool {
@@ -357,7 +368,7 @@ impl<'a> Seen<'a> {
                 key: key("loadBalancingRules", &rule.name),
                 frontends: frontends(rule.frontend_ip_configuration.iter().chain(more)),
                 protocol: rule.protocol,
-                port: port(rule.frontend_port),
+                ports: port(rule.frontend_port)..=port(rule.frontend_port),
             }
         });
         let nat_rules = balancer.inbound_nat_rules.iter().map(|rule| {
@@ -366,7 +377,7 @@ impl<'a> Seen<'a> {
                 key: key("inboundNatRules", &rule.name),
                 frontends: frontends(rule.frontend_ip_configuration.iter().chain(more)),
                 protocol: rule.protocol,
-                port: port(rule.frontend_port.or(rule.frontend_port_range_start)),
+                ports: ports(rule),
             }
         });
         rules.chain(nat_rules).collect()
@@ -379,11 +390,18 @@ struct Listening {
     /// The keys of its frontends.
     frontends: Vec<String>,
     protocol: Option<TransportProtocol>,
-    port: u16,
+    ports: RangeInclusive<u16>,
 }
 
 fn frontends<'a>(references: impl Iterator<Item = &'a Reference>) -> Vec<String> {
     references.map(|reference| key("frontendIPConfigurations", name_of(&reference.id))).collect()
+}
+
+fn ports(rule: &InboundNatRule) -> RangeInclusive<u16> {
+    match (rule.frontend_port_range_start, rule.frontend_port_range_end) {
+        (None, None) => port(rule.frontend_port)..=port(rule.frontend_port),
+        (first, last) => port(first)..=port(last),
+    }
 }
 
 /// Ports outside their range are refused long before.

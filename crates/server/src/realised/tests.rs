@@ -159,17 +159,17 @@ async fn what_falls_short_is_a_warning_and_what_is_left_out_a_failure() {
     let properties = &mut value["properties"];
     properties["probes"] = json!([{ "name": "alive", "properties": { "protocol": "Tcp", "port": 80 } }]);
     properties["loadBalancingRules"][0]["properties"]["probe"] = own("probes/alive");
-    let frontend_of_all = {
-        let mut all = properties["frontendIPConfigurations"][0].clone();
-        all["name"] = json!("g");
-        all["id"] = json!(null);
-        all["properties"]["privateIPAddress"] = json!("203.0.113.20");
-        all
+    let another = {
+        let mut another = properties["frontendIPConfigurations"][0].clone();
+        another["name"] = json!("g");
+        another["id"] = json!(null);
+        another["properties"]["privateIPAddress"] = json!("203.0.113.20");
+        another
     };
-    properties["frontendIPConfigurations"].as_array_mut().unwrap().push(frontend_of_all);
+    properties["frontendIPConfigurations"].as_array_mut().unwrap().push(another);
     properties["backendAddressPools"].as_array_mut().unwrap().push(json!({ "name": "q" }));
-    properties["loadBalancingRules"].as_array_mut().unwrap().push(json!({ "name": "all", "properties": {
-        "protocol": "All", "frontendPort": 0, "backendPort": 0,
+    properties["loadBalancingRules"].as_array_mut().unwrap().push(json!({ "name": "quic", "properties": {
+        "protocol": "Quic", "frontendPort": 443, "backendPort": 443,
         "frontendIPConfiguration": own("frontendIPConfigurations/g"),
         "backendAddressPool": own("backendAddressPools/q") } }));
     value["sku"] = json!({ "name": "Standard" });
@@ -179,12 +179,12 @@ async fn what_falls_short_is_a_warning_and_what_is_left_out_a_failure() {
     bench.hear(&mut realised, &[(NEAR, engine::health::Outcome::Good), (FAR, engine::health::Outcome::Good)]);
     bench.check(&realised, &[("", "Warning"), ("frontend", "Success"), ("rule", "Success")]);
     let states = bench.states(&realised);
-    assert_eq!(states.get(&child("loadBalancingRules", "all")).unwrap().status, Status::Failure);
+    assert_eq!(states.get(&child("loadBalancingRules", "quic")).unwrap().status, Status::Failure);
     let left_out = states.get(&child("frontendIPConfigurations", "g")).unwrap();
     let endpoints = left_out.vip_endpoint_states.as_ref().unwrap();
     assert_eq!(
         (left_out.status, endpoints[0].vip_endpoint.as_str()),
-        (Status::Failure, "All:203.0.113.20:0")
+        (Status::Failure, "Quic:203.0.113.20:443")
     );
     assert_eq!(realised.overall(&bench.snapshot()).status, Status::Warning);
 }

@@ -19,6 +19,16 @@ web   front 203.0.113.9             http 80/tcp -> app:81  app (2 members)  Succ
 }
 
 #[test]
+fn a_range_of_ports_is_told_by_its_ends_and_its_pool() {
+    let mut value = web();
+    value["properties"]["inboundNatRules"] = json!([{ "name": "ssh", "properties": {
+        "protocol": "Tcp", "frontendPort": 0, "frontendPortRangeStart": 500, "frontendPortRangeEnd": 509, "backendPort": 22,
+        "backendAddressPool": { "id": format!("{WEB}/backendAddressPools/app") } } }]);
+    let text = resources(Kind::LoadBalancer, &[("web".into(), &value)], false);
+    assert!(text.contains("ssh 500-509/tcp -> one each of app:22"), "{text}");
+}
+
+#[test]
 fn wide_says_group_and_etag_too() {
     let value = web();
     let text = resources(Kind::LoadBalancer, &[("web".into(), &value)], true);

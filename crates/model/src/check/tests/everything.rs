@@ -25,6 +25,32 @@ fn members_known_by_their_interfaces_serve() {
 }
 
 #[test]
+fn a_member_weighs_what_its_entry_or_its_interface_says() {
+    // DIST-9
+    let place = "ipConfigurations/0/properties/forebay";
+    let weighing = |weight: u32| {
+        changed(&interface("vm1", Some("10.1.2.10"), &[WEB], &[]), place, json!({ "weight": weight }))
+    };
+    let plain = || interface("vm2", Some("10.1.2.11"), &[WEB], &[]);
+    let weights = |documents| {
+        let members = desired(documents).pools()[0].clone();
+        members.members().iter().map(|it| it.weight().get()).collect::<Vec<_>>()
+    };
+    assert_eq!(weights([balancer("b", Some("10.1.1.10")), weighing(100), plain()]), [100, 1]);
+    for weight in [0, 101] {
+        let wrong = ("networkInterfaces/vm1", "ipConfigurations/ip/forebay/weight", OutOfRange);
+        refused([balancer("b", Some("10.1.1.10")), weighing(weight)], &[wrong]);
+    }
+    // Said of a member by its interface, it would be lost with the next document that only mirrors it.
+    let pool = "backendAddressPools/0/properties/loadBalancerBackendAddresses";
+    let entry =
+        json!([{ "name": "g_vm2ip", "properties": { "adminState": "None", "forebay": { "weight": 3 } } }]);
+    let balancer = changed(&balancer("b", Some("10.1.1.10")), pool, entry);
+    let at = "backendAddressPools/web/loadBalancerBackendAddresses/g_vm2ip/forebay/weight";
+    refused([balancer, plain()], &[("loadBalancers/b", at, InvalidRequestFormat)]);
+}
+
+#[test]
 fn an_inbound_nat_rule_leads_to_the_member_that_says_so() {
     // NAT-1
     let desired = desired([
@@ -55,6 +81,84 @@ fn every_rule_that_leads_to_a_member_is_done() {
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let desired = desired([rules(5), interface("vm1", Some("10.1.2.10"), &[], &names)]);
     assert_eq!(desired.rules().len(), 6);
+}
+
+#[test]
+fn a_range_leads_each_port_to_one_member_that_keeps_it() {
+    // NAT-1
+    let vm = |name: &str, address: &str| interface(name, Some(address), &[WEB], &[]);
+    let [one, two, three] = [vm("vm1", "10.1.2.10"), vm("vm2", "10.1.2.11"), vm("vm0", "10.1.2.12")];
+    // Of a dual-stack pool, a frontend leads to those of its family.
+    let six = changed(
+        &interface("vm6", Some("fd00:1:0:1::6"), &[WEB], &[]),
+        "ipConfigurations/0/properties/subnet",
+        to("virtualNetworks/vn/subnets/front"),
+    );
+    let judged = |documents: &[&Arc<Document>], former: &NatPorts| {
+        let inventory = with(documents.iter().map(|it| Arc::clone(it)));
+        judge_after(&inventory, &Limits::default(), former)
+            .unwrap_or_else(|problems| panic!("{problems:#?}"))
+            .desired
+    };
+    let ports = |desired: &Desired| -> Vec<(u16, String)> {
+        let of_range = desired.rules().iter().filter(|it| it.name() == "b/inboundNatRules/ssh");
+        let port = |it: &Rule| {
+            let [member] = desired.members_of(it).collect::<Vec<_>>()[..] else { panic!("{it:?}") };
+            assert!(desired.is_direct(it) && it.backend_port() == 22, "{it:?}");
+            (it.frontend_port(), member.name().to_owned())
+        };
+        of_range.map(port).collect()
+    };
+    let balancer = ranged(500, 502);
+    let first = judged(&[&balancer, &one, &two, &six], &NatPorts::default());
+    assert_eq!(ports(&first), [(500, "vm1/ip".to_owned()), (501, "vm2/ip".to_owned())]);
+    assert_eq!(first.pools().len(), 1, "members are those of the pool");
+
+    // Who comes gets what is free, whatever it is called; who stays keeps what it has.
+    let second = judged(&[&balancer, &one, &two, &three], first.nat_ports());
+    assert_eq!(ports(&second)[..2], ports(&first));
+    assert_eq!(ports(&second)[2], (502, "vm0/ip".to_owned()));
+    let third = judged(&[&balancer, &two, &three], second.nat_ports());
+    assert_eq!(ports(&third), [(501, "vm2/ip".to_owned()), (502, "vm0/ip".to_owned())]);
+    let fourth = judged(&[&balancer, &two, &three, &one], third.nat_ports());
+    assert_eq!(ports(&fourth), ports(&second));
+    // Without what was before, it is the order of the members.
+    assert_eq!(
+        ports(&judged(&[&balancer, &two, &three], &NatPorts::default()))[0],
+        (500, "vm0/ip".to_owned())
+    );
+
+    // One too many is refused: nobody loses its port to anybody.
+    let inventory = with([&balancer, &one, &two, &three, &vm("vm3", "10.1.2.13")].map(Arc::clone));
+    let problems = judge_after(&inventory, &Limits::default(), fourth.nat_ports()).unwrap_err();
+    assert_eq!(
+        short(&problems),
+        [("loadBalancers/b", "inboundNatRules/ssh/frontendPortRangeEnd", OutOfRange)]
+    );
+    // An interface does not say that it is the target of a range.
+    let wrong =
+        ("networkInterfaces/vm1", "ipConfigurations/ip/loadBalancerInboundNatRules/0", InboundNatRuleInUse);
+    refused([ranged(500, 502), interface("vm1", Some("10.1.2.10"), &[WEB], &[SSH])], &[wrong]);
+}
+
+#[test]
+fn members_show_the_ports_that_lead_to_them() {
+    // NAT-1
+    let vm = |name: &str, address: &str| interface(name, Some(address), &[WEB], &[]);
+    let balancer = ranged(500, 510);
+    let inventory = with([Arc::clone(&balancer), vm("vm1", "10.1.2.10"), vm("vm2", "10.1.2.11")]);
+    let ports = judge(&inventory, &Limits::default()).unwrap().desired.nat_ports().clone();
+    let shown = serde_json::to_value(inventory.view_with_ports(&balancer, &ports)).unwrap();
+    let members =
+        &shown["properties"]["backendAddressPools"][0]["properties"]["loadBalancerBackendAddresses"];
+    let mapping = |member: usize| &members[member]["properties"]["inboundNatRulesPortMapping"];
+    for (member, port) in [(0, 500), (1, 501)] {
+        let wanted = json!([{ "inboundNatRuleName": "ssh", "frontendPort": port, "backendPort": 22 }]);
+        assert_eq!(mapping(member), &wanted, "{members:#}");
+    }
+    let of = |pool, member: &str| inventory.nat_mappings(&balancer, pool, member.parse().unwrap(), &ports);
+    assert_eq!(of("WEB", "10.1.2.11").unwrap()[0].frontend_port, 501);
+    assert_eq!((of("web", "10.1.2.99"), of("other", "10.1.2.11")), (Some(vec![]), None));
 }
 
 #[test]
@@ -644,8 +748,9 @@ fn what_comes_later_is_accepted_and_said() {
         ("frontendPortRangeStart", json!(500)),
         ("frontendPortRangeEnd", json!(510)),
         ("backendAddressPool", to(WEB)),
+        ("enableFloatingIP", json!(true)),
     ];
-    falls_short(&nat(&range), "inboundNatRules/ssh", 1);
+    falls_short(&nat(&range), "inboundNatRules/ssh/enableFloatingIP", 1);
     // It takes its own port, and leaves the others to rules that are done.
     let beside = changed(
         &nat(&[("protocol", json!("Quic"))]),
@@ -841,6 +946,19 @@ proptest! {
         prop_assert_eq!(problems.len(), 1);
         prop_assert_eq!(problems[0].code, InvalidResourceReference);
     }
+}
+
+/// A balancer whose NAT rule has a range of ports for its pool.
+fn ranged(first: u32, last: u32) -> Arc<Document> {
+    let edits = [
+        ("frontendPort", json!(0)),
+        ("frontendPortRangeStart", json!(first)),
+        ("frontendPortRangeEnd", json!(last)),
+        ("backendAddressPool", to(WEB)),
+    ];
+    edits.into_iter().fold(balancer("b", Some("10.1.1.10")), |it, (field, value)| {
+        changed(&it, &format!("inboundNatRules/0/properties/{field}"), value)
+    })
 }
 
 fn desired<const N: usize>(documents: [Arc<Document>; N]) -> Desired {

@@ -17,10 +17,14 @@ pub(super) enum Place {
     Collection(ResourceId, ChildPath, &'static str),
     /// The health of a rule's members.
     Health(ResourceId, ChildPath),
+    /// The ports that lead to a member of a pool.
+    Ports(ResourceId, ChildPath),
 }
 
 /// What has a health.
 const RULES: &str = "loadBalancingRules";
+/// What has members, to whom ports lead.
+const POOLS: &str = "backendAddressPools";
 
 /// Where resources are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,11 +78,17 @@ impl Place {
             kind.type_name()
         );
         let (id, _) = ResourceId::parse(&whole)?;
-        if let (Kind::LoadBalancer, [rules, rule, health]) = (kind, within)
-            && rules.eq_ignore_ascii_case(RULES)
-            && health.eq_ignore_ascii_case("health")
-        {
-            return Some(Self::Health(id, vec![(RULES.to_owned(), (*rule).to_owned())]));
+        if let (Kind::LoadBalancer, [collection, child, action]) = (kind, within) {
+            let is = |wanted: &str, deed: &str| {
+                collection.eq_ignore_ascii_case(wanted) && action.eq_ignore_ascii_case(deed)
+            };
+            let child = |of: &str| vec![(of.to_owned(), (*child).to_owned())];
+            if is(RULES, "health") {
+                return Some(Self::Health(id, child(RULES)));
+            }
+            if is(POOLS, "queryInboundNatRulePortMapping") {
+                return Some(Self::Ports(id, child(POOLS)));
+            }
         }
         let (path, collection) = descend(kind.collections(), within)?;
         Some(match collection {
@@ -130,6 +140,10 @@ mod tests {
             &format!("{lb}/loadbalancingrules/Http/HEALTH"),
             "health of LoadBalancer Web loadBalancingRules/Http",
         );
+        check(
+            &format!("{lb}/BackendAddressPools/Vms/QueryInboundNatRulePortMapping"),
+            "ports of LoadBalancer Web backendAddressPools/Vms",
+        );
         let network = "/subscriptions/S/resourceGroups/G/providers/Microsoft.Network/logicalNetworks/n";
         check(&format!("{network}/subnets/a/ipPools"), "ipPools in LogicalNetwork n subnets/a");
         check(&format!("{network}/subnets/a/ipPools/p"), "LogicalNetwork n subnets/a ipPools/p");
@@ -168,6 +182,7 @@ mod tests {
             Some(Place::Kind(scope, kind)) => format!("{kind:?} of {}", of(&scope)),
             Some(Place::Resource(id, path)) => one(&id, &path),
             Some(Place::Health(id, path)) => format!("health of {}", one(&id, &path)),
+            Some(Place::Ports(id, path)) => format!("ports of {}", one(&id, &path)),
             Some(Place::Collection(id, path, collection)) => format!("{collection} in {}", one(&id, &path)),
             None => "nothing".to_owned(),
         };

@@ -48,6 +48,49 @@ async fn an_ip_pool_says_how_many_of_its_addresses_rest() {
     check(0, 1);
 }
 
+#[tokio::test]
+async fn members_keep_their_ports_of_a_range_when_others_come_and_go_and_after_a_restart() {
+    // NAT-1
+    let bench = Bench::with_network().await;
+    bench.put(ranged(500, 502)).await.unwrap();
+    let join = |name: &str, last: u8| super::writes::interface(name, &format!("10.0.0.{last}"), &["range/p"]);
+    for (name, last) in [("c", 33), ("b", 32), ("a", 31)] {
+        bench.put(join(name, last)).await.unwrap();
+    }
+    let ports = |bench: &Bench, last: u8| {
+        let (snapshot, member) = (bench.snapshot(), format!("10.0.0.{last}").parse().unwrap());
+        let record = Arc::clone(snapshot.get(&balancer_id("range")).unwrap());
+        let ports = snapshot.desired.nat_ports();
+        let mappings = snapshot.inventory().nat_mappings(&record.document, "p", member, ports).unwrap();
+        mappings.iter().map(|it| it.frontend_port).collect::<Vec<_>>()
+    };
+    let all = |bench: &Bench| [31, 32, 33].map(|last| ports(bench, last));
+    assert_eq!(all(&bench), [[502], [501], [500]]);
+    bench.is_durable().await;
+    // Opened again, nobody could tell the order in which they came.
+    let bench = Bench::on(Arc::clone(&bench.store)).await;
+    assert_eq!(all(&bench), [[502], [501], [500]]);
+    bench.write(Edit::delete(id(Kind::NetworkInterface, "b"))).await.unwrap();
+    let bench = Bench::on(Arc::clone(&bench.store)).await;
+    assert_eq!(all(&bench), [vec![502], vec![], vec![500]]);
+    bench.put(join("d", 34)).await.unwrap();
+    assert_eq!((ports(&bench, 34), ports(&bench, 31)), (vec![501], vec![502]));
+    // One too many is refused, and nothing moves.
+    let Err(Refused::Invalid(problems)) = bench.put(join("b", 32)).await else { panic!("there is no room") };
+    assert_eq!(problems[0].code, Code::OutOfRange);
+    assert_eq!((ports(&bench, 34), ports(&bench, 31)), (vec![501], vec![502]));
+    // The balancer shows them, and is not changed by who comes and goes.
+    let shown = bench.snapshot().shown(&bench.record(&balancer_id("range")));
+    let members = tree::find(&shown, &path("backendAddressPools/p")).unwrap()["properties"].clone();
+    let mappings =
+        members["loadBalancerBackendAddresses"][0]["properties"]["inboundNatRulesPortMapping"].clone();
+    assert_eq!(mappings, json!([{ "inboundNatRuleName": "ssh", "frontendPort": 502, "backendPort": 22 }]));
+    bench.put(ranged(500, 503)).await.unwrap();
+    bench.put(join("b", 32)).await.unwrap();
+    assert_eq!(all(&bench), [[502], [503], [500]]);
+    bench.is_durable().await;
+}
+
 // The issue of the original: freed addresses were given out while neighbours still remembered them.
 #[tokio::test]
 async fn an_address_that_became_free_rests_before_somebody_else_gets_it() {
@@ -166,6 +209,16 @@ impl Bench {
 }
 
 /// A frontend that says only in which subnet, and a pool.
+/// `range`, whose NAT rule has these ports for its pool.
+fn ranged(first: u16, last: u16) -> Value {
+    let own = |path: &str| json!({ "id": format!("{}/{path}", balancer_id("range")) });
+    let mut value = dynamic("range");
+    value["properties"]["inboundNatRules"] = json!([{ "name": "ssh", "properties": {
+        "frontendIPConfiguration": own("frontendIPConfigurations/f"), "backendAddressPool": own("backendAddressPools/p"),
+        "protocol": "Tcp", "frontendPortRangeStart": first, "frontendPortRangeEnd": last, "backendPort": 22 } }]);
+    value
+}
+
 fn dynamic(name: &str) -> Value {
     let subnet = format!("{}/subnets/a", id(Kind::VirtualNetwork, "vnet"));
     let frontend = json!({ "name": "f", "properties": {
