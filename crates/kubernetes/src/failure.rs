@@ -112,6 +112,10 @@ classes! {
     NoAddress = "address.missing", Soon;
     /// The store refused what was written.
     Refused = "store.refused", Soon;
+    /// The server cannot be asked.
+    Server = "server.away", Soon;
+    /// The cluster refused what was written, or cannot be asked.
+    Cluster = "cluster.refused", Soon;
 }
 
 impl fmt::Display for Class {
