@@ -117,6 +117,7 @@ pub async fn run(
         queue: Queue::default(),
         known: 0,
         resync_at: None,
+        was_away: false,
         founded_until: None,
         config,
         options,
@@ -166,6 +167,8 @@ struct Controller {
     /// Up to this revision of the server, everybody has been looked at since.
     known: u64,
     resync_at: Option<Instant>,
+    /// Whether the server could not be asked when it was looked at last.
+    was_away: bool,
     /// When the network and the public addresses are looked at again.
     founded_until: Option<Instant>,
 }
@@ -247,8 +250,14 @@ impl Controller {
             tracing::info!("somebody else wrote what belongs to the cluster, at revision {touched}");
             self.metrics.drifts.inc();
             self.nudge_all(Work::Ensure, now + DRIFT);
+            // It may be what somebody waited for.
+            self.queue.hasten(now + DRIFT);
         }
         self.known = self.known.max(touched);
+        let is_away = self.mirror.borrow().trouble.is_some();
+        if std::mem::replace(&mut self.was_away, is_away) && !is_away {
+            self.queue.hasten(now);
+        }
     }
 
     /// Sees to it that the network and the public addresses are there. Without them Services say what they miss.

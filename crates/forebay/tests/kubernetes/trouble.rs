@@ -36,6 +36,20 @@ fn a_bad_service_is_told_so_and_the_others_are_served() {
 }
 
 #[test]
+fn what_a_service_waits_for_may_come_later() {
+    // K8S-4
+    let world = World::start();
+    let _controller = world.controller("one");
+    let pin = json!({ "metadata": { "annotations": { "service.beta.kubernetes.io/azure-load-balancer-ipv4": "203.0.113.1" } } });
+    world.add_service("guest", 81, &pin);
+    let why = eventually("it is told", || world.was_told("guest", "SyncLoadBalancerFailed"));
+    assert!(why.contains("203.0.113.1 was not found"), "{why}");
+    world.add_service("host", 80, &json!({}));
+    assert_eq!(world.await_ingress("host"), "203.0.113.1");
+    assert_eq!(world.await_ingress("guest"), "203.0.113.1");
+}
+
+#[test]
 fn advice_is_told_once() {
     // K8S-4
     let world = World::start();

@@ -11,6 +11,8 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::patch::said;
+
 /// How long a lease lasts that nobody renews.
 const LASTS: Duration = Duration::from_secs(15);
 /// Who could not renew it for so long leads no more, well before anybody else may.
@@ -51,7 +53,7 @@ pub(super) async fn take_part(
                 reign.send_replace(Some(began + RENEWED_WITHIN));
             }
             Ok(Ok(false)) => end(&reign, &election, "another one holds the lease"),
-            Ok(Err(error)) => tracing::warn!("lease {}: {error}", election.name),
+            Ok(Err(error)) => tracing::warn!("lease {}: {}", election.name, said(&error)),
             Err(_) => tracing::warn!("lease {}: no answer", election.name),
         }
         if reign.borrow().is_some_and(|until| until <= Instant::now()) {
@@ -65,7 +67,7 @@ pub(super) async fn take_part(
     if reign.borrow().is_some() {
         end(&reign, &election, "it stops");
         if let Err(error) = release(&api, &election).await {
-            tracing::warn!("lease {} was not given back: {error}", election.name);
+            tracing::warn!("lease {} was not given back: {}", election.name, said(&error));
         }
     }
 }

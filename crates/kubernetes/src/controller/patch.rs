@@ -1,13 +1,20 @@
 //! What is written to a Service in the cluster: the finalizer, and the status.
 
+use std::time::Duration;
+
 use k8s_openapi::api::core::v1 as core;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::time::timeout;
 
+use super::tell::COMPONENT;
 use crate::failure::{Class, Failure};
 use crate::service::Key;
 use crate::sync::FINALIZER;
+
+/// How long a cluster may take for an answer. Others wait meanwhile.
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// Why a Service was not written.
 pub(super) enum Unpatched {
@@ -35,8 +42,8 @@ pub(super) async fn finalizer(
         "finalizers": finalizers,
     } });
     let key = Key::of(manifest);
-    let patched = api(client, &key).patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-    found(&key, "finalizer", patched)
+    let api = api(client, &key);
+    found(&key, "finalizer", api.patch(&key.name, &ours(), &Patch::Merge(patch))).await
 }
 
 /// Writes the addresses a Service is called at.
@@ -52,25 +59,39 @@ pub(super) async fn status(
     };
     let patch = json!({ "metadata": { "uid": manifest.metadata.uid }, "status": status });
     let key = Key::of(manifest);
-    let patched =
-        api(client, &key).patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await;
-    found(&key, "status", patched)
+    let api = api(client, &key);
+    found(&key, "status", api.patch_status(&key.name, &ours(), &Patch::Merge(patch))).await
+}
+
+/// Says whose a change is.
+fn ours() -> PatchParams {
+    PatchParams { field_manager: Some(COMPONENT.to_owned()), ..PatchParams::default() }
 }
 
 /// A Service that is gone needs nothing any more.
-fn found(
+async fn found(
     key: &Key,
     what: &str,
-    patched: Result<core::Service, kube::Error>,
+    patched: impl Future<Output = Result<core::Service, kube::Error>>,
 ) -> Result<Option<core::Service>, Unpatched> {
-    match patched {
-        Ok(manifest) => Ok(Some(manifest)),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-        Err(kube::Error::Api(status)) if status.code == 409 => Err(Unpatched::Overtaken),
-        Err(error) => {
-            let message = format!("could not write the {what} of Service {key}: {error}");
-            Err(Unpatched::Failed(Failure::new(Class::Cluster, message)))
-        }
+    let failed = |why: String| {
+        let message = format!("could not write the {what} of Service {key}: {why}");
+        Unpatched::Failed(Failure::new(Class::Cluster, message))
+    };
+    match timeout(ANSWER, patched).await {
+        Err(_) => Err(failed(format!("no answer in {} s", ANSWER.as_secs()))),
+        Ok(Ok(manifest)) => Ok(Some(manifest)),
+        Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
+        Ok(Err(kube::Error::Api(status))) if status.code == 409 => Err(Unpatched::Overtaken),
+        Ok(Err(error)) => Err(failed(said(&error))),
+    }
+}
+
+/// What a cluster says, in its own words.
+pub(super) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.reason),
+        other => other.to_string(),
     }
 }
 

@@ -74,6 +74,13 @@ impl Queue {
         self.waiting.values().map(|entry| entry.due).min()
     }
 
+    /// What has failed is tried then, though its time has not come: what was in its way may have gone.
+    pub fn hasten(&mut self, due: Instant) {
+        for entry in self.waiting.values_mut().filter(|entry| entry.failures > 0) {
+            entry.due = entry.due.min(due);
+        }
+    }
+
     pub fn succeeded(&mut self, job: &Job) {
         self.failures.remove(job);
         if let Some(entry) = self.waiting.get_mut(job) {
@@ -148,6 +155,24 @@ mod tests {
         queue.succeeded(&job("bad"));
         queue.nudge(job("bad"), Work::Update, now);
         assert_eq!(queue.take(now), Some((job("bad"), Work::Update)));
+    }
+
+    #[test]
+    fn failures_are_tried_sooner_when_there_is_reason_to_hope() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for _ in 0..8 {
+            queue.failed(job("bad"), &soon(), now);
+            queue.take(now + 400 * SECOND);
+        }
+        queue.failed(job("bad"), &soon(), now);
+        queue.hasten(now + SECOND);
+        assert_eq!(queue.take(now), None);
+        assert!(queue.take(now + SECOND).is_some());
+        assert_eq!(
+            queue.failed(job("bad"), &soon(), now).as_secs(),
+            300,
+            "that it has failed is not forgotten"
+        );
     }
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -9,8 +9,9 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
+use super::patch::{ANSWER, said};
 use crate::event::{Event, EventType};
 
 /// Who tells.
@@ -54,12 +55,12 @@ impl Teller {
             Some(told) => {
                 told.count = told.count.saturating_add(1);
                 let again = json!({ "count": told.count, "lastTimestamp": Time(Timestamp::now()) });
-                api.patch(&told.name, &PatchParams::default(), &Patch::Merge(again)).await
+                within(api.patch(&told.name, &PatchParams::default(), &Patch::Merge(again))).await
             }
             None => {
                 let told = self.event(service, event);
                 let name = told.metadata.name.clone().unwrap_or_default();
-                let result = api.create(&PostParams::default(), &told).await;
+                let result = within(api.create(&PostParams::default(), &told)).await;
                 if result.is_ok() {
                     self.told.insert(key.clone(), Told { name, count: 1, until: now + KEPT });
                 }
@@ -110,6 +111,14 @@ impl Teller {
             last_timestamp: Some(Time(now)),
             ..core::Event::default()
         }
+    }
+}
+
+/// An answer, or why there is none.
+async fn within<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, String> {
+    match timeout(ANSWER, answer).await {
+        Ok(answer) => answer.map_err(|error| said(&error)),
+        Err(_) => Err(format!("no answer in {} s", ANSWER.as_secs())),
     }
 }
 
