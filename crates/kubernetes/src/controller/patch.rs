@@ -89,10 +89,10 @@ async fn found(
 
 /// What a cluster says, in its own words.
 pub(super) fn said(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => format!("{} ({})", status.message, status.reason),
-        other => other.to_string(),
+    if let kube::Error::Api(status) = error {
+        return format!("{} ({})", status.message, status.reason);
     }
+    error.to_string()
 }
 
 fn api(client: &Client, key: &Key) -> Api<core::Service> {
