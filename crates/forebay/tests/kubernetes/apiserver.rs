@@ -38,8 +38,12 @@ const CONTROLLER: &str = "controller";
 pub struct ApiServer {
     shared: Arc<Shared>,
     address: SocketAddr,
+    listen: Listen,
     runtime: Option<Runtime>,
 }
+
+/// How it comes to listen at an address, on whichever host.
+type Listen = Box<dyn Fn(SocketAddr) -> std::io::Result<TcpListener>>;
 
 struct Shared {
     objects: Mutex<Objects>,
@@ -62,6 +66,11 @@ struct Place {
 
 impl ApiServer {
     pub fn start() -> Self {
+        Self::listening(TcpListener::bind)
+    }
+
+    /// One that listens somewhere else.
+    pub fn listening(listen: impl Fn(SocketAddr) -> std::io::Result<TcpListener> + 'static) -> Self {
         let shared = Arc::new(Shared {
             objects: Mutex::default(),
             changed: watch::channel(0).0,
@@ -70,7 +79,8 @@ impl ApiServer {
             rights: Rights::of_the_controller(),
             forbidden: Mutex::default(),
         });
-        let mut server = Self { shared, address: "127.0.0.1:0".parse().unwrap(), runtime: None };
+        let mut server =
+            Self { shared, address: "127.0.0.1:0".parse().unwrap(), listen: Box::new(listen), runtime: None };
         server.come_back();
         for name in ["default", HOME] {
             server.create("namespaces", "", &json!({ "metadata": { "name": name } }));
@@ -88,7 +98,7 @@ impl ApiServer {
     /// It answers again, at the same address, with all it had.
     pub fn come_back(&mut self) {
         // Who went a moment ago may not have gone yet.
-        let listener = eventually("the address is free", || TcpListener::bind(self.address).ok());
+        let listener = eventually("the address is free", || (self.listen)(self.address).ok());
         listener.set_nonblocking(true).unwrap();
         self.address = listener.local_addr().unwrap();
         let runtime =

@@ -7,5 +7,6 @@ mod kubectl;
 mod life;
 mod scale;
 mod several;
+mod traffic;
 mod trouble;
 mod world;
