@@ -270,7 +270,15 @@ impl Controller {
             return;
         }
         let pause = match foundation::lay(&self.server, &self.config, &self.options.cluster).await {
-            Ok(_) => self.options.resync,
+            Ok(has_written) => {
+                if has_written && let Ok(status) = self.server.status().await {
+                    // That was nobody else.
+                    let heard = self.hear_of(status.revision).await.is_ok();
+                    let touched = self.mirror.borrow().touched;
+                    self.known = if heard { self.known.max(touched) } else { self.known };
+                }
+                self.options.resync
+            }
             Err(error) => {
                 tracing::warn!("the network and the public addresses: {error}");
                 AGAIN
@@ -349,13 +357,11 @@ impl Controller {
         }
         let Some(after) = after else { return };
         let job = job_of(&after);
-        match self.awaited.get(&job) {
-            Some(version) if after.metadata.resource_version.as_ref() == Some(version) => {
-                self.awaited.remove(&job);
+        if let Some(written) = self.awaited.get(&job) {
+            if !is_as_new(after.metadata.resource_version.as_deref().unwrap_or_default(), written) {
+                return;
             }
-            // It is older than what we wrote.
-            Some(_) => return,
-            None => {}
+            self.awaited.remove(&job);
         }
         if has_finalizer(&after) {
             self.held.insert(job.clone());
@@ -388,6 +394,12 @@ impl Controller {
 
 fn job_of(manifest: &core::Service) -> Job {
     Job { key: Key::of(manifest), uid: manifest.metadata.uid.clone().unwrap_or_default() }
+}
+
+/// Whether a version is not older than another one. Clusters count them.
+fn is_as_new(version: &str, other: &str) -> bool {
+    let number = |text: &str| text.parse::<u64>();
+    version == other || number(version).is_ok_and(|version| number(other).is_ok_and(|other| version >= other))
 }
 
 fn has_finalizer(manifest: &core::Service) -> bool {

@@ -5,6 +5,7 @@
 mod apiserver;
 mod kubectl;
 mod life;
+mod modes;
 mod scale;
 mod several;
 mod traffic;

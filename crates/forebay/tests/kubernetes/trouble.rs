@@ -79,6 +79,25 @@ fn whoever_writes_a_service_at_the_same_time_comes_first() {
 }
 
 #[test]
+fn others_who_write_to_the_server_hold_nobody_up() {
+    let world = World::start();
+    let controller = world.controller("one");
+    let document = world.folder.path().join("other.json");
+    for number in 0..10 {
+        world.add_service(&format!("s{number}"), 80, &json!({}));
+        let name = format!("other{number}");
+        let other = json!({ "name": name, "type": "Microsoft.Network/virtualNetworks", "properties": {
+            "addressSpace": { "addressPrefixes": ["10.9.0.0/16"] } } });
+        std::fs::write(&document, other.to_string()).unwrap();
+        world.ask(&["apply", "-f", document.to_str().unwrap()]);
+    }
+    (0..10).for_each(|number| drop(world.await_ingress(&format!("s{number}"))));
+    assert_eq!(controller.number("failing"), 0);
+    assert!(world.server_has("vnet", "other9").is_some(), "nobody's write was lost");
+    assert_eq!(controller.number("drifts_total"), 0, "that was nobody's business here");
+}
+
+#[test]
 fn watches_that_end_and_cannot_go_on_lose_nothing() {
     let world = World::start();
     let _controller = world.controller("one");

@@ -42,13 +42,23 @@ impl World {
 
     /// The same, with so many nodes.
     pub fn of_size(nodes: u16) -> Self {
-        let config = json!({
+        Self::made(nodes, &json!({}))
+    }
+
+    /// The same, with some settings of the cloud config.
+    pub fn with(settings: &Value) -> Self {
+        Self::made(2, settings)
+    }
+
+    fn made(nodes: u16, settings: &Value) -> Self {
+        let mut config = json!({
             "vnetName": "net",
             "forebay": {
                 "subnets": { "nodes": ["10.240.0.0/16", "fd00:240::/64"] },
                 "publicAddresses": ["203.0.113.1-203.0.113.100", "198.18.0.0/16", "2001:db8::100-2001:db8::1ff"],
             },
         });
+        merge(&mut config, settings);
         let api = ApiServer::start();
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self { api, server: None, address: "127.0.0.1:0".to_owned(), folder, config };
@@ -179,11 +189,17 @@ impl World {
         rules
     }
 
-    /// The members of the cluster's pool on a load balancer.
+    /// The members of a load balancer, whichever pool they are in.
     pub fn members(&self, balancer: &str) -> Vec<String> {
+        self.members_of(balancer, "")
+    }
+
+    /// The members of one pool of a load balancer, or of all.
+    pub fn members_of(&self, balancer: &str, pool: &str) -> Vec<String> {
         let balancer = self.server_has("lb", balancer).unwrap_or_default();
         let pools = balancer["properties"]["backendAddressPools"].as_array().cloned().unwrap_or_default();
-        let members = pools.iter().flat_map(|it| {
+        let pools = pools.iter().filter(|it| pool.is_empty() || it["name"] == pool);
+        let members = pools.flat_map(|it| {
             it["properties"]["loadBalancerBackendAddresses"].as_array().cloned().unwrap_or_default()
         });
         let mut members: Vec<String> =

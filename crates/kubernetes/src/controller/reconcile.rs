@@ -242,7 +242,7 @@ impl Controller {
     }
 
     /// Waits until the server has told of a revision.
-    async fn hear_of(&mut self, revision: u64) -> Result<(), Failure> {
+    pub(super) async fn hear_of(&mut self, revision: u64) -> Result<(), Failure> {
         let told = self.mirror.wait_for(|mirror| mirror.revision >= Some(revision));
         match timeout(TOLD_WITHIN, told).await {
             Ok(Ok(_)) => Ok(()),
