@@ -193,8 +193,9 @@ impl Controller {
                 let due = [self.queue.next_due(), self.resync_at, wake];
                 wake = due.into_iter().flatten().min();
             } else {
-                // Whoever leads next may have changed anything.
+                // Whoever leads meanwhile may change anything.
                 self.resync_at = None;
+                self.placement = Placement::default();
             }
             tokio::select! {
                 said = news.recv() => match said {

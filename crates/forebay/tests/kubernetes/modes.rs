@@ -41,7 +41,7 @@ fn basic_load_balancers_are_named_after_sets_of_nodes() {
     for (node, set) in [("node-0", "pool0"), ("node-1", "pool1")] {
         world.api.merge("nodes", "", node, &json!({ "metadata": { "labels": { "agentpool": set } } }));
     }
-    let controller = world.controller("one");
+    let controller = world.controller_with("one", &["--alone"]);
     world.add_service("web", 80, &json!({}));
     let mode = json!({ "metadata": { "annotations": { "service.beta.kubernetes.io/azure-load-balancer-mode": "pool1" } } });
     world.add_service("api", 81, &mode);

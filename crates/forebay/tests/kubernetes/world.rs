@@ -97,7 +97,9 @@ impl World {
         fs::write(&config, self.config.to_string()).unwrap();
         let mut command = self.command();
         command.args(["kubernetes", "--listen", "127.0.0.1:0", "--identity", identity]).args(more);
-        command.args(["--lease", &format!("{HOME}/forebay-kubernetes")]);
+        if !more.contains(&"--alone") {
+            command.args(["--lease", &format!("{HOME}/forebay-kubernetes")]);
+        }
         command.arg("--cloud-config").arg(&config);
         command.arg("--kubeconfig").arg(self.api.kubeconfig_of_the_controller(self.folder.path()));
         let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
