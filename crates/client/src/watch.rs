@@ -55,7 +55,7 @@ pub enum Event {
         /// As of when.
         revision: u64,
     },
-    /// Nothing has changed.
+    /// Everything up to this revision was told.
     Alive {
         /// As of when.
         revision: u64,

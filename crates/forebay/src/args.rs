@@ -95,9 +95,8 @@ pub enum Command {
     /// Make this host a member for floating IP, say what keeps it from being one, or take it back.
     #[command(subcommand)]
     Guest(Guest),
-    /// Services of type LoadBalancer, with Azure's annotations: say what becomes of them.
-    #[command(subcommand)]
-    Kubernetes(Kubernetes),
+    /// Serve a cluster's Services of type LoadBalancer, with Azure's annotations; or `plan`: only say what becomes of them.
+    Kubernetes(Box<Kubernetes>),
     /// Print what makes a shell complete this command's arguments: `source <(forebay completion bash)`.
     Completion {
         /// Which shell.

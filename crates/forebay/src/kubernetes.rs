@@ -1,6 +1,7 @@
-//! `forebay kubernetes`: what becomes of Services of type LoadBalancer.
+//! `forebay kubernetes`: Services of type LoadBalancer, and what becomes of them.
 
 pub mod args;
+mod controller;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,14 +9,15 @@ use std::process::ExitCode;
 use kubernetes::plan::{self, Scenario};
 
 use crate::command::{Done, NO, print, sources, to_json};
-use args::{Form, Kubernetes, Plan};
+use args::{Form, Kubernetes, Plan, What};
 
 const ENDINGS: &[&str] = &["yaml", "yml", "json"];
 
 /// Does what was asked for.
 pub(crate) fn run(asked: &Kubernetes) -> Done<ExitCode> {
-    match asked {
-        Kubernetes::Plan(asked) => plan(asked),
+    match &asked.what {
+        Some(What::Plan(asked)) => plan(asked),
+        None => controller::run(&asked.controller),
     }
 }
 

@@ -67,6 +67,8 @@ pub struct Config {
     pub service_tags: Option<BTreeMap<String, Vec<Prefix>>>,
     /// `forebay.publicAddresses`: what Azure would have handed out.
     pub public_addresses: Vec<Range>,
+    /// `forebay.subnets`: the subnets of the network, which on Azure would be there.
+    pub subnets: BTreeMap<String, Vec<Prefix>>,
 }
 
 /// How nodes become members.
@@ -193,12 +195,34 @@ impl Config {
             pool_update_seconds: fields
                 .number("loadBalancerBackendPoolUpdateIntervalInSeconds")?
                 .unwrap_or(30),
-            service_tags: fields.service_tags()?,
+            service_tags: fields.prefixes_by_name("serviceTags")?,
             public_addresses: fields.public_addresses()?,
+            subnets: fields.prefixes_by_name("subnets")?.unwrap_or_default(),
             group,
         };
         config.check_balancers()?;
         Ok(config)
+    }
+
+    /// The same settings with a subscription and a resource group, where they name none.
+    #[must_use]
+    pub fn at_home(value: &Value, subscription: &str, group: &str) -> Value {
+        let mut value = value.clone();
+        if value.is_null() {
+            value = Value::Object(Map::new());
+        }
+        if let Value::Object(fields) = &mut value {
+            for (key, home) in [("subscriptionId", subscription), ("resourceGroup", group)] {
+                let is_said = |(it, value): (&String, &Value)| {
+                    it.eq_ignore_ascii_case(key) && value.as_str() != Some("") && !value.is_null()
+                };
+                if !fields.iter().any(is_said) {
+                    fields.retain(|it, _| !it.eq_ignore_ascii_case(key));
+                    fields.insert(key.to_owned(), home.into());
+                }
+            }
+        }
+        value
     }
 
     /// Whether load balancers are standard ones.
@@ -340,17 +364,19 @@ impl<'a> Fields<'a> {
         values.iter().map(placing).collect()
     }
 
-    fn service_tags(&self) -> Result<Option<BTreeMap<String, Vec<Prefix>>>, BadConfig> {
-        const KEY: &str = "forebay.serviceTags";
-        let Some(value) = self.own("serviceTags")? else { return Ok(None) };
-        let object = value.as_object().ok_or_else(|| not(KEY, "an object of lists"))?;
-        let prefixes = |(tag, list): (&String, &Value)| {
-            let list = list.as_array().ok_or_else(|| not(KEY, "an object of lists"))?;
+    /// Names, each with a list of prefixes.
+    fn prefixes_by_name(&self, key: &str) -> Result<Option<BTreeMap<String, Vec<Prefix>>>, BadConfig> {
+        let Some(value) = self.own(key)? else { return Ok(None) };
+        let key = format!("forebay.{key}");
+        let object = value.as_object().ok_or_else(|| not(&key, "an object of lists"))?;
+        let prefixes = |(name, list): (&String, &Value)| {
+            let list = list.as_array().ok_or_else(|| not(&key, "an object of lists"))?;
             let prefix = |it: &Value| {
                 let text = it.as_str().unwrap_or_default();
-                text.parse::<Prefix>().map_err(|_| not(KEY, &format!("prefixes: `{it}` of {tag} is none")))
+                text.parse::<Prefix>()
+                    .map_err(|_| not(&key, &format!("prefixes: `{text}` of {name} is none")))
             };
-            Ok((tag.clone(), list.iter().map(prefix).collect::<Result<_, _>>()?))
+            Ok((name.clone(), list.iter().map(prefix).collect::<Result<_, _>>()?))
         };
         object.iter().map(prefixes).collect::<Result<_, _>>().map(Some)
     }

@@ -53,9 +53,9 @@ macro_rules! classes {
 /// What has to happen before trying again can help.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Somebody has to change the Service, or what it refers to: trying now and then is enough.
+    /// Somebody has to change the Service: trying now and then is enough.
     WhenChanged,
-    /// Time may mend it.
+    /// It is about something else that may come, go or change: time may mend it.
     Soon,
 }
 
@@ -79,29 +79,29 @@ classes! {
     /// An address that nobody can call from outside.
     NotPublic = "address.not-public", WhenChanged;
     /// No public IP has this address.
-    AddressNotFound = "address.not-found", WhenChanged;
+    AddressNotFound = "address.not-found", Soon;
     /// No public IP has this name.
-    PublicIpNotFound = "public-ip.not-found", WhenChanged;
+    PublicIpNotFound = "public-ip.not-found", Soon;
     /// The label is another Service's.
-    DnsLabelTaken = "dns-label.taken", WhenChanged;
+    DnsLabelTaken = "dns-label.taken", Soon;
     /// No subnet has this name.
-    SubnetNotFound = "subnet.not-found", WhenChanged;
+    SubnetNotFound = "subnet.not-found", Soon;
     /// No set of nodes has this name.
-    SetNotFound = "vm-set.not-found", WhenChanged;
+    SetNotFound = "vm-set.not-found", Soon;
     /// A load balancer has as many rules as it may.
-    TooManyRules = "limit.rules", WhenChanged;
+    TooManyRules = "limit.rules", Soon;
     /// Security rules beyond what one group may have.
-    TooManySecurityRules = "limit.security-rules", WhenChanged;
+    TooManySecurityRules = "limit.security-rules", Soon;
     /// No load balancer may have the Service.
-    NoBalancer = "placement.none-eligible", WhenChanged;
+    NoBalancer = "placement.none-eligible", Soon;
     /// The choice of a load balancer contradicts itself.
-    PlacementConflict = "placement.conflict", WhenChanged;
+    PlacementConflict = "placement.conflict", Soon;
     /// The cloud config cannot be used.
     Config = "config.invalid", WhenChanged;
     /// Somebody else has that port of the frontend.
-    PortConflict = "port.conflict", WhenChanged;
+    PortConflict = "port.conflict", Soon;
     /// The frontend is used by others.
-    FrontendInUse = "frontend.in-use", WhenChanged;
+    FrontendInUse = "frontend.in-use", Soon;
     /// SCTP where it cannot be.
     Sctp = "sctp.unsupported", WhenChanged;
     /// A node port is needed and not there.
@@ -112,6 +112,10 @@ classes! {
     NoAddress = "address.missing", Soon;
     /// The store refused what was written.
     Refused = "store.refused", Soon;
+    /// The server cannot be asked.
+    Server = "server.away", Soon;
+    /// The cluster refused what was written, or cannot be asked.
+    Cluster = "cluster.refused", Soon;
 }
 
 impl fmt::Display for Class {

@@ -5,6 +5,7 @@
 //!                          ├─ translate ─▶ writes, events, status      (pure)
 //! documents that exist ────┘        ▲
 //!                                   ├─ plan: scenarios against documents in memory
+//!                                   └─ controller: a cluster, and a server
 //! ```
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 
 pub mod annotation;
 pub mod config;
+pub mod controller;
 pub mod documents;
 pub mod event;
 pub mod failure;

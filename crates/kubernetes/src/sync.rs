@@ -51,7 +51,7 @@ pub fn retry_after(failure: &Failure, failures: u32) -> Duration {
         Retry::Soon => {
             FIRST_RETRY.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(LAST_RETRY)
         }
-        // A change of the Service is heard of at once; what it refers to may change unheard.
+        // A change of the Service is heard of at once.
         Retry::WhenChanged => LAST_RETRY,
     }
 }

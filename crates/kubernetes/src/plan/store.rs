@@ -268,12 +268,17 @@ fn network(scenario: &Scenario, config: &Config) -> VirtualNetwork {
     let default = Several::Several(vec!["10.240.0.0/16".to_owned(), "fd00:240::/64".to_owned()]);
     let mut subnets: Vec<(&str, &Several)> =
         scenario.subnets.iter().map(|(name, it)| (name.as_str(), it)).collect();
-    if subnets.is_empty() {
+    if subnets.is_empty() && config.subnets.is_empty() {
         subnets.push((&config.subnet, &default));
     }
-    let subnet = |(name, prefixes): (&str, &Several)| Subnet {
+    let read = |prefixes: &Several| prefixes.each().filter_map(|it| it.parse::<Prefix>().ok()).collect();
+    let said = subnets.into_iter().map(|(name, prefixes)| (name, read(prefixes)));
+    let configured = config.subnets.iter().map(|(name, prefixes)| (name.as_str(), prefixes.clone()));
+    let others = configured.filter(|(name, _)| !scenario.subnets.contains_key(*name));
+    let subnets: Vec<(&str, Vec<Prefix>)> = said.chain(others).collect();
+    let subnet = |(name, address_prefixes): (&str, Vec<Prefix>)| Subnet {
         name: name.to_owned(),
-        address_prefixes: prefixes.each().filter_map(|it| it.parse::<Prefix>().ok()).collect(),
+        address_prefixes,
         ..Subnet::default()
     };
     VirtualNetwork {

@@ -112,7 +112,11 @@ impl Translation<'_> {
 
     /// Takes destinations out of the rules, but for ports that other Services use at the same address.
     fn clean(&self, rules: &mut Vec<Rule>, service: &Service<'_>, destinations: &BTreeSet<IpAddr>) {
-        for address in destinations {
+        // Who else is at an address is only asked where a rule is about it.
+        let ours = rules.iter().filter(|rule| rule.is_ours());
+        let listed: BTreeSet<IpAddr> =
+            ours.flat_map(|rule| &rule.destinations).filter_map(|text| text.parse().ok()).collect();
+        for address in destinations.intersection(&listed) {
             let others = self.others_at(service, *address);
             let mut split = Vec::new();
             for rule in

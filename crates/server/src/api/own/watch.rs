@@ -1,7 +1,8 @@
 //! Every change as it happens, one JSON object a line.
 //!
 //! Lines that carry one revision show everything as of it; what was overwritten meanwhile is left out, so that a slow
-//! reader catches up instead of falling behind. Who asks for events, too, hears what happens to members and rules from then on.
+//! reader catches up instead of falling behind. An `alive` line behind them says that there are no
+//! more of this revision. Who asks for events, too, hears what happens to members and rules from then on.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -108,7 +109,7 @@ impl Teller {
                 }
                 _ = alive.tick() => {
                     at = self.told.as_ref().map_or(at, |told| told.revision);
-                    self.say(&json!({ "action": "alive", "revision": at })).await?;
+                    self.say(&whole(at)).await?;
                     continue;
                 }
             };
@@ -168,8 +169,9 @@ impl Teller {
             };
             self.say(&line).await?;
         }
+        let revision = snapshot.revision;
         self.told = Some(snapshot);
-        Ok(())
+        self.say(&whole(revision)).await
     }
 
     /// Everything as of a revision or later. The store has a write a moment before it is published.
@@ -254,6 +256,11 @@ fn happened(event: &Event, revision: Revision) -> Value {
 fn collect(keys: &mut BTreeSet<ResourceId>, change: &Change) {
     let written = change.puts.iter().map(|put| &put.key).chain(&change.deletes);
     keys.extend(written.filter_map(|key| ResourceId::parse(key)).map(|(id, _)| id));
+}
+
+/// Everything up to a revision was told.
+fn whole(revision: Revision) -> Value {
+    json!({ "action": "alive", "revision": revision })
 }
 
 fn put(snapshot: &Snapshot, record: &Record) -> Value {

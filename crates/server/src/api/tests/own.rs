@@ -137,6 +137,7 @@ async fn who_watches_sees_everything_and_then_every_change() {
     assert_eq!(short(&changed), "put 3 web");
     let front = &changed["document"]["properties"]["frontendIPConfigurations"][0]["properties"];
     assert_eq!(front["privateIPAddress"], "10.0.0.12");
+    assert_eq!(short(&lines.next().await), "alive 3 ", "there is no more of this revision");
     rig.delete("loadBalancers/WEB").await;
     let gone = lines.next().await;
     assert_eq!((short(&gone), &gone["id"]), ("delete 4 web".to_owned(), &json!(at("loadBalancers/web"))));
