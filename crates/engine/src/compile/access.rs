@@ -147,9 +147,9 @@ fn intervals(list: &SecurityList, v4: bool, numbers: &BTreeMap<u64, u32>) -> Vec
             let ((_, order), _) = open.range((group, 0)..(group + 1, 0)).next()?;
             groups.get(group)?.get(*order)
         };
-        let deciding = (0..groups.len()).filter_map(first_of);
+        let mut deciding = (0..groups.len()).filter_map(first_of);
         // The group that denies decides; where none does, the last.
-        let decides = deciding.clone().find(|rule| !rule.allows()).or_else(|| deciding.last());
+        let decides = deciding.clone().find(|rule| !rule.allows()).or_else(|| deciding.next_back());
         let (Some(rule), Some((from, ..))) = (decides, at.first()) else { continue };
         let number = numbers.get(&security_identity(rule.name())).copied().unwrap_or_default();
         if intervals.last().is_none_or(|(_, last, allow)| (*last, *allow) != (number, rule.allows())) {
