@@ -73,6 +73,21 @@ pub enum KernelError {
         /// Rows wanted.
         wanted: u32,
     },
+    /// What is pinned was made by a version whose rows are others.
+    #[error(
+        "the data path that is loaded as `{name}` is another version's: rows of its map `{map}` have {found} bytes instead of {wanted}. \
+         It goes on as it is; to change over, run `forebay detach --name {name}` (its flows end) and start again"
+    )]
+    OtherLayout {
+        /// The balancer's name.
+        name: String,
+        /// The map.
+        map: &'static str,
+        /// Bytes of a row found.
+        found: u32,
+        /// Bytes of a row wanted.
+        wanted: u32,
+    },
     /// A map could not be used.
     #[error("could not use the map `{map}`")]
     Map {

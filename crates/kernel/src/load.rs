@@ -10,8 +10,8 @@ use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
 use plane::Stage;
 use plane::row::{
-    ACCESS_PLACES, ADDRESS_PLACES, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS, MAX_MEMBERS, MAX_RULES,
-    MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
+    ACCESS_PLACES, ADDRESS_PLACES, BUCKET_WAYS, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS,
+    MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
 };
 
 use crate::error::KernelError;
@@ -37,6 +37,8 @@ const TABLES: [(Name, &str); 11] = [
 const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
 const COUNTERS: [&str; 5] =
     ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
+/// Bytes of a row of each.
+const COUNTER_BYTES: [u32; 5] = [32, 32, 8, 16, 16];
 const NOW: &str = "now";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
@@ -71,6 +73,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     let lock = place.lock()?;
     place.make()?;
     let taken_over = place.pin("CONFIG").exists();
+    same_layout(place)?;
     same_sizes(place, options.sizes)?;
     let pins: Vec<(&str, std::path::PathBuf)> = TABLES
         .iter()
@@ -105,6 +108,7 @@ pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
     if !place.pin("CONFIG").exists() {
         return Err(place.missing());
     }
+    same_layout(place)?;
     let names = TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS);
     let maps = names.map(|name| (name, pinned(place, name))).collect();
     let pin = place.pin(NOW);
@@ -261,6 +265,22 @@ fn map_of(object: &mut aya::Ebpf, name: &'static str) -> Result<MapData, KernelE
 
 fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(place.pin(name)).map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
+}
+
+/// What is pinned is used again, so its rows must be the same.
+fn same_layout(place: &Place) -> Result<(), KernelError> {
+    let tables = TABLES.iter().map(|(table, map)| (*map, 8 * table.width() as u32));
+    let memories = MEMORIES.iter().map(|map| (*map, 8 * BUCKET_WAYS as u32));
+    let all = tables.chain(memories).chain(COUNTERS.into_iter().zip(COUNTER_BYTES));
+    for (map, wanted) in all.filter(|(map, _)| place.pin(map).exists()) {
+        let info =
+            pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
+        let found = info.value_size();
+        if found != wanted {
+            return Err(KernelError::OtherLayout { name: place.name().into(), map, found, wanted });
+        }
+    }
+    Ok(())
 }
 
 /// What is pinned is used again, so it must be of the same size. A process that was killed while it loaded left only some of it.

@@ -189,6 +189,31 @@ fn one_process_serves() {
 }
 
 #[test]
+fn what_another_version_left_is_refused_and_goes_on() {
+    // FLOW-7
+    static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
+    in_a_world(|world| {
+        drop(open(world).unwrap());
+        // Rules that were shorter.
+        let pin = world.pins("main").join("RULES");
+        fs::remove_file(&pin).unwrap();
+        EbpfLoader::new().load(OBJECT).unwrap().map_mut("LINKS").unwrap().pin(&pin).unwrap();
+        let before: Vec<_> = fs::read_dir(world.pins("main")).unwrap().map(|it| it.unwrap().path()).collect();
+        for refused in [open(world).unwrap_err(), Kernel::look(&place(world)).unwrap_err()] {
+            assert!(
+                matches!(refused, KernelError::OtherLayout { map: "RULES", found: 16, wanted: 32, .. }),
+                "{refused:?}"
+            );
+            assert!(refused.to_string().contains("detach --name main"), "{refused}");
+        }
+        let after: Vec<_> = fs::read_dir(world.pins("main")).unwrap().map(|it| it.unwrap().path()).collect();
+        assert_eq!(after, before);
+        detach(&place(world)).unwrap();
+        assert!(!open(world).unwrap().taken_over());
+    });
+}
+
+#[test]
 fn other_sizes_are_refused_and_nothing_is_lost() {
     in_a_world(|world| {
         segment();
