@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, SystemTime};
 use engine::Health;
 use engine::health::{Outcome, Reason, Round, Ward};
 use node::health::Vitals;
-use node::inspect::{FrontendStats, MemberStats, RememberedStats, RuleStats, Stats, VerdictStats};
+use node::inspect::{
+    FrontendStats, MemberStats, RememberedStats, RuleStats, SecurityStats, Stats, VerdictStats,
+};
 use node::{Available, MemberSeen};
 use serde_json::json;
 
@@ -75,6 +77,7 @@ async fn what_is_counted_keeps_its_numbers() {
     let member = "{pool=\"web/pool\",member=\"near\",backend_ip_address=\"10.0.0.4\"}";
     check(&text, &format!("forebay_member_packets_total{member} 31"));
     check(&text, "forebay_verdict_packets_total{verdict=\"drop\",reason=\"NoMember\"} 41");
+    check(&text, "forebay_security_rule_packets_total{security_rule=\"sg/office\"} 15");
     check(&text, "forebay_flows_remembered 51");
     check(&text, "forebay_flows_limit 52");
     check(&text, "forebay_changing_slots 55");
@@ -202,7 +205,7 @@ fn stats() -> Stats {
             bytes: 32,
             flows: 33,
         }],
-        security: Vec::new(),
+        security: vec![SecurityStats { rule: "sg/office".into(), packets: 15, bytes: 16 }],
         remembered: RememberedStats {
             flows: 51,
             flows_limit: 52,
