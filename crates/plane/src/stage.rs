@@ -145,7 +145,7 @@ impl From<Result<Verdict, Stop>> for Step {
     }
 }
 
-/// Words of a [`Parcel`].
+/// Words of a parcel.
 pub const PARCEL_WORDS: usize = 6;
 
 /// What one stage tells the next about a packet, so that it is parsed once.

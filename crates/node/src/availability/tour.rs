@@ -24,7 +24,7 @@ pub struct Available {
     pub calls: u64,
     /// Those of them that were answered.
     pub answers: u64,
-    /// Of the last calls, at most [`LATELY`] of them, those that were answered.
+    /// Of the last calls, at most `LATELY` of them, those that were answered.
     pub lately: [u8; 2],
 }
 
