@@ -35,10 +35,14 @@ const TABLES: [(Name, &str); 11] = [
     (Name::Security, "SECURITY"),
 ];
 const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
-const COUNTERS: [&str; 5] =
-    ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
-/// Bytes of a row of each.
-const COUNTER_BYTES: [u32; 5] = [32, 32, 8, 16, 16];
+/// With the words of a row.
+const COUNTERS: [(&str, usize); 5] = [
+    ("RULE_COUNTS", 4),
+    ("MEMBER_COUNTS", 4),
+    ("UNMATCHED_COUNTS", 1),
+    ("SECURITY_COUNTS", 2),
+    ("REASON_COUNTS", 2),
+];
 const NOW: &str = "now";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
@@ -68,6 +72,12 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
     ]
 }
 
+/// Every map that is pinned, with the words of a row.
+fn maps() -> impl Iterator<Item = (&'static str, usize)> {
+    let tables = TABLES.iter().map(|(table, name)| (*name, table.width()));
+    tables.chain(MEMORIES.map(|name| (name, BUCKET_WAYS))).chain(COUNTERS)
+}
+
 pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     let place = &options.place;
     let lock = place.lock()?;
@@ -75,13 +85,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     let taken_over = place.pin("CONFIG").exists();
     same_layout(place)?;
     same_sizes(place, options.sizes)?;
-    let pins: Vec<(&str, std::path::PathBuf)> = TABLES
-        .iter()
-        .map(|(_, name)| *name)
-        .chain(MEMORIES)
-        .chain(COUNTERS)
-        .map(|name| (name, place.pin(name)))
-        .collect();
+    let pins: Vec<(&str, std::path::PathBuf)> = maps().map(|(name, _)| (name, place.pin(name))).collect();
     let mut loader = EbpfLoader::new();
     for (name, rows) in rows(options.sizes) {
         loader.map_max_entries(name, rows);
@@ -109,8 +113,7 @@ pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
         return Err(place.missing());
     }
     same_layout(place)?;
-    let names = TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS);
-    let maps = names.map(|name| (name, pinned(place, name))).collect();
+    let maps = maps().map(|(name, _)| (name, pinned(place, name))).collect();
     let pin = place.pin(NOW);
     let now = Xdp::from_pin(&pin, XdpAttachType::Interface)
         .map_err(|cause| KernelError::Pin { path: pin, cause: Box::new(cause) })?;
@@ -130,7 +133,7 @@ fn build(
         words.insert(table, Words::map(name, &data(name)?, table.width())?);
     }
     let [flows, pieces, outward, inward] = MEMORIES;
-    let [rules, members, unmatched, security, reasons] = COUNTERS;
+    let [rules, members, unmatched, security, reasons] = COUNTERS.map(|(name, _)| name);
     Ok(Kernel {
         place: place.clone(),
         words,
@@ -269,13 +272,10 @@ fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
 
 /// What is pinned is used again, so its rows must be the same.
 fn same_layout(place: &Place) -> Result<(), KernelError> {
-    let tables = TABLES.iter().map(|(table, map)| (*map, 8 * table.width() as u32));
-    let memories = MEMORIES.iter().map(|map| (*map, 8 * BUCKET_WAYS as u32));
-    let all = tables.chain(memories).chain(COUNTERS.into_iter().zip(COUNTER_BYTES));
-    for (map, wanted) in all.filter(|(map, _)| place.pin(map).exists()) {
+    for (map, words) in maps().filter(|(map, _)| place.pin(map).exists()) {
         let info =
             pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
-        let found = info.value_size();
+        let (found, wanted) = (info.value_size(), 8 * words as u32);
         if found != wanted {
             return Err(KernelError::OtherLayout { name: place.name().into(), map, found, wanted });
         }

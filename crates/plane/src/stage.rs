@@ -182,6 +182,20 @@ impl Parcel {
     /// Hands it to a stage.
     #[inline(always)]
     pub(crate) fn hand<W: World>(&self, world: &W, to: Stage) -> Stop {
+        self.keep(world);
+        Stop::Then(to)
+    }
+
+    /// The same parcel, as the next stage would take it. The verifier then knows nothing of how each field came about, and follows what
+    /// comes next once, not once for each way that leads there.
+    #[inline(always)]
+    pub(crate) fn through<W: World>(&self, world: &W) -> Self {
+        self.keep(world);
+        Self::take(world)
+    }
+
+    #[inline(always)]
+    fn keep<W: World>(&self, world: &W) {
         let packet = &self.packet;
         let flags = if packet.v4 { V4 } else { 0 }
             | if packet.fragment { FRAGMENT } else { 0 }
@@ -199,15 +213,6 @@ impl Parcel {
                 | (packet.payload as u64) << 40,
             self.segment.ports as u64,
         ]);
-        Stop::Then(to)
-    }
-
-    /// The same parcel, as the next stage would take it. The verifier then knows nothing of how each field came about, and follows what
-    /// comes next once, not once for each way that leads there.
-    #[inline(always)]
-    pub(crate) fn through<W: World>(&self, world: &W) -> Self {
-        let _ = self.hand(world, Stage::Forward);
-        Self::take(world)
     }
 
     /// Takes what the stage before handed over.
