@@ -20,8 +20,6 @@ use plane::row::{
 use plane::{address_places, key_places};
 
 use access::Lists;
-pub use access::security_identity;
-pub use rings::pool_identity;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};
 
@@ -39,6 +37,12 @@ pub struct Full {
     limit: u32,
     of: &'static str,
     mend: &'static str,
+}
+
+/// A pool, a probe or a security rule by name, as it stands in the tables: the same for all versions (FNV-1a).
+pub fn identity(name: &str) -> u64 {
+    name.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Makes tables. It remembers how rings were filled, which is what takes time; what it answers does not depend on that.

@@ -24,7 +24,7 @@ mod testing;
 mod trace;
 
 pub use changes::{Change, Changes, Name};
-pub use compile::{Compiler, Full, pool_identity, security_identity};
+pub use compile::{Compiler, Full, identity};
 pub use replica::{Counts, Memory, Replica};
 pub use settle::{Settling, pinned};
 pub use slots::fill as fill_slots;

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use engine::{pool_identity, security_identity};
+use engine::identity;
 use model::{Desired, NatPorts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,7 +64,7 @@ impl Legend {
         let members = desired.pools().iter().flat_map(|pool| {
             pool.members().iter().map(|member| NamedMember {
                 pool: pool.name().into(),
-                identity: pool_identity(pool.name()),
+                identity: identity(pool.name()),
                 name: member.name().into(),
                 address: member.address(),
             })
@@ -74,7 +74,7 @@ impl Legend {
             .iter()
             .map(|frontend| NamedFrontend { name: frontend.name().into(), address: frontend.address() });
         let security = desired.lists().iter().flat_map(|list| list.rules());
-        let security = security.map(|rule| (security_identity(rule.name()), rule.name().to_owned()));
+        let security = security.map(|rule| (identity(rule.name()), rule.name().to_owned()));
         let unreached = reaches
             .iter()
             .filter(|(_, reach)| !matches!(reach, Reach::Resolved(_)))

@@ -6,15 +6,8 @@ use std::net::IpAddr;
 use model::{Desired, ListedRule, Rule, SecurityList};
 use plane::row::{ACCESS_PLACES, AccessRow, Address, ListRow, MAX_LISTS, MAX_SECURITY_RULES};
 
-use super::{Full, number};
+use super::{Full, identity, number};
 use crate::tables::Tables;
-
-/// What a security rule is known by in the tables.
-pub fn security_identity(name: &str) -> u64 {
-    // FNV-1a: the same for all versions.
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
 
 /// From where on which security rule decides what: its number, and whether it allows.
 type Interval = (Address, u32, bool);
@@ -110,7 +103,7 @@ fn security(desired: &Desired, before: &Tables) -> Result<BTreeMap<u32, u64>, Fu
     let lists: BTreeSet<usize> = wanted(desired).into_iter().map(|(list, _)| list).collect();
     let lists = lists.into_iter().filter_map(|list| desired.lists().get(list));
     let identities: BTreeSet<u64> =
-        lists.flat_map(|list| list.rules()).map(|rule| security_identity(rule.name())).collect();
+        lists.flat_map(|list| list.rules()).map(|rule| identity(rule.name())).collect();
     let known = before.security.iter().map(|(number, identity)| (*identity, *number)).collect();
     let numbers = number(identities.into_iter(), &known, MAX_SECURITY_RULES).ok_or(FULL_SECURITY)?;
     Ok(numbers.into_iter().map(|(identity, number)| (number, identity)).collect())
@@ -151,7 +144,7 @@ fn intervals(list: &SecurityList, v4: bool, numbers: &BTreeMap<u64, u32>) -> Vec
         // The group that denies decides; where none does, the last.
         let decides = deciding.clone().find(|rule| !rule.allows()).or_else(|| deciding.next_back());
         let (Some(rule), Some((from, ..))) = (decides, at.first()) else { continue };
-        let number = numbers.get(&security_identity(rule.name())).copied().unwrap_or_default();
+        let number = numbers.get(&identity(rule.name())).copied().unwrap_or_default();
         if intervals.last().is_none_or(|(_, last, allow)| (*last, *allow) != (number, rule.allows())) {
             intervals.push((*from, number, rule.allows()));
         }

@@ -6,20 +6,14 @@ use std::net::IpAddr;
 use model::{Desired, Member, PoolIndex, ProbeIndex, Rule};
 use plane::row::{Address, DOWN_WORDS, Key, MAX_MEMBERS, Plan, RuleRow, View};
 
-use super::{Full, Share, key_of, number};
+use super::{Full, Share, identity, key_of, number};
 use crate::standing::Health;
 use crate::surroundings::Surroundings;
 use crate::tables::{Ring, Tables, are_equal};
 
-/// A pool by name, as it stands in the tables.
-pub fn pool_identity(name: &str) -> u64 {
-    name.bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 /// A probe by name, as it stands in the tables: never 0, which is none.
 fn probe_identity(name: &str) -> u32 {
-    let whole = pool_identity(name);
+    let whole = identity(name);
     ((whole ^ whole >> 32) as u32).max(1)
 }
 
@@ -45,8 +39,8 @@ impl Members {
         };
         let wanted = || {
             desired.pools().iter().flat_map(|pool| {
-                let identity = pool_identity(pool.name());
-                pool.members().iter().map(move |member| (identity, member.address()))
+                let name = identity(pool.name());
+                pool.members().iter().map(move |member| (name, member.address()))
             })
         };
         let known: BTreeMap<(u64, IpAddr), u32> = before
@@ -73,7 +67,7 @@ pub(super) fn group_of(rule: &Rule) -> Group {
 
 pub(crate) fn view_of(desired: &Desired, rule: &Rule) -> View {
     View {
-        pool: pool_identity(desired.pool(rule.pool()).name()),
+        pool: identity(desired.pool(rule.pool()).name()),
         probe: desired.probe_of(rule).map_or(0, |probe| probe_identity(probe.name())),
     }
 }
@@ -127,7 +121,7 @@ impl<'a> Rings<'a> {
 
     /// The number of the one member that a rule leads to; 0 where it is not there yet.
     pub(super) fn sole_member_of(&self, desired: &Desired, rule: &Rule) -> u32 {
-        let pool = pool_identity(desired.pool(rule.pool()).name());
+        let pool = identity(desired.pool(rule.pool()).name());
         let member = desired.members_of(rule).next();
         member.and_then(|member| self.members.get(&(pool, member.address()))).copied().unwrap_or_default()
     }
@@ -157,7 +151,7 @@ impl<'a> Rings<'a> {
     ) -> Option<&'b Ring> {
         let rules = self.rules.get(&group)?;
         let keys: BTreeSet<Key> = rules.iter().filter_map(|rule| key_of(rule, numbers)).collect();
-        let pool = pool_identity(desired.pool(group.0).name());
+        let pool = identity(desired.pool(group.0).name());
         let same =
             |row: &&RuleRow| row.view().pool == pool && row.key().is_some_and(|key| keys.contains(&key));
         before.rings.get(&before.rules.values().find(same)?.ring())
@@ -218,9 +212,9 @@ impl<'a> Rings<'a> {
 
 /// The members that a rule leads to, in the order of their addresses.
 fn shares(desired: &Desired, rule: &Rule, members: &Members, health: &Health) -> Vec<Share> {
-    let identity = pool_identity(desired.pool(rule.pool()).name());
+    let pool = identity(desired.pool(rule.pool()).name());
     let share = |(member, up): (&Member, bool)| {
-        let number = *members.numbers.get(&(identity, member.address()))?;
+        let number = *members.numbers.get(&(pool, member.address()))?;
         Some((number, (member.address(), member.weight(), up)))
     };
     health.of_rule(desired, rule).into_iter().filter_map(share).collect()
