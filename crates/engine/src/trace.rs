@@ -1,6 +1,7 @@
 //! Why a packet goes where it goes: the pipeline itself runs, and every question it asks is written down with the answer.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use plane::row::{
@@ -14,9 +15,17 @@ use crate::tables::protocol_name;
 
 /// What becomes of `frame`, which comes in by `link`, and each decision on the way, a line each.
 ///
-/// The memory of `replica` is written as by a real packet, so it should be a copy of what is in force.
-pub fn trace(replica: &Replica, frame: &mut [u8], link: u32, now: Tick) -> (Verdict, Vec<String>) {
-    let recorder = Recorder { replica, link, now, ring: Cell::default(), lines: RefCell::default() };
+/// The memory of `replica` is written as by a real packet, so it should be a copy of what is in force. `security` is what security rules
+/// are called, by the identities that the tables have of them.
+pub fn trace(
+    replica: &Replica,
+    frame: &mut [u8],
+    link: u32,
+    now: Tick,
+    security: &BTreeMap<u64, String>,
+) -> (Verdict, Vec<String>) {
+    let recorder =
+        Recorder { replica, link, now, security, ring: Cell::default(), lines: RefCell::default() };
     let verdict = process(&mut &mut *frame, &recorder, now);
     (verdict, recorder.lines.into_inner())
 }
@@ -25,6 +34,7 @@ struct Recorder<'a> {
     replica: &'a Replica,
     link: u32,
     now: Tick,
+    security: &'a BTreeMap<u64, String>,
     /// The ring that was asked last.
     ring: Cell<u32>,
     lines: RefCell<Vec<String>>,
@@ -177,7 +187,10 @@ impl World for Recorder<'_> {
 
     fn count_security(&self, rule: u32, bytes: u32) {
         let identity = self.replica.tables().security.get(&rule).copied().unwrap_or_default();
-        self.say(format!("security: rule {identity:016x} decides"));
+        match self.security.get(&identity) {
+            Some(name) => self.say(format!("security: rule `{name}` decides")),
+            None => self.say(format!("security: rule {identity:016x} decides")),
+        }
         self.replica.count_security(rule, bytes);
     }
 

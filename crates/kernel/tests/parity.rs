@@ -314,7 +314,7 @@ impl Pair {
         for (bytes, link) in before {
             let _ = replica.run(&mut bytes.clone(), *link, now);
         }
-        let (_, lines) = trace(&replica, &mut frame.to_vec(), link, now);
+        let (_, lines) = trace(&replica, &mut frame.to_vec(), link, now, &BTreeMap::new());
         panic!(
             "kernel and host disagree on a frame by link {link} at {now:?}\n  {}\nkernel: {kernel}\nhost: {host}\ntrace:\n  {}\n{}",
             hex(frame),

@@ -437,21 +437,19 @@ pub fn trace(
 ) -> Result<Trace, KernelError> {
     let kernel = Kernel::look(place)?;
     let replica = Replica::new(kernel.dump()?, kernel.memory());
-    let mut trace = trace_on(&replica, from, to, protocol, kernel.now()?);
     let legend = Legend::read(&place.file("json"));
-    // The data path knows security rules by their identities.
-    for line in &mut trace.decisions {
-        if let Some(identity) = line.strip_prefix("security: rule ").and_then(|rest| rest.split(' ').next())
-            && let Some(name) = u64::from_str_radix(identity, 16).ok().and_then(|it| legend.security.get(&it))
-        {
-            *line = line.replace(identity, &format!("`{name}`"));
-        }
-    }
-    Ok(trace)
+    Ok(trace_on(&replica, from, to, protocol, kernel.now()?, &legend.security))
 }
 
-/// The same on any replica.
-pub fn trace_on(replica: &Replica, from: SocketAddr, to: SocketAddr, protocol: Protocol, now: Tick) -> Trace {
+/// The same on any replica; `security` is what security rules are called, by their identities.
+fn trace_on(
+    replica: &Replica,
+    from: SocketAddr,
+    to: SocketAddr,
+    protocol: Protocol,
+    now: Tick,
+    security: &BTreeMap<u64, String>,
+) -> Trace {
     let kind = match protocol {
         // Any will do.
         Protocol::Tcp | Protocol::All => protocol::TCP,
@@ -460,7 +458,7 @@ pub fn trace_on(replica: &Replica, from: SocketAddr, to: SocketAddr, protocol: P
     };
     let link = replica.tables().links.values().next().copied().unwrap_or_default();
     let mut frame = first_packet(link.mac(), from, to, kind);
-    let (verdict, decisions) = run(replica, &mut frame, link.index(), now);
+    let (verdict, decisions) = run(replica, &mut frame, link.index(), now, security);
     let sent = match verdict {
         Verdict::Send(link, _) => sending(&frame, link),
         Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Route(_) => None,

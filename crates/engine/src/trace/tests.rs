@@ -1,5 +1,7 @@
 //! The lines of a trace are what happened.
 
+use std::collections::BTreeMap;
+
 use plane::{Sent, Tick, Verdict};
 
 use super::trace;
@@ -71,7 +73,7 @@ fn a_trace_ends_as_the_packet_does() {
     let lab = lab(true);
     let packet = tcp(("192.0.2.1", 5_000), FRONTEND, SYN);
     let (mut traced, mut sent) = (packet.frame(), packet.frame());
-    let (verdict, _) = trace(&lab.replica, &mut traced, LINK, Tick(lab.now));
+    let (verdict, _) = trace(&lab.replica, &mut traced, LINK, Tick(lab.now), &BTreeMap::new());
     assert_eq!(verdict, Verdict::Send(LINK, Sent::Forwarded));
     assert_eq!((verdict, traced), (lab.run(&mut sent), sent));
 }
@@ -84,7 +86,7 @@ fn lab(gateway: bool) -> Lab {
 }
 
 fn check(lab: &Lab, packet: Packet, told: &str) {
-    let (_, lines) = trace(&lab.replica, &mut packet.frame(), LINK, Tick(lab.now));
+    let (_, lines) = trace(&lab.replica, &mut packet.frame(), LINK, Tick(lab.now), &BTreeMap::new());
     let told: Vec<&str> = told.lines().map(str::trim).collect();
     assert_eq!(lines, told, "\n{}", lines.join("\n"));
 }
