@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use forebay::lab::Host;
+use forebay::lab::{Host, Need, require, skip_or_fail};
 use serde_json::Value;
 
 use crate::balancer::{Balancer, Settings, said};
@@ -79,6 +79,12 @@ fn frontends_of_members_behind_a_gateway_are_called_too() {
 #[test]
 fn a_member_that_its_probe_finds_up_and_no_client_reaches_makes_its_frontend_unavailable() {
     // PROBE-10
+    if let Err(missing) = require(&[Need::Nft]) {
+        return skip_or_fail(missing);
+    }
+    if !installed("curl") {
+        return skip_or_fail("curl is missing: apt-get install curl");
+    }
     let Some(net) = Net::flat("unavailable", 1) else { return };
     let rules = [
         Rule::floating("floating", Wire::Tcp, "65.52.0.10:80").probed_by("alive4"),
@@ -263,7 +269,6 @@ fn port(rule: &Rule) -> String {
 
 /// What Prometheus reads says that the probe is content, and of each rule how available it is.
 fn check_metrics(net: &Net, rules: [(&str, &str, &str, &str); 2]) {
-    assert!(installed("curl"), "apt-get install curl");
     let ca = net.lab.folder().join("store/ca.pem").display().to_string();
     let read = said(&net.balancer, &["curl", "-sS", "--cacert", &ca, "https://127.0.0.1:8443/metrics"]);
     let has = |start: &str, end: &str| {

@@ -14,7 +14,7 @@ use crate::balancer::{Balancer, FOREBAY};
 use crate::document::{Document, Interval, Probe, Rule, Wire};
 use crate::health::{await_state, pulse};
 use crate::net::Net;
-use crate::patient::{BUSY, GOOD, Manner, Patient};
+use crate::patient::{BUSY, Manner, Patient};
 use crate::session::{all_stay, eventually, open};
 
 const ASKED: u16 = 9000;
@@ -34,11 +34,7 @@ fn a_clock_that_is_set_turns_nobody_and_breaks_nothing() {
     let rules = [Rule::floating("web", Wire::Tcp, "65.52.0.10:80").probed_by("alive4")];
     let _servers = net.serve(&rules);
     let everybody: Vec<IpAddr> = net.members.iter().map(|member| member.v4.into()).collect();
-    let patients: Vec<Patient> = net
-        .members
-        .iter()
-        .map(|member| Patient::start(member, SocketAddr::new(member.v4.into(), ASKED), GOOD))
-        .collect();
+    let patients = Patient::of_all(&net, ASKED);
     let clock = |ahead: i64| net.lab.write("clock", &format!("{ahead:+}\n")).unwrap();
     let mut balancer = Balancer::prepare_controlled(&net);
     balancer.under = [

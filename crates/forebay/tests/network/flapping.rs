@@ -1,6 +1,6 @@
 //! Members that come and go: slower than the probe's threshold they are taken up with care, faster they are not noticed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,7 @@ fn a_member_that_flaps_is_taken_up_with_care_and_its_connections_stay() {
     let rules = [Rule::floating("web", Wire::Tcp, "65.52.0.10:80").probed_by("alive4")];
     let _servers = net.serve(&rules);
     let everybody: Vec<IpAddr> = net.members.iter().map(|member| member.v4.into()).collect();
-    let patients: Vec<Patient> = net
-        .members
-        .iter()
-        .map(|member| Patient::start(member, SocketAddr::new(member.v4.into(), ASKED), GOOD))
-        .collect();
+    let patients = Patient::of_all(&net, ASKED);
     let balancer = Balancer::controlled(&net);
     let document = Document::new(&rules, everybody.clone()).probed(&[Probe::new("alive4", "Http", ASKED)]);
     let file = net.lab.write("lb.json", &document.with_network()).unwrap().display().to_string();

@@ -158,11 +158,7 @@ fn probes_never_go_to_a_frontend_and_a_member_that_drops_them_is_down_though_it_
     let _servers = net.serve(&rules);
     // The instance is bound to the frontend address; what is asked listens at the member's own.
     let vm1 = &net.members[0];
-    let patients: Vec<Patient> = net
-        .members
-        .iter()
-        .map(|member| Patient::start(member, SocketAddr::new(member.v4.into(), 80), GOOD))
-        .collect();
+    let patients = Patient::of_all(&net, 80);
     let addresses: Vec<IpAddr> = net.members.iter().map(|member| member.v4.into()).collect();
     let capture = vm1.host.capture(ETH0, "tcp and src host 10.20.1.2").unwrap();
     let probe = Probe { port: 80, ..Probe::new("serves", "Tcp", 80) };

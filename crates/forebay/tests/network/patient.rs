@@ -13,7 +13,7 @@ use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, SockaddrStora
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::net::Member;
+use crate::net::{Member, Net};
 
 /// How long who connects may take to ask.
 const QUIET: Duration = Duration::from_secs(1);
@@ -68,6 +68,12 @@ struct Shared {
 }
 
 impl Patient {
+    /// Answers over HTTP at this port of every member's IPv4 address.
+    pub fn of_all(net: &Net, port: u16) -> Vec<Self> {
+        let start = |member: &Member| Self::start(member, SocketAddr::new(member.v4.into(), port), GOOD);
+        net.members.iter().map(start).collect()
+    }
+
     /// Answers over HTTP at a member's address.
     pub fn start(member: &Member, at: SocketAddr, manner: Manner) -> Self {
         Self::open(member, at, manner, None)
