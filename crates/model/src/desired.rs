@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{
@@ -204,7 +204,7 @@ impl Member {
 }
 
 /// Whom a rule admits (ACL-1): a packet must be allowed by each of the groups.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecurityList {
     pub(crate) groups: Vec<Vec<ListedRule>>,
 }
@@ -222,11 +222,12 @@ impl SecurityList {
 }
 
 /// A security rule, as far as it concerns a rule of a load balancer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedRule {
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     pub(crate) allows: bool,
-    pub(crate) sources: Vec<(IpAddr, IpAddr)>,
+    /// The first and the last address of each range; thousands, which the lists of many rules share.
+    pub(crate) sources: Arc<[(IpAddr, IpAddr)]>,
 }
 
 impl ListedRule {

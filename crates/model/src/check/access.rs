@@ -1,46 +1,48 @@
 //! Whom rules admit (ACL-1). A packet must pass the security group that its frontend names, and, as on Azure, those of the member: of its
 //! interface and of its subnet. Since it is judged before a member is chosen, a rule's packets must pass the groups of all its members.
-//!
-//! What cannot be told before a packet is there (its source port, the application security group of its source) is taken in the safe
-//! way: such a rule denies all that it may deny, and allows nothing.
 
-use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod group;
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ptr::from_ref;
+use std::rc::Rc;
+
+use self::group::{Group, Side};
 use super::Scope;
 use super::balancer::Balancer;
-use super::pool::{Member, Origin};
+use super::pool::{Member, Origin, Pool};
 use super::rule::Rule;
-use crate::desired::{ListedRule, Protocol, SecurityList};
-use crate::document::words::{Access, Direction, SecurityProtocol};
-use crate::document::{DefaultAction, NetworkSecurityGroup, Reference, SecurityRule, Subnet, VirtualNetwork};
+use crate::desired::{Protocol, SecurityList};
+use crate::document::{LoadBalancer, NetworkSecurityGroup, Reference, Subnet, VirtualNetwork};
 use crate::inventory::{Child, Place};
 use crate::kind::Kind;
-use crate::net::Prefix;
-
-/// Addresses from the first to the last.
-pub(super) type Range = (IpAddr, IpAddr);
 
 /// The lists of all rules; none where nobody has a security group.
 pub(super) struct Lists<'a, 's> {
     scope: &'s Scope<'a>,
-    lists: Vec<SecurityList>,
     is_needed: bool,
+    lists: Vec<SecurityList>,
+    known: BTreeMap<SecurityList, usize>,
+    /// A group is read once for each network whose addresses its rules may mean.
+    read: BTreeMap<(*const NetworkSecurityGroup, *const VirtualNetwork), Rc<Group>>,
+    /// Rules share pools, which are large.
+    of_members: BTreeMap<Led, Rc<[Rc<Group>]>>,
 }
 
-/// A group, and the addresses of the network that it is of.
-#[derive(Clone, Copy)]
-struct Group<'a> {
-    document: &'a NetworkSecurityGroup,
-    network: Option<&'a VirtualNetwork>,
-    /// It is asked about the frontend's port and address, not about those at the member.
-    of_frontend: bool,
-}
+/// Whom rules lead to: members of a pool, all of a family or one.
+type Led = (*const LoadBalancer, usize, bool, Option<IpAddr>);
 
 impl<'a, 's> Lists<'a, 's> {
     pub(super) fn new(scope: &'s Scope<'a>) -> Self {
-        let is_needed = scope.inventory.entries_of(Kind::NetworkSecurityGroup).next().is_some();
-        Self { scope, lists: Vec::new(), is_needed }
+        Self {
+            scope,
+            is_needed: scope.inventory.entries_of(Kind::NetworkSecurityGroup).next().is_some(),
+            lists: Vec::new(),
+            known: BTreeMap::new(),
+            read: BTreeMap::new(),
+            of_members: BTreeMap::new(),
+        }
     }
 
     pub(super) fn into_lists(self) -> Vec<SecurityList> {
@@ -53,67 +55,88 @@ impl<'a, 's> Lists<'a, 's> {
             return None;
         }
         let target = Target::of(balancer, rule)?;
-        let groups = self.groups(balancer, rule, &target);
+        let frontend = self.of_frontend(balancer, rule.frontend);
+        let members = self.of_members(balancer, rule.pool, &target);
+        let mut groups = Vec::new();
+        groups.extend(frontend.map(|group| group.asked_about(&target, Side::Frontend)));
+        groups.extend(members.iter().map(|group| group.asked_about(&target, Side::Member)));
         if groups.is_empty() {
             return None;
         }
-        let groups = groups.into_iter().map(|group| group.asked_by(&target)).collect();
         let list = SecurityList { groups };
-        let known = self.lists.iter().position(|known| *known == list);
-        Some(known.unwrap_or_else(|| {
-            self.lists.push(list);
-            self.lists.len() - 1
-        }))
+        if let Some(known) = self.known.get(&list) {
+            return Some(*known);
+        }
+        self.known.insert(list.clone(), self.lists.len());
+        self.lists.push(list);
+        Some(self.lists.len() - 1)
     }
 
-    fn groups(&self, balancer: &Balancer<'a>, rule: &Rule<'a>, target: &Target<'_, 'a>) -> Vec<Group<'a>> {
-        let at = balancer.frontends.iter().find(|it| it.address == rule.frontend);
-        let documents = &balancer.document.frontend_ip_configurations;
-        let frontend = at.and_then(|at| documents.iter().find(|it| it.name == at.name));
-        let named = frontend.and_then(|it| it.forebay.as_ref()?.network_security_group.as_ref());
-        let mut groups: Vec<Group<'a>> = Vec::new();
-        groups.extend(self.group(named, None, true));
-        let pool = balancer.document.backend_address_pools.get(rule.pool);
-        let network = pool.and_then(|pool| self.network(pool.virtual_network.as_ref()));
-        let mut seen = BTreeSet::new();
-        for member in &target.members {
-            for group in self.groups_of(member, network).into_iter().flatten() {
-                if seen.insert(std::ptr::from_ref(group.document)) {
+    fn of_frontend(&mut self, balancer: &Balancer<'a>, frontend: Option<IpAddr>) -> Option<Rc<Group>> {
+        let name = balancer.frontends.iter().find(|it| it.address == frontend)?.name;
+        let document = balancer.document.frontend_ip_configurations.iter().find(|it| it.name == name)?;
+        self.group(document.forebay.as_ref()?.network_security_group.as_ref(), None)
+    }
+
+    fn of_members(
+        &mut self,
+        balancer: &Balancer<'a>,
+        pool: usize,
+        target: &Target<'_, 'a>,
+    ) -> Rc<[Rc<Group>]> {
+        let led = (from_ref(balancer.document), pool, target.frontend.is_ipv4(), target.only);
+        if let Some(groups) = self.of_members.get(&led) {
+            return Rc::clone(groups);
+        }
+        let document = balancer.document.backend_address_pools.get(pool);
+        let network = document.and_then(|pool| self.network(pool.virtual_network.as_ref()));
+        let mut groups: Vec<Rc<Group>> = Vec::new();
+        for member in target.members() {
+            for group in self.of_member(member, network).into_iter().flatten() {
+                if !groups.iter().any(|known| Rc::ptr_eq(known, &group)) {
                     groups.push(group);
                 }
             }
         }
-        groups
+        Rc::clone(self.of_members.entry(led).or_insert(groups.into()))
     }
 
-    fn groups_of(&self, member: &Member<'a>, network: Option<&'a VirtualNetwork>) -> [Option<Group<'a>>; 2] {
+    fn of_member(
+        &mut self,
+        member: &Member<'a>,
+        network: Option<&'a VirtualNetwork>,
+    ) -> [Option<Rc<Group>>; 2] {
         match &member.origin {
             Origin::Interface(binding) => {
                 let place = binding.subnet().and_then(|subnet| self.scope.inventory.find(&subnet.id));
                 let (subnet, network) = place.map(subnet_at).unwrap_or_default();
                 let own = binding.interface().network_security_group.as_ref();
-                [self.group(own, network, false), self.group_of(subnet, network)]
+                [self.group(own, network), self.of_subnet(subnet, network)]
             }
             Origin::Entry(_) => {
                 let has = |subnet: &&Subnet| subnet.prefixes().any(|prefix| prefix.contains(member.address));
                 let subnet = network.and_then(|network| network.subnets.iter().find(has));
-                [self.group_of(subnet, network), None]
+                [self.of_subnet(subnet, network), None]
             }
         }
     }
 
-    fn group_of(&self, subnet: Option<&'a Subnet>, network: Option<&'a VirtualNetwork>) -> Option<Group<'a>> {
-        self.group(subnet?.network_security_group.as_ref(), network, false)
+    fn of_subnet(
+        &mut self,
+        subnet: Option<&Subnet>,
+        network: Option<&'a VirtualNetwork>,
+    ) -> Option<Rc<Group>> {
+        self.group(subnet?.network_security_group.as_ref(), network)
     }
 
     fn group(
-        &self,
+        &mut self,
         reference: Option<&Reference>,
         network: Option<&'a VirtualNetwork>,
-        of_frontend: bool,
-    ) -> Option<Group<'a>> {
-        let place = self.scope.inventory.find(&reference?.id)?;
-        Some(Group { document: NetworkSecurityGroup::of(place.document())?, network, of_frontend })
+    ) -> Option<Rc<Group>> {
+        let document = NetworkSecurityGroup::of(self.scope.inventory.find(&reference?.id)?.document())?;
+        let key = (from_ref(document), network.map_or(std::ptr::null(), from_ref));
+        Some(Rc::clone(self.read.entry(key).or_insert_with(|| Rc::new(Group::read(document, network)))))
     }
 
     fn network(&self, reference: Option<&Reference>) -> Option<&'a VirtualNetwork> {
@@ -127,233 +150,36 @@ fn subnet_at(place: Place<'_>) -> (Option<&Subnet>, Option<&VirtualNetwork>) {
     (network.and_then(|network| network.subnets.get(index)), network)
 }
 
-/// What security rules are asked about.
+/// What security rules are asked about: the packets of one rule of a balancer.
 struct Target<'r, 'a> {
     protocol: Protocol,
     frontend: IpAddr,
     frontend_port: u16,
     backend_port: u16,
     floating: bool,
-    members: Vec<&'r Member<'a>>,
+    pool: &'r Pool<'a>,
+    only: Option<IpAddr>,
 }
 
 impl<'r, 'a> Target<'r, 'a> {
     fn of(balancer: &'r Balancer<'a>, rule: &Rule<'a>) -> Option<Self> {
-        let frontend = rule.frontend?;
-        let pool = balancer.pools.get(rule.pool)?;
-        let members = pool.members.iter().filter(|it| it.address.is_ipv4() == frontend.is_ipv4());
         Some(Self {
             protocol: rule.protocol,
-            frontend,
+            frontend: rule.frontend?,
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
             floating: rule.floating,
-            members: members.collect(),
+            pool: balancer.pools.get(rule.pool)?,
+            only: rule.only,
         })
     }
-}
 
-/// Whether a security rule speaks of a packet.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Match {
-    No,
-    /// Of some of the packets that one rule of the balancer takes; of which cannot be told.
-    Perhaps,
-    Yes,
-}
-
-impl Group<'_> {
-    /// The rules that decide, in their order; the last one speaks of everybody.
-    fn asked_by(&self, target: &Target<'_, '_>) -> Vec<ListedRule> {
-        let mut rules: Vec<&SecurityRule> = self.document.security_rules.iter().collect();
-        rules.retain(|rule| rule.direction == Some(Direction::Inbound));
-        rules.sort_by_key(|rule| rule.priority);
-        let mut listed: Vec<ListedRule> = rules.iter().filter_map(|rule| self.listed(rule, target)).collect();
-        let name = |rule: &str| format!("{}/{rule}", self.document.name);
-        let default = self.document.forebay.as_ref().and_then(|extension| extension.inbound_default_action);
-        let (last, allows) = match default {
-            Some(DefaultAction::Permit) => ("inboundDefaultAction", true),
-            Some(DefaultAction::Deny) => ("inboundDefaultAction", false),
-            None => {
-                let sources = self.network_ranges();
-                listed.push(ListedRule { name: name("AllowVnetInBound"), allows: true, sources });
-                ("DenyAllInBound", false)
-            }
+    /// Whom the rule leads to.
+    fn members(&self) -> impl Iterator<Item = &'r Member<'a>> {
+        let is_led_to = |address: IpAddr| match self.only {
+            Some(only) => address == only,
+            None => address.is_ipv4() == self.frontend.is_ipv4(),
         };
-        listed.push(ListedRule { name: name(last), allows, sources: everybody() });
-        listed
+        self.pool.members.iter().filter(move |member| is_led_to(member.address))
     }
-
-    fn listed(&self, rule: &SecurityRule, target: &Target<'_, '_>) -> Option<ListedRule> {
-        let allows = rule.access? == Access::Allow;
-        let matches =
-            self.protocol(rule, target).min(self.port(rule, target)).min(self.destination(rule, target));
-        let (sources, known) = self.sources(rule);
-        let ports = texts(&rule.source_port_range, &rule.source_port_ranges);
-        let any_port = ports.is_empty() || ports.iter().any(|range| is_every_port(range));
-        let sources = match (matches, allows, known) {
-            (Match::No, ..) => return None,
-            // What it allows for certain it allows, and nothing more.
-            (Match::Perhaps, true, _) => return None,
-            (Match::Yes, true, _) if !any_port => return None,
-            (_, true, _) => sources,
-            (_, false, true) => sources,
-            (_, false, false) => everybody(),
-        };
-        Some(ListedRule { name: format!("{}/{}", self.document.name, rule.name), allows, sources })
-    }
-
-    fn protocol(&self, rule: &SecurityRule, target: &Target<'_, '_>) -> Match {
-        match (rule.protocol, target.protocol) {
-            (Some(SecurityProtocol::Any), _) => Match::Yes,
-            (Some(SecurityProtocol::Tcp), Protocol::Tcp) | (Some(SecurityProtocol::Udp), Protocol::Udp) => {
-                Match::Yes
-            }
-            (Some(SecurityProtocol::Tcp | SecurityProtocol::Udp), Protocol::All) => Match::Perhaps,
-            _ => Match::No,
-        }
-    }
-
-    fn port(&self, rule: &SecurityRule, target: &Target<'_, '_>) -> Match {
-        let ranges = texts(&rule.destination_port_range, &rule.destination_port_ranges);
-        if ranges.is_empty() || ranges.iter().any(|range| is_every_port(range)) {
-            return Match::Yes;
-        }
-        if target.protocol == Protocol::All {
-            return Match::Perhaps;
-        }
-        let port = if self.of_frontend { target.frontend_port } else { target.backend_port };
-        let has = |range: &&str| ports(range).is_some_and(|(first, last)| (first..=last).contains(&port));
-        if ranges.iter().any(has) { Match::Yes } else { Match::No }
-    }
-
-    /// Whether it speaks of where the packet goes: to the member, or with floating IP to the frontend.
-    fn destination(&self, rule: &SecurityRule, target: &Target<'_, '_>) -> Match {
-        if !rule.destination_application_security_groups.is_empty() {
-            return Match::Perhaps;
-        }
-        let texts = texts(&rule.destination_address_prefix, &rule.destination_address_prefixes);
-        let mut ranges: Vec<Range> = Vec::new();
-        let mut known = true;
-        for text in texts {
-            match self.ranges(text) {
-                Some(mut of_text) => ranges.append(&mut of_text),
-                None => known = false,
-            }
-        }
-        if rule.destination_address_prefix.is_none() && rule.destination_address_prefixes.is_empty() {
-            return Match::Yes;
-        }
-        let has = |address: IpAddr| ranges.iter().any(|(first, last)| (*first..=*last).contains(&address));
-        let spoken_of = if target.floating || self.of_frontend {
-            usize::from(has(target.frontend))
-        } else {
-            target.members.iter().filter(|member| has(member.address)).count()
-        };
-        let all = if target.floating || self.of_frontend { 1 } else { target.members.len() };
-        match (spoken_of, known) {
-            (some, _) if some == all => Match::Yes,
-            (0, true) => Match::No,
-            _ => Match::Perhaps,
-        }
-    }
-
-    /// Where packets come from that it speaks of, and whether that is all of it.
-    fn sources(&self, rule: &SecurityRule) -> (Vec<Range>, bool) {
-        let mut known = rule.source_application_security_groups.is_empty();
-        let texts = texts(&rule.source_address_prefix, &rule.source_address_prefixes);
-        let mut ranges = Vec::new();
-        if texts.is_empty() && known {
-            ranges = everybody();
-        }
-        for text in texts {
-            match self.ranges(text) {
-                Some(mut of_text) => ranges.append(&mut of_text),
-                None => known = false,
-            }
-        }
-        ranges.sort_unstable();
-        ranges.dedup();
-        (ranges, known)
-    }
-
-    /// What a prefix or service tag means; `None` of a tag that nobody has said the addresses of.
-    fn ranges(&self, text: &str) -> Option<Vec<Range>> {
-        if text == "*" || text.eq_ignore_ascii_case("Any") {
-            return Some(everybody());
-        }
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Some(vec![(address, address)]);
-        }
-        if let Ok(prefix) = text.parse::<Prefix>() {
-            return Some(vec![range(prefix)]);
-        }
-        match text.to_ascii_lowercase().as_str() {
-            "virtualnetwork" => Some(self.network_ranges()),
-            "internet" => Some(all_but(self.network_ranges())),
-            // Probes come from the balancer itself, and never through it.
-            "azureloadbalancer" => Some(Vec::new()),
-            _ => None,
-        }
-    }
-
-    fn network_ranges(&self) -> Vec<Range> {
-        let space = self.network.and_then(|network| network.address_space.as_ref());
-        space
-            .map(|space| space.address_prefixes.iter().map(|prefix| range(*prefix)).collect())
-            .unwrap_or_default()
-    }
-}
-
-fn range(prefix: Prefix) -> Range {
-    (prefix.first(), prefix.last())
-}
-
-fn everybody() -> Vec<Range> {
-    all_but(Vec::new())
-}
-
-/// All addresses of both families that are in none of these ranges.
-fn all_but(mut ranges: Vec<Range>) -> Vec<Range> {
-    ranges.sort_unstable();
-    let (mut v4, mut v6) = (Some(0_u128), Some(0_u128));
-    let mut rest = Vec::new();
-    for (from, to) in ranges {
-        let free = if from.is_ipv4() { &mut v4 } else { &mut v6 };
-        if let Some(start) = free.filter(|start| *start < bits(from)) {
-            rest.push((of_bits(start, from.is_ipv4()), of_bits(bits(from) - 1, from.is_ipv4())));
-        }
-        *free = free.and_then(|start| if bits(to) < start { Some(start) } else { bits(to).checked_add(1) });
-    }
-    for (free, is_v4, last) in [(v4, true, u128::from(u32::MAX)), (v6, false, u128::MAX)] {
-        if let Some(start) = free.filter(|start| *start <= last) {
-            rest.push((of_bits(start, is_v4), of_bits(last, is_v4)));
-        }
-    }
-    rest
-}
-
-fn of_bits(bits: u128, v4: bool) -> IpAddr {
-    if v4 { Ipv4Addr::from_bits(bits as u32).into() } else { Ipv6Addr::from_bits(bits).into() }
-}
-
-fn bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(v4) => v4.to_bits().into(),
-        IpAddr::V6(v6) => v6.to_bits(),
-    }
-}
-
-fn texts<'r>(single: &'r Option<String>, several: &'r [String]) -> Vec<&'r str> {
-    let single = single.iter().filter(|text| !text.is_empty());
-    single.chain(several).map(String::as_str).collect()
-}
-
-fn is_every_port(range: &str) -> bool {
-    range == "*" || ports(range) == Some((0, u16::MAX))
-}
-
-fn ports(range: &str) -> Option<(u16, u16)> {
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    Some((first.parse().ok()?, last.parse().ok()?))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 use super::{Scope, field};
 use crate::document::words::Direction;
@@ -47,10 +48,8 @@ pub(super) fn examine(
 /// What cannot be told of a packet before a member is chosen, or of nobody's addresses.
 fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
     const MEND: &str = "until then the rule denies all that it may speak of, and allows nothing";
-    let any = |range: &str| range == "*" || range == "0-65535";
-    let ranges = rule.source_port_range.iter().chain(&rule.source_port_ranges);
-    let named: Vec<&String> = ranges.filter(|range| !range.is_empty()).collect();
-    if !named.is_empty() && !named.iter().any(|range| any(range)) {
+    let named = texts(&rule.source_port_range, &rule.source_port_ranges);
+    if !named.is_empty() && !named.iter().any(|range| port_range(range) == Some(0..=u16::MAX)) {
         field::not_there_yet(report, &at.field("sourcePortRange"), "rules for source ports come", MEND);
     }
     for (groups, field) in [
@@ -64,17 +63,11 @@ fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
     let SecurityRule { source_address_prefix, source_address_prefixes, .. } = rule;
     let sources =
         ("sourceAddressPrefix", source_address_prefix, "sourceAddressPrefixes", source_address_prefixes);
-    for (at, text) in places(at, sources).into_iter().filter(|(_, text)| is_unknown_tag(text)) {
-        let what = format!("the addresses of service tag `{text}` come");
+    for (at, text) in places(at, sources) {
+        let Some(Addresses::Tag(tag)) = addresses(text) else { continue };
+        let what = format!("the addresses of service tag `{tag}` come");
         field::not_there_yet(report, &at, &what, MEND);
     }
-}
-
-/// Whether a service tag is none of those whose addresses follow from the documents.
-fn is_unknown_tag(text: &str) -> bool {
-    let known = ["VirtualNetwork", "Internet", "AzureLoadBalancer", "Any", "*"];
-    let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<Prefix>().is_ok();
-    !is_address && !known.iter().any(|tag| tag.eq_ignore_ascii_case(text))
 }
 
 fn ports(report: &mut Report, at: &Path, rule: &SecurityRule) {
@@ -90,21 +83,23 @@ fn ports(report: &mut Report, at: &Path, rule: &SecurityRule) {
         ("destinationPortRange", destination_port_range, "destinationPortRanges", destination_port_ranges),
     ];
     for (at, range) in sides.into_iter().flat_map(|side| places(at, side)) {
-        if !is_port_range(range) {
+        if port_range(range).is_none() {
             let message = format!("`{range}` is no range of ports: write one such as `80`, `80-89` or `*`");
             report.add(&at, Code::InvalidRequestFormat, message);
         }
     }
 }
 
-fn is_port_range(range: &str) -> bool {
+/// The ports of a range, such as `80`, `80-89` or `*`; `None` where it is none.
+pub(super) fn port_range(text: &str) -> Option<RangeInclusive<u16>> {
     let port =
         |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()));
-    match range.split_once('-') {
-        _ if range == "*" => true,
-        Some((first, last)) => port(first).zip(port(last)).is_some_and(|(first, last)| first <= last),
-        None => port(range).is_some(),
+    if text == "*" {
+        return Some(0..=u16::MAX);
     }
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let range = port(first)?..=port(last)?;
+    (!range.is_empty()).then_some(range)
 }
 
 fn prefixes(report: &mut Report, at: &Path, rule: &SecurityRule) {
@@ -125,7 +120,7 @@ fn prefixes(report: &mut Report, at: &Path, rule: &SecurityRule) {
         ),
     ];
     for (at, prefix) in sides.into_iter().flat_map(|side| places(at, side)) {
-        if !is_prefix_or_tag(prefix) {
+        if addresses(prefix).is_none() {
             let message =
                 format!("`{prefix}` is no prefix: write one such as `10.0.0.0/24`, a service tag or `*`");
             report.add(&at, Code::InvalidRequestFormat, message);
@@ -133,14 +128,45 @@ fn prefixes(report: &mut Report, at: &Path, rule: &SecurityRule) {
     }
 }
 
-/// Tags are words; what starts with a digit or has a colon or slash is meant as an address.
-fn is_prefix_or_tag(text: &str) -> bool {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let is_tag = text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_word);
-    text == "*" || is_tag || text.parse::<IpAddr>().is_ok() || text.parse::<Prefix>().is_ok()
+/// What an address prefix of a security rule means.
+pub(super) enum Addresses<'t> {
+    Everybody,
+    /// From the first to the last.
+    Range(IpAddr, IpAddr),
+    VirtualNetwork,
+    Internet,
+    /// Where probes come from.
+    Balancer,
+    /// A service tag whose addresses do not follow from the documents.
+    Tag(&'t str),
 }
 
-/// What a field of one value and one of several say, each with its place.
+/// `None` of what is neither a prefix nor a tag. Tags are words; what starts with a digit or has a colon or slash is meant as an address.
+pub(super) fn addresses(text: &str) -> Option<Addresses<'_>> {
+    if let Ok(address) = text.parse::<IpAddr>() {
+        return Some(Addresses::Range(address, address));
+    }
+    if let Ok(prefix) = text.parse::<Prefix>() {
+        return Some(Addresses::Range(prefix.first(), prefix.last()));
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    let is_tag = || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_word);
+    match text.to_ascii_lowercase().as_str() {
+        "*" | "any" => Some(Addresses::Everybody),
+        "virtualnetwork" => Some(Addresses::VirtualNetwork),
+        "internet" => Some(Addresses::Internet),
+        "azureloadbalancer" => Some(Addresses::Balancer),
+        _ => is_tag().then_some(Addresses::Tag(text)),
+    }
+}
+
+/// What a field of one value and one of several say; an empty value says nothing.
+pub(super) fn texts<'r>(single: &'r Option<String>, several: &'r [String]) -> Vec<&'r str> {
+    let single = single.iter().filter(|text| !text.is_empty());
+    single.chain(several).map(String::as_str).collect()
+}
+
+/// The same, each with its place.
 fn places<'r>(
     at: &Path,
     (single, value, several, values): (&str, &'r Option<String>, &str, &'r Vec<String>),
