@@ -19,7 +19,7 @@ use plane::row::{
 };
 use plane::{address_places, key_places};
 
-use access::Lists;
+use access::LastLists;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};
 
@@ -51,6 +51,7 @@ pub struct Compiler {
     filled: BTreeMap<Vec<Part>, Vec<Option<u16>>>,
     /// What each ring was made of, and what it became. Made of the same again, it becomes the same.
     made: BTreeMap<u32, (Vec<Share>, Ring)>,
+    lists: LastLists,
 }
 
 /// A member's part in a ring, with its number.
@@ -73,7 +74,7 @@ impl Compiler {
         let members = Members::number(desired, before)?;
         let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
         let rule_numbers = rule_numbers(desired, &numbers, before)?;
-        let lists = Lists::of(desired, before)?;
+        let lists = self.lists.of(desired, before)?;
         let asked: BTreeMap<Key, u32> =
             keys(desired, &numbers).map(|(key, rule)| (key, lists.of_rule(rule))).collect();
         let mut slots = self.slots(&rings, desired, &numbers, before);

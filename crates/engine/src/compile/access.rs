@@ -12,18 +12,43 @@ use crate::tables::Tables;
 /// From where on which security rule decides what: its number, and whether it allows.
 type Interval = (Address, u32, bool);
 
+/// The lists that were made last, and of what. Health changes them not, so most changes find them as they are.
+#[derive(Debug, Default)]
+pub(super) struct LastLists(Option<(Vec<SecurityList>, BTreeSet<Wanted>, Lists)>);
+
+impl LastLists {
+    /// The same as [`Lists::of`].
+    pub(super) fn of(&mut self, desired: &Desired, before: &Tables) -> Result<Lists, Full> {
+        let wanted = wanted(desired);
+        if let Some((of, was_wanted, lists)) = &self.0
+            && *was_wanted == wanted
+            && of == desired.lists()
+            && lists.are_in(before)
+        {
+            return Ok(lists.clone());
+        }
+        let lists = Lists::of(desired, &wanted, before)?;
+        self.0 = Some((desired.lists().to_vec(), wanted, lists.clone()));
+        Ok(lists)
+    }
+}
+
+/// A list of those that are desired, for IPv4 or for IPv6.
+type Wanted = (usize, bool);
+
 /// The lists in the tables, and which of them each of the wanted ones is, by address family.
+#[derive(Clone, Debug)]
 pub(super) struct Lists {
     pub(super) rows: BTreeMap<u32, ListRow>,
     pub(super) entries: BTreeMap<u32, AccessRow>,
     pub(super) security: BTreeMap<u32, u64>,
-    numbers: BTreeMap<(usize, bool), u32>,
+    numbers: BTreeMap<Wanted, u32>,
 }
 
 impl Lists {
     /// A list that is in the tables stays as it is, where it is; others get a place that nothing has.
-    pub(super) fn of(desired: &Desired, before: &Tables) -> Result<Self, Full> {
-        let security = security(desired, before)?;
+    fn of(desired: &Desired, wanted: &BTreeSet<Wanted>, before: &Tables) -> Result<Self, Full> {
+        let security = security(desired, wanted, before)?;
         let numbers: BTreeMap<u64, u32> =
             security.iter().map(|(number, identity)| (*identity, *number)).collect();
         let there: BTreeMap<Vec<Interval>, u32> =
@@ -33,7 +58,7 @@ impl Lists {
         let mut known: BTreeMap<Vec<Interval>, u32> = BTreeMap::new();
         let mut free_numbers = (1..MAX_LISTS).filter(|list| !before.lists.contains_key(list));
         let mut gaps = Gaps::of(before);
-        for (index, v4) in wanted(desired) {
+        for (index, v4) in wanted.iter().copied() {
             let Some(list) = desired.lists().get(index) else { continue };
             let intervals = intervals(list, v4, &numbers);
             let number = match (known.get(&intervals), there.get(&intervals)) {
@@ -58,6 +83,10 @@ impl Lists {
         let deciding: BTreeSet<u32> = lists.entries.values().map(|entry| entry.rule()).collect();
         lists.security.retain(|number, _| deciding.contains(number));
         Ok(lists)
+    }
+
+    fn are_in(&self, tables: &Tables) -> bool {
+        (&self.rows, &self.entries, &self.security) == (&tables.lists, &tables.access, &tables.security)
     }
 
     fn add(&mut self, list: u32, first: u32, intervals: &[Interval]) {
@@ -94,13 +123,17 @@ const FULL_SECURITY: Full = Full {
 };
 
 /// The lists that rules ask, each for the family of the rule's frontend.
-fn wanted(desired: &Desired) -> BTreeSet<(usize, bool)> {
+fn wanted(desired: &Desired) -> BTreeSet<Wanted> {
     desired.rules().iter().filter_map(|rule| Some((rule.list()?, rule.frontend().is_ipv4()))).collect()
 }
 
 /// The identity of every security rule that may decide, by its number. Rules keep their numbers, which are those of their counters.
-fn security(desired: &Desired, before: &Tables) -> Result<BTreeMap<u32, u64>, Full> {
-    let lists: BTreeSet<usize> = wanted(desired).into_iter().map(|(list, _)| list).collect();
+fn security(
+    desired: &Desired,
+    wanted: &BTreeSet<Wanted>,
+    before: &Tables,
+) -> Result<BTreeMap<u32, u64>, Full> {
+    let lists: BTreeSet<usize> = wanted.iter().map(|(list, _)| *list).collect();
     let lists = lists.into_iter().filter_map(|list| desired.lists().get(list));
     let identities: BTreeSet<u64> =
         lists.flat_map(|list| list.rules()).map(|rule| identity(rule.name())).collect();
