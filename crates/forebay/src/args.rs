@@ -36,6 +36,9 @@ pub enum Command {
         /// Files, or folders of `*.json`; they are checked together.
         #[arg(required = true, value_name = "PATH")]
         paths: Vec<PathBuf>,
+        /// The settings they are meant for: those say which prefixes service tags have.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print problems as JSON.
         #[arg(long)]
         json: bool,

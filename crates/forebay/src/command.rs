@@ -6,8 +6,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use model::{Problem, Source};
-use node::{Place, inspect};
+use model::{NatPorts, Problem, Source};
+use node::{Place, Settings, inspect};
 
 use crate::args::{Args, Command, Play, What, Which};
 use crate::remote::{self, Question};
@@ -22,7 +22,7 @@ pub(crate) const FAILED: u8 = 2;
 pub fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Serve { config } => serve::run(&config),
-        Command::Check { paths, json } => check(&paths, json),
+        Command::Check { paths, config, json } => check(&paths, config.as_deref(), json),
         Command::Trace { from, to, proto, which, json } => which.place().and_then(|place| {
             if from.is_ipv4() != to.is_ipv4() {
                 return Err(
@@ -99,9 +99,11 @@ pub(crate) fn sources(paths: &[PathBuf], endings: &[&str]) -> Done<Vec<Source>> 
     Ok(sources)
 }
 
-fn check(paths: &[PathBuf], json: bool) -> Done<ExitCode> {
+fn check(paths: &[PathBuf], config: Option<&Path>, json: bool) -> Done<ExitCode> {
     let sources = sources(paths, &["json"])?;
-    let problems: Vec<Problem> = model::check(&sources).err().unwrap_or_default();
+    let tags = config.map(Settings::read).transpose()?.map(|settings| settings.service_tags);
+    let checked = model::check_after(&sources, &tags.unwrap_or_default(), &NatPorts::default());
+    let problems: Vec<Problem> = checked.err().unwrap_or_default();
     if json {
         print(&to_json(&problems)?)?;
     } else if problems.is_empty() {

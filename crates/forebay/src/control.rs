@@ -30,6 +30,7 @@ pub fn run(config: &Path, settings: node::Settings) -> Done<()> {
         }
         None => server::Settings::default(),
     };
+    own.service_tags = settings.service_tags.clone();
     own.relative_to(config.parent().unwrap_or(Path::new("")));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let server = runtime.block_on(Server::open(&settings.name, own))?;

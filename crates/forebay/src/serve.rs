@@ -24,7 +24,8 @@ pub fn run(config: &Path) -> Done<ExitCode> {
         return control::run(config, settings).map(|()| ExitCode::SUCCESS);
     };
     let (observed, _) = watch::channel(Observed::default());
-    match data_path(settings, Source::Documents(documents), &observed) {
+    let source = Source::Documents(documents, settings.service_tags.clone());
+    match data_path(settings, source, &observed) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(ServeError::Refused(problems)) => {
             eprint!("{}", show::problems(&problems));

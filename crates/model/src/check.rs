@@ -16,6 +16,7 @@ use crate::document::{Document, IpPool, Reading, Reference, Source, read};
 use crate::inventory::{Entry, Inventory, Segment};
 use crate::limits::Limits;
 use crate::problem::Problem;
+use crate::terms::{ServiceTags, Terms};
 use balancer::Balancer;
 use membership::Membership;
 
@@ -59,20 +60,20 @@ pub struct Judgement {
 /// # Errors
 /// Every problem of every document (API-2), sorted. Documents go by their ids.
 pub fn judge(inventory: &Inventory, limits: &Limits) -> Result<Judgement, Vec<Problem>> {
-    judge_after(inventory, limits, &NatPorts::default())
+    judge_after(inventory, &limits.clone().into(), &NatPorts::default())
 }
 
-/// The same, where members of NAT rules' pools have ports already, and keep them (NAT-1).
+/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them (NAT-1).
 ///
 /// # Errors
 /// As for [`judge`].
 pub fn judge_after(
     inventory: &Inventory,
-    limits: &Limits,
+    terms: &Terms,
     ports: &NatPorts,
 ) -> Result<Judgement, Vec<Problem>> {
     let cases: Vec<_> = inventory.entries().map(|entry| Case::of(entry.label(), entry)).collect();
-    let Hearing { desired, problems, shortfalls } = hear(&cases, &Scope::of(inventory, limits, ports, true));
+    let Hearing { desired, problems, shortfalls } = hear(&cases, &Scope::of(inventory, terms, ports, true));
     match problems.is_empty() {
         true => Ok(Judgement { desired, shortfalls: sorted(shortfalls) }),
         false => Err(sorted(problems)),
@@ -84,20 +85,24 @@ pub fn judge_after(
 /// # Errors
 /// Every problem of every document (API-2), sorted.
 pub fn check(sources: &[Source]) -> Result<Desired, Vec<Problem>> {
-    check_after(sources, &NatPorts::default())
+    check_after(sources, &ServiceTags::default(), &NatPorts::default())
 }
 
-/// The same, where members of NAT rules' pools have ports already, and keep them (NAT-1).
+/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them (NAT-1).
 ///
 /// # Errors
 /// As for [`check()`].
-pub fn check_after(sources: &[Source], ports: &NatPorts) -> Result<Desired, Vec<Problem>> {
+pub fn check_after(
+    sources: &[Source],
+    tags: &ServiceTags,
+    ports: &NatPorts,
+) -> Result<Desired, Vec<Problem>> {
     let mut reading = Reading::default();
     for mut one in sources.iter().map(read) {
         reading.documents.append(&mut one.documents);
         reading.problems.append(&mut one.problems);
     }
-    match check_labelled(reading.documents, ports) {
+    match check_labelled(reading.documents, tags, ports) {
         checked if reading.problems.is_empty() => checked,
         checked => Err(merge(reading.problems, checked.err().unwrap_or_default())),
     }
@@ -109,7 +114,7 @@ pub fn check_after(sources: &[Source], ports: &NatPorts) -> Result<Desired, Vec<
 /// Every problem of every document (API-2), sorted.
 pub fn check_documents(documents: &[Document]) -> Result<Desired, Vec<Problem>> {
     let labelled = (1..).zip(documents).map(|(number, it)| (label(it, number), it.clone()));
-    check_labelled(labelled.collect(), &NatPorts::default())
+    check_labelled(labelled.collect(), &ServiceTags::default(), &NatPorts::default())
 }
 
 fn label(document: &Document, number: usize) -> String {
@@ -119,7 +124,11 @@ fn label(document: &Document, number: usize) -> String {
     }
 }
 
-fn check_labelled(documents: Vec<(String, Document)>, ports: &NatPorts) -> Result<Desired, Vec<Problem>> {
+fn check_labelled(
+    documents: Vec<(String, Document)>,
+    tags: &ServiceTags,
+    ports: &NatPorts,
+) -> Result<Desired, Vec<Problem>> {
     let documents: Vec<_> = documents.into_iter().map(|(label, it)| (label, Arc::new(it))).collect();
     let inventory = Inventory::of(documents.iter().map(|(_, document)| Arc::clone(document)));
     let case = |(label, document)| {
@@ -127,9 +136,9 @@ fn check_labelled(documents: Vec<(String, Document)>, ports: &NatPorts) -> Resul
         Some(Case { label, document, entry })
     };
     let cases: Vec<_> = documents.iter().filter_map(|(label, document)| case((label, document))).collect();
-    let limits = Limits::default();
+    let terms = Terms { tags: tags.clone(), ..Terms::default() };
     let Hearing { desired, mut problems, mut shortfalls } =
-        hear(&cases, &Scope::of(&inventory, &limits, ports, false));
+        hear(&cases, &Scope::of(&inventory, &terms, ports, false));
     problems.append(&mut shortfalls);
     if problems.is_empty() { Ok(desired) } else { Err(sorted(problems)) }
 }
@@ -182,6 +191,7 @@ impl<'a> Case<'a> {
 struct Scope<'a> {
     inventory: &'a Inventory,
     limits: &'a Limits,
+    tags: &'a ServiceTags,
     /// Those that members had last.
     ports: &'a NatPorts,
     /// Whether the documents are everything there is. Then what a reference leads to must be among them.
@@ -193,9 +203,10 @@ struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    fn of(inventory: &'a Inventory, limits: &'a Limits, ports: &'a NatPorts, complete: bool) -> Self {
+    fn of(inventory: &'a Inventory, terms: &'a Terms, ports: &'a NatPorts, complete: bool) -> Self {
         let segments = RefCell::default();
-        Self { inventory, limits, ports, complete, vip_pools: inventory.vip_pools(), segments }
+        let Terms { limits, tags } = terms;
+        Self { inventory, limits, tags, ports, complete, vip_pools: inventory.vip_pools(), segments }
     }
 
     /// The subnet that a reference leads to.

@@ -24,6 +24,7 @@ mod nat_ports;
 mod net;
 mod problem;
 mod resource_id;
+mod terms;
 #[cfg(test)]
 mod testing;
 mod units;
@@ -43,4 +44,5 @@ pub use nat_ports::NatPorts;
 pub use net::{MacAddress, Prefix};
 pub use problem::{Code, Problem};
 pub use resource_id::{BadResourceId, ChildPath, ResourceId};
+pub use terms::{BadServiceTag, ServiceTags, Terms};
 pub use units::{IdleTimeout, IdleTimeoutOutOfRange, Port, PortOutOfRange, Weight, WeightOutOfRange};

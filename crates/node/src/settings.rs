@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use engine::Sizes;
+use model::ServiceTags;
 use serde::Deserialize;
 
 /// How a balancer runs on this host.
@@ -31,6 +32,9 @@ pub struct Settings {
     /// Sizes that are fixed while the data path is loaded.
     #[serde(default)]
     pub limits: Limits,
+    /// The prefixes that service tags of security rules stand for: `Storage = ["20.38.0.0/16"]`.
+    #[serde(default)]
+    pub service_tags: ServiceTags,
     /// How members' health is found out.
     #[serde(default)]
     pub health: HealthSettings,
@@ -242,6 +246,7 @@ mod tests {
             ("documents = \"x\"\n", "`interfaces` is empty"),
             (&format!("{LEAST}[server]\n"), "exclude each other"),
             (&format!("{LEAST}address = [\"10.0.0.1\", \"10.0.0.2\"]\n"), "two addresses of one family"),
+            (&format!("{LEAST}[service_tags]\nStorage = [\"20.38.0.0\"]\n"), "`20.38.0.0` is no prefix"),
             (&format!("{LEAST}[limits]\npools = 5000\n"), "`limits.pools` is 5000; it can be 1 to 4095"),
             (
                 &format!("{LEAST}[health]\navailability_interval = 0\n"),

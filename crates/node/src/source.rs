@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{Desired, NatPorts};
+use model::{Desired, NatPorts, ServiceTags};
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
@@ -17,8 +17,8 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Where intent comes from.
 #[derive(Debug)]
 pub enum Source {
-    /// A document, or a folder of `*.json`, which is followed.
-    Documents(PathBuf),
+    /// A document, or a folder of `*.json`, which is followed, and what service tags in it mean.
+    Documents(PathBuf, ServiceTags),
     /// What a control plane wants, the newest of it.
     Wanted(watch::Receiver<Wanted>),
 }
@@ -35,7 +35,7 @@ pub struct Wanted {
 /// A source while it is followed.
 #[derive(Debug)]
 pub(crate) enum Intake {
-    Documents { path: PathBuf, seen: Fingerprint, look: Interval },
+    Documents { path: PathBuf, tags: ServiceTags, seen: Fingerprint, look: Interval },
     Wanted(watch::Receiver<Wanted>),
 }
 
@@ -43,10 +43,10 @@ impl Intake {
     /// What is there already counts as seen: [`Self::read`] comes before the first [`Self::changed`].
     pub(crate) fn open(source: Source) -> Self {
         match source {
-            Source::Documents(path) => {
+            Source::Documents(path, tags) => {
                 let mut look = interval(LOOK);
                 look.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                Self::Documents { seen: documents::fingerprint(&path), path, look }
+                Self::Documents { seen: documents::fingerprint(&path), path, tags, look }
             }
             Source::Wanted(wanted) => Self::Wanted(wanted),
         }
@@ -60,7 +60,7 @@ impl Intake {
     /// Returns when there is something new to read. Nothing is lost when the future is dropped.
     pub(crate) async fn changed(&mut self) {
         match self {
-            Self::Documents { path, seen, look } => loop {
+            Self::Documents { path, seen, look, .. } => loop {
                 look.tick().await;
                 let now = documents::fingerprint(path);
                 if now != *seen {
@@ -83,10 +83,10 @@ impl Intake {
     /// plane has seen to that already.
     pub(crate) fn read(&mut self, ports: &NatPorts) -> Result<Wanted, ServeError> {
         match self {
-            Self::Documents { path, .. } => {
+            Self::Documents { path, tags, .. } => {
                 let sources =
                     documents::read(path).map_err(|(path, cause)| ServeError::Documents { path, cause })?;
-                let desired = model::check_after(&sources, ports).map_err(ServeError::Refused)?;
+                let desired = model::check_after(&sources, tags, ports).map_err(ServeError::Refused)?;
                 Ok(Wanted { revision: 0, desired: Arc::new(desired) })
             }
             Self::Wanted(wanted) => Ok(wanted.borrow_and_update().clone()),

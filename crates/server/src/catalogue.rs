@@ -17,7 +17,7 @@ use crate::store::{Changes, Contents, Revision, Store, StoreError, Stored};
 use draft::Draft;
 use resting::Resting;
 
-pub use model::{Limits, Use};
+pub use model::{Limits, Terms, Use};
 
 pub use condition::Condition;
 pub use edit::{Action, Edit, Put, Touched, Written};
@@ -51,7 +51,7 @@ pub struct Catalogue {
 
 struct Inner {
     store: Arc<dyn Store>,
-    limits: Limits,
+    terms: Terms,
     published: watch::Sender<Arc<Snapshot>>,
     /// Who has it is the writer.
     writer: Arc<Mutex<Resting>>,
@@ -77,17 +77,18 @@ impl Catalogue {
     ///
     /// # Errors
     /// It cannot be read, or is not valid.
-    pub async fn open(store: Arc<dyn Store>, limits: Limits) -> Result<Self, OpenError> {
-        let (store, limits, loaded) = blocking(move || {
-            let loaded = load(&*store, &limits);
-            (store, limits, loaded)
+    pub async fn open(store: Arc<dyn Store>, terms: impl Into<Terms>) -> Result<Self, OpenError> {
+        let terms = terms.into();
+        let (store, terms, loaded) = blocking(move || {
+            let loaded = load(&*store, &terms);
+            (store, terms, loaded)
         })
         .await
         .ok_or_else(|| OpenError::Store(interrupted()))?;
         let (snapshot, resting) = loaded?;
         let (published, _) = watch::channel(Arc::new(snapshot));
         let writer = Arc::new(Mutex::new(resting));
-        Ok(Self { inner: Arc::new(Inner { store, limits, published, writer }) })
+        Ok(Self { inner: Arc::new(Inner { store, terms, published, writer }) })
     }
 
     /// Everything, as it is now.
@@ -151,7 +152,7 @@ impl Inner {
     ) -> Result<Arc<Written>, Refused> {
         let present = Arc::clone(&self.published.borrow());
         resting.wake(now);
-        let draft = Draft::of(&present, edit(&present)?, &resting, &self.limits)?;
+        let draft = Draft::of(&present, edit(&present)?, &resting, &self.terms)?;
         if draft.dry_run || draft.is_nothing() {
             return Ok(Arc::new(Written { snapshot: present, outcomes: draft.outcomes() }));
         }
@@ -174,7 +175,7 @@ impl Inner {
     /// Somebody else wrote, or a write that was said to have failed was durable after all: take up what there is.
     fn not_stored(&self, resting: &mut Resting, error: StoreError) -> Refused {
         if matches!(error, StoreError::Moved { .. }) {
-            match load(&*self.store, &self.limits) {
+            match load(&*self.store, &self.terms) {
                 Ok((snapshot, rested)) => {
                     *resting = rested;
                     self.published.send_replace(Arc::new(snapshot));
@@ -191,7 +192,7 @@ impl Inner {
 /// # Errors
 /// A record of it cannot be read, or it is not valid.
 pub fn examine(contents: &Contents) -> Result<(), OpenError> {
-    match Snapshot::of(contents.revision, read(contents)?, &Limits::default()) {
+    match Snapshot::of(contents.revision, read(contents)?, &Terms::default()) {
         Ok(_) => Ok(()),
         Err(mut problems) => {
             problems.retain(|problem| problem.code != Code::LimitReached);
@@ -200,11 +201,11 @@ pub fn examine(contents: &Contents) -> Result<(), OpenError> {
     }
 }
 
-fn load(store: &dyn Store, limits: &Limits) -> Result<(Snapshot, Resting), OpenError> {
+fn load(store: &dyn Store, terms: &Terms) -> Result<(Snapshot, Resting), OpenError> {
     let contents = store.load()?;
     let kept = read(&contents)?;
     let resting = kept.resting.clone();
-    let snapshot = Snapshot::of(contents.revision, kept, limits).map_err(OpenError::Invalid)?;
+    let snapshot = Snapshot::of(contents.revision, kept, terms).map_err(OpenError::Invalid)?;
     Ok((snapshot, resting))
 }
 

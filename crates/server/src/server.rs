@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use futures::future::join_all;
+use model::Terms;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::interval;
@@ -96,7 +97,8 @@ impl Server {
             false => Some(Tls::open(&settings, &folder, SystemTime::now())?),
         };
         let store = Embedded::open(&folder.join(STORE_FILE))?;
-        let catalogue = Catalogue::open(Arc::new(store), limits).await?;
+        let catalogue =
+            Catalogue::open(Arc::new(store), Terms { limits, tags: settings.service_tags.clone() }).await?;
         let room = Arc::new(Semaphore::new(settings.max_connections));
         let crowd = Arc::new(Crowd::new(settings.max_connections));
         let mut doors = Vec::new();

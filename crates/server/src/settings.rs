@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use model::ResourceId;
+use model::ServiceTags;
 use model::limits::UnknownLimit;
 use serde::Deserialize;
 
@@ -46,6 +47,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// How much there may be of everything (LIM-1).
     pub limits: Limits,
+    /// What service tags of security rules mean (ACL-1): said for the whole balancer, beside `[server]`.
+    #[serde(skip)]
+    pub service_tags: ServiceTags,
 }
 
 /// Files of a certificate.
@@ -196,6 +200,7 @@ impl Default for Settings {
             requests_per_second: 500,
             max_connections: 1_024,
             limits: Limits::default(),
+            service_tags: ServiceTags::default(),
         }
     }
 }

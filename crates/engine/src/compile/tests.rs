@@ -232,7 +232,8 @@ fn ports_of_a_range_lead_to_members_without_a_ring_and_stay_theirs() {
         let members: Vec<IpAddr> = last.iter().map(|last| IpAddr::from([10, 0, 0, *last])).collect();
         let text = ranges(&members, &[500]);
         let sources = [model::Source { name: "b.json".into(), text }];
-        let desired = model::check_after(&sources, former.nat_ports()).unwrap();
+        let desired =
+            model::check_after(&sources, &model::ServiceTags::default(), former.nat_ports()).unwrap();
         let around = surroundings(members);
         let tables = Compiler::default().compile(&desired, &Health::default(), &around, before).unwrap();
         let again = Compiler::default().compile(&desired, &Health::default(), &around, &tables).unwrap();

@@ -23,18 +23,20 @@ const APPLY: Duration = Duration::from_secs(10);
 const END: Duration = Duration::from_secs(5);
 
 /// What is not as usual in `forebay.toml`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub interfaces: &'static [&'static str],
     pub hurry: u8,
     pub masquerades: u32,
     pub pools: u32,
+    /// What stands behind the rest, such as a section.
+    pub more: String,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         // Small memories are made and looked through sooner.
-        Self { interfaces: &[], hurry: 0, masquerades: 65_536, pools: 7 }
+        Self { interfaces: &[], hurry: 0, masquerades: 65_536, pools: 7, more: String::new() }
     }
 }
 
@@ -83,10 +85,10 @@ impl<'a> Balancer<'a> {
         let documents = documents.parent().unwrap().display().to_string();
         let usual: &[&str] = if net.shape == Shape::TwoSided { &["eth0", "eth1"] } else { &["eth0"] };
         let interfaces = if settings.interfaces.is_empty() { usual } else { settings.interfaces };
-        let Settings { hurry, masquerades, pools, .. } = settings;
+        let Settings { hurry, masquerades, pools, more, .. } = settings;
         let text = format!(
             "name = \"{name}\"\ninterfaces = {interfaces:?}\ndocuments = \"{documents}\"\nhurry = {hurry}\n\
-             [limits]\nflows = 65536\nmasquerades = {masquerades}\npools = {pools}\n"
+             [limits]\nflows = 65536\nmasquerades = {masquerades}\npools = {pools}\n{more}"
         );
         let config = net.lab.write("forebay.toml", &text).unwrap();
         Self { net, name, config, under: Vec::new(), serve: None }

@@ -8,7 +8,7 @@ use forebay::lab::{Host, HttpServer, UdpEcho, http_get, udp_ask, udp_socket};
 
 use serde_json::json;
 
-use crate::balancer::{Balancer, said};
+use crate::balancer::{Balancer, Settings, said};
 use crate::document::{Document, Rule, Wire, floating, floating_and_plain, plain};
 use crate::net::{ETH0, Net, installed};
 use crate::session::{Knock, Session, distinct, eventually, knock, knock_until};
@@ -93,10 +93,12 @@ fn security_rules_say_who_may_call_a_frontend() {
     let rules = floating_and_plain();
     let _servers = net.serve(&rules);
     let document = Document::new(&rules, net.everybody());
-    let mut balancer = Balancer::start(&net, &document);
-    // Only the second client, and of the first only what is no TCP.
+    // Only the second client, which a service tag stands for, and of the first only what is no TCP.
     let [first, second] = [0, 1].map(|client| [true, false].map(|v4| net.client_address(client, v4).ip()));
-    let rule = |name: &str, priority: u32, access: &str, protocol: &str, from: [IpAddr; 2]| {
+    let office = second.map(|address| format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 }));
+    let more = format!("[service_tags]\nOffice = {office:?}\n");
+    let mut balancer = Balancer::start_with(&net, &document, Settings { more, ..Settings::default() });
+    let rule = |name: &str, priority: u32, access: &str, protocol: &str, from: &[String]| {
         json!({ "name": name, "properties": {
             "priority": priority, "direction": "Inbound", "access": access, "protocol": protocol,
             "sourceAddressPrefixes": from,
@@ -105,8 +107,8 @@ fn security_rules_say_who_may_call_a_frontend() {
     let group = json!({
         "name": "guards", "type": "Microsoft.Network/networkSecurityGroups", "id": GROUP,
         "properties": { "securityRules": [
-            rule("second", 200, "Allow", "*", second),
-            rule("first", 300, "Allow", "Udp", first),
+            rule("second", 200, "Allow", "*", &["Office".into()]),
+            rule("first", 300, "Allow", "Udp", &first.map(|address| address.to_string())),
         ] },
     });
     let mut guarded = document.json();

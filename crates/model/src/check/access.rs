@@ -136,7 +136,9 @@ impl<'a, 's> Lists<'a, 's> {
     ) -> Option<Rc<Group>> {
         let document = NetworkSecurityGroup::of(self.scope.inventory.find(&reference?.id)?.document())?;
         let key = (from_ref(document), network.map_or(std::ptr::null(), from_ref));
-        Some(Rc::clone(self.read.entry(key).or_insert_with(|| Rc::new(Group::read(document, network)))))
+        Some(Rc::clone(
+            self.read.entry(key).or_insert_with(|| Rc::new(Group::read(document, network, self.scope.tags))),
+        ))
     }
 
     fn network(&self, reference: Option<&Reference>) -> Option<&'a VirtualNetwork> {

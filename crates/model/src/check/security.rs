@@ -10,6 +10,7 @@ use crate::document::{NetworkSecurityGroup, SecurityRule};
 use crate::inventory::Entry;
 use crate::net::Prefix;
 use crate::problem::{Code, Path, Report};
+use crate::terms::ServiceTags;
 
 pub(super) fn examine(
     report: &mut Report,
@@ -40,13 +41,13 @@ pub(super) fn examine(
     if scope.inventory.links_to(entry).next().is_some() {
         let inbound = rules.iter().enumerate().filter(|(_, it)| it.direction == Some(Direction::Inbound));
         for (index, rule) in inbound {
-            in_part(report, &array.element(&rule.name, index), rule);
+            in_part(report, &array.element(&rule.name, index), rule, scope.tags);
         }
     }
 }
 
 /// What cannot be told of a packet before a member is chosen, or of nobody's addresses.
-fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
+fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule, tags: &ServiceTags) {
     const MEND: &str = "until then the rule denies all that it may speak of, and allows nothing";
     let named = texts(&rule.source_port_range, &rule.source_port_ranges);
     if !named.is_empty() && !named.iter().any(|range| port_range(range) == Some(0..=u16::MAX)) {
@@ -64,9 +65,13 @@ fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
     let sources =
         ("sourceAddressPrefix", source_address_prefix, "sourceAddressPrefixes", source_address_prefixes);
     for (at, text) in places(at, sources) {
-        let Some(Addresses::Tag(tag)) = addresses(text) else { continue };
-        let what = format!("the addresses of service tag `{tag}` come");
-        field::not_there_yet(report, &at, &what, MEND);
+        if let Some(Addresses::Tag(tag)) = addresses(text)
+            && tags.prefixes(tag).is_none()
+        {
+            let message =
+                format!("`service_tags` of the settings does not say which prefixes `{tag}` has: {MEND}");
+            report.fall_short(&at, message);
+        }
     }
 }
 

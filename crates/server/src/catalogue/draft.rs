@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use model::{ChildPath, Document, Inventory, Judgement, Limits, NatPorts, ResourceId};
+use model::{ChildPath, Document, Inventory, Judgement, NatPorts, ResourceId, Terms};
 
 use super::gone::Gone;
 use super::resting::Resting;
@@ -27,10 +27,10 @@ impl Draft {
         present: &Snapshot,
         mut edit: Edit,
         resting: &Resting,
-        limits: &Limits,
+        terms: &Terms,
     ) -> Result<Self, Refused> {
         let unread = std::mem::take(&mut edit.unread);
-        match Self::read_wholly(present, edit, resting, limits) {
+        match Self::read_wholly(present, edit, resting, terms) {
             made if unread.is_empty() => made,
             Err(Refused::Invalid(judged)) => Err(Refused::Invalid(model::merge(unread, judged))),
             Ok(_) | Err(_) => Err(Refused::Invalid(unread)),
@@ -41,7 +41,7 @@ impl Draft {
         present: &Snapshot,
         mut edit: Edit,
         resting: &Resting,
-        limits: &Limits,
+        terms: &Terms,
     ) -> Result<Self, Refused> {
         is_at(present, edit.if_revision)?;
         once_each(&edit)?;
@@ -83,7 +83,7 @@ impl Draft {
         }
         gone.is_unused(present, &records, &written)?;
         let judgement =
-            model::judge_after(&inventory, limits, present.desired.nat_ports()).map_err(Refused::Invalid)?;
+            model::judge_after(&inventory, terms, present.desired.nat_ports()).map_err(Refused::Invalid)?;
         Ok(Self { dry_run: edit.dry_run, records, inventory, judgement, written, deleted })
     }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use model::{Desired, Document, Inventory, Judgement, Kind, Limits, Pool, Problem, ResourceId, Rule};
+use model::{Desired, Document, Inventory, Judgement, Kind, Pool, Problem, ResourceId, Rule, Terms};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
@@ -44,12 +44,12 @@ impl Snapshot {
     pub(super) fn of(
         revision: Revision,
         Kept { records, resting, ports }: Kept,
-        limits: &Limits,
+        terms: &Terms,
     ) -> Result<Self, Vec<Problem>> {
         let records: BTreeMap<_, _> =
             records.into_iter().map(|record| (record.id.clone(), Arc::new(record))).collect();
         let inventory = Inventory::of(records.values().map(|record| Arc::clone(&record.document)));
-        let judgement = model::judge_after(&inventory, limits, &ports)?;
+        let judgement = model::judge_after(&inventory, terms, &ports)?;
         Ok(Self::judged(revision, Parts { records, inventory, judgement, resting }, None))
     }
 

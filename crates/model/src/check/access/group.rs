@@ -12,6 +12,8 @@ use crate::check::security::{Addresses, addresses, port_range, texts};
 use crate::desired::{ListedRule, Protocol};
 use crate::document::words::{Access, Direction, SecurityProtocol};
 use crate::document::{DefaultAction, NetworkSecurityGroup, SecurityRule, VirtualNetwork};
+use crate::net::Prefix;
+use crate::terms::ServiceTags;
 
 /// Addresses from the first to the last.
 type Range = (IpAddr, IpAddr);
@@ -51,6 +53,13 @@ enum Places {
     },
 }
 
+/// What service tags mean.
+#[derive(Clone, Copy)]
+struct Meanings<'m> {
+    network: &'m [Range],
+    tags: &'m ServiceTags,
+}
+
 /// Whether a security rule speaks of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Match {
@@ -62,13 +71,15 @@ enum Match {
 
 impl Group {
     /// `network` is what the group's rules mean by `VirtualNetwork`.
-    pub(super) fn read(document: &NetworkSecurityGroup, network: Option<&VirtualNetwork>) -> Self {
+    pub(super) fn read(
+        document: &NetworkSecurityGroup,
+        network: Option<&VirtualNetwork>,
+        tags: &ServiceTags,
+    ) -> Self {
         let space = network.and_then(|network| network.address_space.as_ref());
-        let network: Vec<Range> = space
-            .map(|space| {
-                space.address_prefixes.iter().map(|prefix| (prefix.first(), prefix.last())).collect()
-            })
-            .unwrap_or_default();
+        let network: Vec<Range> =
+            space.map(|space| space.address_prefixes.iter().map(range).collect()).unwrap_or_default();
+        let meanings = Meanings { network: &network, tags };
         let mut rules: Vec<&SecurityRule> = document.security_rules.iter().collect();
         rules.retain(|rule| rule.direction == Some(Direction::Inbound));
         rules.sort_by_key(|rule| rule.priority);
@@ -82,7 +93,7 @@ impl Group {
         Self {
             rules: rules
                 .into_iter()
-                .filter_map(|rule| Inbound::read(rule, &document.name, &network))
+                .filter_map(|rule| Inbound::read(rule, &document.name, meanings))
                 .collect(),
             defaults: match default {
                 Some(DefaultAction::Permit) => vec![named("inboundDefaultAction", true, everybody)],
@@ -109,14 +120,14 @@ impl Group {
 
 impl Inbound {
     /// None of a rule that decides nothing.
-    fn read(rule: &SecurityRule, group: &str, network: &[Range]) -> Option<Self> {
+    fn read(rule: &SecurityRule, group: &str, meanings: Meanings<'_>) -> Option<Self> {
         let allows = rule.access? == Access::Allow;
         let from = ports(&texts(&rule.source_port_range, &rule.source_port_ranges));
         if allows && from.is_some() {
             return None;
         }
         let texts_of_sources = texts(&rule.source_address_prefix, &rule.source_address_prefixes);
-        let sources = match places(&texts_of_sources, &rule.source_application_security_groups, network) {
+        let sources = match places(&texts_of_sources, &rule.source_application_security_groups, meanings) {
             Places::Some { ranges, whole } if allows || whole => ranges,
             Places::Unknown if allows => Vec::new(),
             Places::Everywhere | Places::Unknown | Places::Some { .. } => all_but(Vec::new()),
@@ -130,7 +141,7 @@ impl Inbound {
             },
             protocol: rule.protocol,
             ports: ports(&texts(&rule.destination_port_range, &rule.destination_port_ranges)),
-            destinations: places(&destinations, &rule.destination_application_security_groups, network),
+            destinations: places(&destinations, &rule.destination_application_security_groups, meanings),
         })
     }
 
@@ -191,7 +202,8 @@ fn ports(texts: &[&str]) -> Option<Vec<RangeInclusive<u16>>> {
 }
 
 /// What prefixes, service tags and application security groups mean together.
-fn places<T>(texts: &[&str], application_groups: &[T], network: &[Range]) -> Places {
+fn places<T>(texts: &[&str], application_groups: &[T], meanings: Meanings<'_>) -> Places {
+    let Meanings { network, tags } = meanings;
     let mut whole = application_groups.is_empty();
     if texts.is_empty() {
         return if whole { Places::Everywhere } else { Places::Unknown };
@@ -205,12 +217,20 @@ fn places<T>(texts: &[&str], application_groups: &[T], network: &[Range]) -> Pla
             Some(Addresses::Internet) => ranges.extend(all_but(network.to_vec())),
             // Probes come from the balancer itself, and never through it.
             Some(Addresses::Balancer) => {}
-            Some(Addresses::Tag(_)) | None => whole = false,
+            Some(Addresses::Tag(tag)) => match tags.prefixes(tag) {
+                Some(prefixes) => ranges.extend(prefixes.iter().map(range)),
+                None => whole = false,
+            },
+            None => whole = false,
         }
     }
     ranges.sort_unstable();
     ranges.dedup();
     Places::Some { ranges, whole }
+}
+
+fn range(prefix: &Prefix) -> Range {
+    (prefix.first(), prefix.last())
 }
 
 /// All addresses of both families that are in none of these ranges.

@@ -1,5 +1,6 @@
 //! Whom rules admit (ACL-1).
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -175,6 +176,32 @@ fn desired(documents: impl IntoIterator<Item = Arc<Document>>) -> Desired {
     let inventory = with([]).with(documents, []);
     let inventory = inventory.with([document("virtualNetworks/vn", network)], []);
     judge(&inventory, &Limits::default()).unwrap_or_else(|problems| panic!("{problems:#?}")).desired
+}
+
+#[test]
+fn a_service_tag_means_the_prefixes_that_the_settings_give_it() {
+    // ACL-1
+    let written = BTreeMap::from([(
+        "Office".to_owned(),
+        vec!["198.51.100.0/24".to_owned(), "2001:db8::/32".to_owned()],
+    )]);
+    let terms = Terms { tags: written.try_into().unwrap(), ..Terms::default() };
+    let judged = |access: &str| {
+        let it = rule("it", 100, json!({ "access": access, "sourceAddressPrefix": "oFFice" }));
+        let all = rule("all", 200, json!({ "access": if access == "Allow" { "Deny" } else { "Allow" } }));
+        let documents = [balancer("b", Some("10.1.1.10")), member(&[]), group("sg", json!([it, all]))];
+        let judgement = judge_after(&with([]).with(documents, []), &terms, &NatPorts::default()).unwrap();
+        assert!(
+            judgement.shortfalls.iter().all(|it| !it.message.contains("Office")),
+            "{:?}",
+            judgement.shortfalls
+        );
+        judgement.desired
+    };
+    for (access, is_inside) in [("Allow", true), ("Deny", false)] {
+        assert_eq!(decided(&judged(access), "198.51.100.77"), ("sg/it".into(), is_inside));
+        assert_eq!(decided(&judged(access), "198.51.101.1"), ("sg/all".into(), !is_inside));
+    }
 }
 
 fn judged(documents: impl IntoIterator<Item = Arc<Document>>) -> Desired {

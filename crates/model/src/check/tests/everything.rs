@@ -96,7 +96,7 @@ fn a_range_leads_each_port_to_one_member_that_keeps_it() {
     );
     let judged = |documents: &[&Arc<Document>], former: &NatPorts| {
         let inventory = with(documents.iter().map(|it| Arc::clone(it)));
-        judge_after(&inventory, &Limits::default(), former)
+        judge_after(&inventory, &Terms::default(), former)
             .unwrap_or_else(|problems| panic!("{problems:#?}"))
             .desired
     };
@@ -130,7 +130,7 @@ fn a_range_leads_each_port_to_one_member_that_keeps_it() {
 
     // One too many is refused: nobody loses its port to anybody.
     let inventory = with([&balancer, &one, &two, &three, &vm("vm3", "10.1.2.13")].map(Arc::clone));
-    let problems = judge_after(&inventory, &Limits::default(), fourth.nat_ports()).unwrap_err();
+    let problems = judge_after(&inventory, &Terms::default(), fourth.nat_ports()).unwrap_err();
     assert_eq!(
         short(&problems),
         [("loadBalancers/b", "inboundNatRules/ssh/frontendPortRangeEnd", OutOfRange)]
