@@ -10,10 +10,10 @@ use plane::row::{
     MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES, MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_LISTS,
     MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, Mac, MemberRow, OUTWARD_WAYS,
     PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
-    ReturnRow, Role, RuleRow, Slot, View,
+    ReturnRow, Role, RuleRow, Slot, Strict, TRACK_WORDS, View,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
-use plane::{REASONS, Reason, Remembered, Tick};
+use plane::{REASONS, RESET_CAUSES, Reason, Remembered, Tick};
 
 fn main() {
     println!("# Tables\n");
@@ -32,6 +32,7 @@ fn main() {
     lists();
     println!("\n## Memories");
     flows();
+    tracks();
     pieces();
     masquerades();
     limits();
@@ -87,6 +88,11 @@ fn maps() {
         count(PIECE_BUCKETS),
         BUCKET_WAYS * 8
     );
+    println!(
+        "| `TRACKS` | what is known of connections that are kept in mind | {BUCKET_WAYS} for each of those buckets | {} | packets |",
+        TRACK_WORDS * 8
+    );
+    println!("| `RESETS` | resets that were sent, by their cause | {RESET_CAUSES} | 8 | control plane |");
     memory("OUTWARD", "masqueraded flows, by the client's side", sizes.masquerade_bits, ENTRY_WORDS);
     memory("INWARD", "masqueraded flows, by the member's side", sizes.masquerade_bits, ENTRY_WORDS);
     for (name, what, rows, words) in [
@@ -163,6 +169,9 @@ const PLAN: Plan = Plan {
     resets: false,
     hairpin: false,
     direct: false,
+    tracks: false,
+    announces: false,
+    strict: Strict::No,
     idle: 0,
 };
 
@@ -198,6 +207,12 @@ fn rules() {
     field("a member may be led to itself", &[plan(PLAN), plan(Plan { hairpin: true, ..PLAN })]);
     let what = "there is one member only, whose number stands for the ring";
     field(what, &[plan(PLAN), plan(Plan { direct: true, ..PLAN })]);
+    field("connections are kept in mind", &[plan(PLAN), plan(Plan { tracks: true, ..PLAN })]);
+    let what = "both ends of a connection that was silent are reset";
+    field(what, &[plan(PLAN), plan(Plan { announces: true, ..PLAN })]);
+    let what = "connections that are not kept in mind: 0 chosen afresh, 1 soon dropped, 2 dropped";
+    let strict = [Strict::No, Strict::Soon, Strict::Yes].map(|strict| plan(Plan { strict, ..PLAN }));
+    field(what, &strict);
     field("idle time in ticks", &[plan(PLAN), plan(Plan { idle: u16::MAX, ..PLAN })]);
     field("number: its row of counters", &[plan(PLAN), new(key, PLAN, u32::MAX)]);
     let asking = |list| RuleRow::new(key, PLAN, 0, View::default()).asking(list).0;
@@ -252,6 +267,9 @@ fn members() {
     field("interface index of the link", &[zero, at(Hop { link: u32::MAX, ..hop })]);
     field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
     field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);
+    let leaving = |until| [MemberRow::new(NOWHERE, 0, 0, None).leaving(until).0];
+    field("the tick until which it keeps connections, having left its pool", &[leaving(0)[0], leaving(u32::MAX)[0]]);
+    field("it has left its pool", &[live, leaving(0)[0]]);
 }
 
 fn lists() {
@@ -274,7 +292,7 @@ fn lists() {
 fn matter<T: PartialEq>(answer: impl Fn(Remembered) -> T) -> u64 {
     let of = |word| Remembered::of(word, Tick(0));
     // Both for an entry with all of them and for one with few.
-    [1u64 << 32, u64::MAX >> 32 & !0x7fff | 1 << 32]
+    [1u64 << 33, u64::MAX >> 32 & !0x7fff | 1 << 33]
         .into_iter()
         .flat_map(|word| (0..63).map(move |bit| (word, word ^ 1 << bit)))
         .filter_map(|(one, other)| Some((one ^ other, of(one)?, of(other)?)))
@@ -286,17 +304,34 @@ fn flows() {
     let member = matter(Remembered::member);
     let confirmed = matter(Remembered::is_confirmed);
     let pinned = matter(Remembered::is_pinned);
-    let tag = u64::MAX << 32;
+    let tag = u64::MAX << 33;
+    let tracked = (0..64).map(|bit| 1u64 << bit).filter(|word| Remembered::is_tracked(*word)).sum::<u64>();
     println!("\n### FLOWS: an entry is one word, {BUCKET_WAYS} of them a bucket\n");
     println!("| bits | what |\n|---|---|");
     println!(
         "| {} | the tick until which the flow is remembered, modulo its range |",
-        bits(!(tag | member | confirmed | pinned))
+        bits(!(tag | tracked | member | confirmed | pinned))
     );
     println!("| {} | confirmed: more than one packet was seen |", bits(confirmed));
     println!("| {} | the member's number |", bits(member));
     println!("| {} | pinned: remembered because of a change |", bits(pinned));
+    println!("| {} | tracked: more is known in the row of the same place |", bits(tracked));
     println!("| {} | tag: bits of the flow's identity that did not choose the bucket |", bits(tag));
+}
+
+fn tracks() {
+    println!("\n### TRACKS: a row is {TRACK_WORDS} words, in the place of an entry of FLOWS that is marked\n");
+    println!("| word | what |\n|---|---|");
+    for (word, what) in [
+        ("0–1", "the client's address"),
+        ("2–3", "the frontend's address"),
+        ("4", "the ports of both, the interface index of the link that the client's frames come in by"),
+        ("5", "the station that they come from; whether the client has closed, or acknowledged anything"),
+        ("6", "the client's next sequence number, and the one that it expects next"),
+        ("7", "tag of the entry, the moment of the last packet"),
+    ] {
+        println!("| {word} | {what} |");
+    }
 }
 
 fn pieces() {

@@ -26,10 +26,11 @@ mod maps;
 pub mod packet;
 pub mod pass;
 mod pin;
+mod track;
 
 use std::collections::BTreeMap;
 
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
 use plane::row::{
     AccessRow, AddressRow, ConfigRow, DOWN_WORDS, LinkRow, ListRow, MemberRow, RING_WORDS, ReturnRow, RuleRow,
@@ -40,6 +41,7 @@ pub use attach::{Attached, Mode};
 pub use error::KernelError;
 pub use load::{load_program, load_stages};
 use maps::{Counters, Words};
+pub use track::{Ended, Sweep};
 pub use pin::{Place, detach, instances};
 
 /// What it takes to load a data path.
@@ -57,6 +59,8 @@ pub struct Kernel {
     place: Place,
     words: BTreeMap<Name, Words>,
     flows: Words,
+    tracks: Words,
+    resets: Words,
     pieces: Words,
     outward: Words,
     inward: Words,
@@ -232,7 +236,7 @@ impl Kernel {
     /// As [`Self::dump`].
     pub fn dump_rows(&self) -> Result<Tables, KernelError> {
         let tables = Tables {
-            config: ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()),
+            config: self.dump_config()?,
             links: self.rows(Name::Links)?.map(|(at, row)| (at, LinkRow(row))).collect(),
             addresses: self.rows(Name::Addresses)?.map(|(at, row)| (at, AddressRow(row))).collect(),
             rules: self.rows(Name::Rules)?.map(|(at, row)| (at, RuleRow(row))).collect(),
@@ -245,6 +249,10 @@ impl Kernel {
             ..Tables::default()
         };
         Ok(tables.tidied())
+    }
+
+    fn dump_config(&self) -> Result<ConfigRow, KernelError> {
+        Ok(ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()))
     }
 
     /// The slots of a ring, two a word, as they are now.
@@ -276,7 +284,13 @@ impl Kernel {
                 .map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word)))
                 .collect()
         };
-        Memory::of(entries(&self.flows), entries(&self.pieces), entries(&self.outward), entries(&self.inward))
+        Memory::of(
+            entries(&self.flows),
+            entries(&self.tracks),
+            entries(&self.pieces),
+            entries(&self.outward),
+            entries(&self.inward),
+        )
     }
 
     /// The words of remembered flows, as they are now.
@@ -305,14 +319,15 @@ impl Kernel {
     /// # Errors
     /// The kernel did not run the program that tells it.
     pub fn now(&self) -> Result<Tick, KernelError> {
-        let frame = [0; 64];
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        let result = self
-            .programs
-            .clock()?
-            .test_run(options)
-            .map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
-        Ok(Tick(result.return_value))
+        ask(self.programs.clock()?).map(Tick)
+    }
+
+    /// The data path's time in moments.
+    ///
+    /// # Errors
+    /// As [`Self::now`]; or somebody else serves this data path.
+    pub fn moment(&self) -> Result<u32, KernelError> {
+        ask(self.programs.moment()?)
     }
 
     /// What becomes of one frame that comes in by the link with this interface index, without sending it: the program's XDP action,
@@ -405,6 +420,14 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// What a program says of the time.
+fn ask(program: &Xdp) -> Result<u32, KernelError> {
+    let frame = [0; 64];
+    let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+    let result = program.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+    Ok(result.return_value)
 }
 
 /// The clock of the data path on this kernel.

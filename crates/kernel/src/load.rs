@@ -8,7 +8,7 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
-use plane::Stage;
+use plane::{RESET_CAUSES, Stage};
 use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, BUCKET_WAYS, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS,
     MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
@@ -34,18 +34,20 @@ const TABLES: [(Name, &str); 11] = [
     (Name::Access, "ACCESS"),
     (Name::Security, "SECURITY"),
 ];
-const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
+const MEMORIES: [&str; 5] = ["FLOWS", "TRACKS", "PIECES", "OUTWARD", "INWARD"];
+const RESETS: &str = "RESETS";
 const COUNTERS: [&str; 5] =
     ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
 /// Bytes of a row of each.
 const COUNTER_BYTES: [u32; 5] = [32, 32, 8, 16, 16];
 const NOW: &str = "now";
+const MOMENT: &str = "forebay_moment";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
 pub(crate) const STAGES_PIN: &str = "stages-";
 
 /// Rows of every map that has others than the object says, or that must have as many as we think.
-fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
+fn rows(sizes: Sizes) -> [(&'static str, u32); 20] {
     [
         ("CONFIG", 1),
         ("LINKS", LINK_PLACES),
@@ -60,6 +62,8 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
         ("SECURITY", MAX_SECURITY_RULES),
         ("SECURITY_COUNTS", MAX_SECURITY_RULES),
         ("FLOWS", 1 << sizes.flow_bits),
+        ("TRACKS", (BUCKET_WAYS as u32) << sizes.flow_bits),
+        ("RESETS", RESET_CAUSES),
         ("PIECES", PIECE_BUCKETS),
         ("OUTWARD", 1 << sizes.masquerade_bits),
         ("INWARD", 1 << sizes.masquerade_bits),
@@ -79,6 +83,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
         .iter()
         .map(|(_, name)| *name)
         .chain(MEMORIES)
+        .chain([RESETS])
         .chain(COUNTERS)
         .map(|name| (name, place.pin(name)))
         .collect();
@@ -91,6 +96,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     }
     let mut object = loader.load(OBJECT).map_err(refused_map)?;
 
+    load_program(program(&mut object, MOMENT)?).map_err(refused)?;
     let now = program(&mut object, "forebay_now")?;
     load_program(now).map_err(refused)?;
     let pin = place.pin(NOW);
@@ -109,7 +115,7 @@ pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
         return Err(place.missing());
     }
     same_layout(place)?;
-    let names = TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS);
+    let names = TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain([RESETS]).chain(COUNTERS);
     let maps = names.map(|name| (name, pinned(place, name))).collect();
     let pin = place.pin(NOW);
     let now = Xdp::from_pin(&pin, XdpAttachType::Interface)
@@ -129,12 +135,14 @@ fn build(
     for (table, name) in TABLES {
         words.insert(table, Words::map(name, &data(name)?, table.width())?);
     }
-    let [flows, pieces, outward, inward] = MEMORIES;
+    let [flows, tracks, pieces, outward, inward] = MEMORIES;
     let [rules, members, unmatched, security, reasons] = COUNTERS;
     Ok(Kernel {
         place: place.clone(),
         words,
         flows: Words::map(flows, &data(flows)?, 8)?,
+        tracks: Words::map(tracks, &data(tracks)?, 8)?,
+        resets: Words::map(RESETS, &data(RESETS)?, 1)?,
         pieces: Words::map(pieces, &data(pieces)?, 8)?,
         outward: Words::map(outward, &data(outward)?, 8)?,
         inward: Words::map(inward, &data(inward)?, 8)?,
@@ -174,6 +182,16 @@ impl Programs {
                 let name = "forebay_now";
                 let now = object.program(name).ok_or(KernelError::Part { name })?;
                 now.try_into().map_err(|_| KernelError::Part { name })
+            }
+        }
+    }
+
+    pub(crate) fn moment(&self) -> Result<&Xdp, KernelError> {
+        match self {
+            Self::Clock(_) => Err(KernelError::LookingOnly),
+            Self::Loaded { object, .. } => {
+                let moment = object.program(MOMENT).ok_or(KernelError::Part { name: MOMENT })?;
+                moment.try_into().map_err(|_| KernelError::Part { name: MOMENT })
             }
         }
     }
@@ -271,7 +289,8 @@ fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
 fn same_layout(place: &Place) -> Result<(), KernelError> {
     let tables = TABLES.iter().map(|(table, map)| (*map, 8 * table.width() as u32));
     let memories = MEMORIES.iter().map(|map| (*map, 8 * BUCKET_WAYS as u32));
-    let all = tables.chain(memories).chain(COUNTERS.into_iter().zip(COUNTER_BYTES));
+    let counters = COUNTERS.into_iter().zip(COUNTER_BYTES).chain([(RESETS, 8)]);
+    let all = tables.chain(memories).chain(counters);
     for (map, wanted) in all.filter(|(map, _)| place.pin(map).exists()) {
         let info =
             pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;

@@ -63,12 +63,17 @@ impl Words {
         }
     }
 
-    /// Writes a word if it is still `old`.
-    pub(crate) fn claim(&self, at: usize, old: u64, value: u64) {
-        if let Some(word) = self.word(at) {
-            // Whoever was faster knows better.
-            let _ = word.compare_exchange(old, value, Ordering::Relaxed, Ordering::Relaxed);
-        }
+    /// Writes a word if it is still `old`: whoever was faster knows better. Whether it was.
+    pub(crate) fn claim(&self, at: usize, old: u64, value: u64) -> bool {
+        self.word(at).is_some_and(|word| {
+            word.compare_exchange(old, value, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping begins at a page, has so many words, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.cast::<AtomicU64>(), self.words) }
     }
 
     fn word(&self, at: usize) -> Option<&AtomicU64> {

@@ -26,7 +26,9 @@ use frames::{Known, frame};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use plane::row::protocol::SCTP;
-use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MemberRow};
+use plane::row::{
+    BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MOMENT_BITS, MemberRow,
+};
 use plane::{Reason, Tick, Verdict};
 use random::Random;
 use scene::{SIZES, Scene};
@@ -146,7 +148,7 @@ impl Pair {
         for _ in 0..random.below(6) {
             self.scene.change(random);
         }
-        self.scene.tick_shift = self.standing_still(19 + random.below(13) as u8);
+        self.scene.tick_shift = self.standing_still(22 + random.below(10) as u8);
         let before = self.kernel.dump().unwrap();
         let (health, surroundings) = (self.scene.health(), self.scene.surroundings());
         let mut wanted =
@@ -199,7 +201,7 @@ impl Pair {
         }
     }
 
-    /// The nearest to this tick shift with which no tick ends during an epoch.
+    /// The nearest to this tick shift with which no moment ends during an epoch.
     fn standing_still(&mut self, shift: u8) -> u8 {
         const JIFFIES: u32 = 1_000 * 60;
         let sizes = self.kernel.dump().unwrap().config.0[0];
@@ -207,30 +209,33 @@ impl Pair {
         self.kernel.apply(&word(sizes & !0xff_0000)).unwrap();
         let jiffies = self.kernel.now().unwrap().0;
         self.kernel.apply(&word(sizes)).unwrap();
-        let left = |shift: &u8| (1u32 << shift) - (jiffies & ((1 << shift) - 1));
+        let left = |shift: &u8| {
+            let moment = 1u32 << (shift - MOMENT_BITS);
+            moment - (jiffies & (moment - 1))
+        };
         (shift..32)
             .find(|shift| left(shift) > JIFFIES)
             .expect("the uptime is near a multiple of 2^31 jiffies: wait a minute")
     }
 
     fn compare(&mut self, random: &mut Random, frames: u64) {
-        let now = self.kernel.now().unwrap();
+        let (now, moment) = (self.kernel.now().unwrap(), self.kernel.moment().unwrap());
         let mut left = frames;
         while left > 0 {
             let chunk = left.min(FRAMES_OF_CHUNK);
-            self.compare_chunk(random, chunk, now);
+            self.compare_chunk(random, chunk, now, moment);
             left -= chunk;
         }
         assert_eq!(
-            self.kernel.now().unwrap(),
-            now,
-            "a tick ended in between: the machine is too slow for this test"
+            self.kernel.moment().unwrap(),
+            moment,
+            "a moment ended in between: the machine is too slow for this test"
         );
         self.same_memories();
         self.same_counters();
     }
 
-    fn compare_chunk(&mut self, random: &mut Random, frames: u64, now: Tick) {
+    fn compare_chunk(&mut self, random: &mut Random, frames: u64, now: Tick, moment: u32) {
         let memory = self.kernel.memory();
         let known = self.known();
         let mut before = Vec::new();
@@ -240,7 +245,7 @@ impl Pair {
             let (action, out) = self.kernel.run(&bytes, link).unwrap();
             self.in_kernel += began.elapsed();
             let mut rewritten = bytes.clone();
-            let verdict = self.replica.run(&mut rewritten, link, now);
+            let verdict = self.replica.run_at(&mut rewritten, link, now, moment);
             let counted = self.reasons.entry(verdict.reason()).or_default();
             *counted = (counted.0 + 1, counted.1 + bytes.len() as u64);
             if action != action_of(verdict, link) || out != rewritten {
@@ -279,6 +284,7 @@ impl Pair {
     fn same_memories(&self) {
         let (kernel, host) = (self.kernel.memory(), self.replica.memory());
         let same = kernel.flow_words().eq(host.flow_words())
+            && kernel.track_words().eq(host.track_words())
             && kernel.piece_words().eq(host.piece_words())
             && kernel.outward_words().eq(host.outward_words())
             && kernel.inward_words().eq(host.inward_words());
@@ -343,6 +349,7 @@ fn copy(memory: &Memory) -> Memory {
     let buckets = flows.chunks(8).map(|words| words.try_into().unwrap()).collect();
     Memory::of(
         buckets,
+        memory.track_words().collect(),
         memory.piece_words().collect(),
         memory.outward_words().collect(),
         memory.inward_words().collect(),

@@ -15,7 +15,7 @@ use aya_obj::generated::bpf_insn;
 use aya_obj::{Function, Object, Program};
 use common::in_a_world;
 use engine::Name;
-use plane::row::{BUCKET_WAYS, ENTRY_WORDS};
+use plane::row::{BUCKET_WAYS, ENTRY_WORDS, TRACK_WORDS};
 use plane::stage::PARCEL_WORDS;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
@@ -32,7 +32,7 @@ struct Ratchet {
 }
 
 /// As measured on Linux 6.18.
-const RATCHETS: [Ratchet; 8] = [
+const RATCHETS: [Ratchet; 10] = [
     Ratchet { program: "forebay", translated: 2_976, verified: 131_718, stack: 320 },
     Ratchet { program: "forebay_masquerade", translated: 2_144, verified: 43_679, stack: 368 },
     Ratchet { program: "forebay_return", translated: 2_390, verified: 39_237, stack: 272 },
@@ -40,6 +40,8 @@ const RATCHETS: [Ratchet; 8] = [
     Ratchet { program: "forebay_untangle", translated: 1_558, verified: 19_575, stack: 160 },
     Ratchet { program: "forebay_forward", translated: 2_455, verified: 89_805, stack: 368 },
     Ratchet { program: "forebay_report", translated: 4_971, verified: 34_010, stack: 320 },
+    Ratchet { program: "forebay_track", translated: 2_000, verified: 50_000, stack: 400 },
+    Ratchet { program: "forebay_moment", translated: 28, verified: 19, stack: 16 },
     Ratchet { program: "forebay_now", translated: 28, verified: 19, stack: 16 },
 ];
 /// More than this, in hundredths, is too much.
@@ -51,7 +53,7 @@ const PROGRAM_ARRAY: u32 = 3;
 const PER_CPU_ARRAY: u32 = 6;
 
 /// Name, type, bytes of a value, flags.
-fn maps() -> [(&'static str, u32, usize, u32); 22] {
+fn maps() -> [(&'static str, u32, usize, u32); 24] {
     [
         ("CONFIG", ARRAY, 8 * Name::Config.width(), MMAPABLE),
         ("LINKS", ARRAY, 8 * Name::Links.width(), MMAPABLE),
@@ -65,6 +67,8 @@ fn maps() -> [(&'static str, u32, usize, u32); 22] {
         ("ACCESS", ARRAY, 8 * Name::Access.width(), MMAPABLE),
         ("SECURITY", ARRAY, 8 * Name::Security.width(), MMAPABLE),
         ("FLOWS", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
+        ("TRACKS", ARRAY, 8 * TRACK_WORDS, MMAPABLE),
+        ("RESETS", ARRAY, 8, MMAPABLE),
         ("PIECES", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
         ("OUTWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
         ("INWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),

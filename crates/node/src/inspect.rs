@@ -9,7 +9,7 @@ use engine::{Replica, Tables, trace as run};
 use kernel::{Kernel, KernelError, Place};
 use model::Protocol;
 use plane::row::{Mac, Role, Slot, protocol};
-use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
+use plane::{Drop, Pass, Reason, Remembered, Reset, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
 
 use crate::availability::Doorway;
@@ -36,6 +36,8 @@ pub struct Stats {
     pub remembered: RememberedStats,
     /// Packets by what became of them, and why.
     pub verdicts: Vec<VerdictStats>,
+    /// Resets that were sent, by their cause.
+    pub resets: Vec<ResetStats>,
 }
 
 /// An interface with the data path on it.
@@ -124,6 +126,8 @@ pub struct RememberedStats {
     pub masquerades: u64,
     /// Masqueraded flows for which there is room.
     pub masquerades_limit: u64,
+    /// Connections of which all is known that it takes to reset them; they are among the flows.
+    pub tracked: u64,
     /// Slots whose change is not over.
     pub changing_slots: u64,
 }
@@ -139,6 +143,15 @@ pub struct VerdictStats {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// Resets that were sent to ends of connections.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResetStats {
+    /// Why.
+    pub cause: String,
+    /// How many.
+    pub resets: u64,
 }
 
 /// Reads everything that is counted.
@@ -170,6 +183,7 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
         flows_limit: 8 << sizes.flow_bits,
         masquerades: kernel.outward_words().filter(|words| masqueraded(*words, now).is_some()).count() as u64,
         masquerades_limit: 1 << sizes.masquerade_bits,
+        tracked: kernel.tracked().filter(|(word, _)| Remembered::of(*word, now).is_some()).count() as u64,
         changing_slots: changing as u64,
     };
     let verdicts = kernel.reason_counts()?;
@@ -187,6 +201,10 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
                 let (packets, bytes) = verdicts.get(reason).copied().unwrap_or_default();
                 VerdictStats { verdict: (*verdict).into(), reason: (*name).into(), packets, bytes }
             })
+            .collect(),
+        resets: Reset::ALL
+            .iter()
+            .map(|(cause, name)| ResetStats { cause: (*name).into(), resets: kernel.resets(*cause) })
             .collect(),
     })
 }
@@ -268,6 +286,7 @@ fn member_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec
                 .iter()
                 .find(|member| member.identity == row.pool() && member.address == address);
             let state = match row.hop() {
+                Some(_) if row.is_leaving() => "draining".into(),
                 Some(_) => "ready".into(),
                 None => legend.unreached.get(&address).cloned().unwrap_or_else(|| "unresolved".into()),
             };
@@ -315,6 +334,24 @@ pub struct Flows {
     pub remembered: Vec<RememberedFlows>,
     /// Masqueraded flows, whole.
     pub masqueraded: Vec<MasqueradedFlow>,
+    /// Connections that are kept in mind to be reset when they are over, whole.
+    pub tracked: Vec<TrackedConnection>,
+}
+
+/// A connection that is kept in mind.
+#[derive(Clone, Debug, Serialize)]
+pub struct TrackedConnection {
+    /// The client.
+    pub client: SocketAddr,
+    /// The frontend.
+    pub frontend: SocketAddr,
+    /// The member's address; none where the flow is masqueraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub member: Option<IpAddr>,
+    /// `opening`, `open`, `draining` where its member has left the pool, or `closing`.
+    pub state: String,
+    /// Seconds for which it is still kept without another packet.
+    pub remaining: u64,
 }
 
 /// Flows that are remembered with a member.
@@ -398,7 +435,27 @@ pub fn flows(place: &Place, most: usize) -> Result<Flows, KernelError> {
                 remaining: remaining.as_secs(),
             })
         });
-    Ok(Flows { remembered: remembered.collect(), masqueraded: masqueraded.collect() })
+    let alive = kernel.tracked().filter_map(|(word, known)| Some((Remembered::of(word, now)?, known)));
+    let tracked = alive.take(most).map(|(flow, known)| {
+        let row = tables.members.get(&flow.member());
+        TrackedConnection {
+            client: SocketAddr::new(known.flow.source.into(), known.flow.source_port),
+            frontend: SocketAddr::new(known.flow.destination.into(), known.flow.destination_port),
+            member: row.map(|row| row.address().into()),
+            state: match row {
+                _ if known.closed => "closing".into(),
+                _ if !flow.is_confirmed() => "opening".into(),
+                Some(row) if row.is_leaving() => "draining".into(),
+                Some(_) | None => "open".into(),
+            },
+            remaining: (tick * flow.remaining(now) as u32).as_secs(),
+        }
+    });
+    Ok(Flows {
+        remembered: remembered.collect(),
+        masqueraded: masqueraded.collect(),
+        tracked: tracked.collect(),
+    })
 }
 
 /// What would become of a flow's first packet.
@@ -535,6 +592,9 @@ pub fn in_words(verdict: Verdict) -> String {
         }
         Verdict::Drop(Drop::Denied) => {
             "dropped: a security rule denies packets from there; `forebay trace` says which"
+        }
+        Verdict::Drop(Drop::Forgotten) => {
+            "dropped: the connection was silent for too long, and its rule does not choose for it afresh"
         }
         Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",

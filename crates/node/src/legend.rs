@@ -1,12 +1,12 @@
 //! The names behind the numbers of the tables, written beside the pins for those who look later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use engine::{pool_identity, security_identity};
+use engine::{Tables, pool_identity, security_identity};
 use model::{Desired, NatPorts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,6 +87,16 @@ impl Legend {
             unreached: unreached.collect(),
             nat_ports: desired.nat_ports().to_json(),
         }
+    }
+
+    /// With the names of members that have left, and are still in the tables.
+    pub(crate) fn keeping(mut self, former: &Self, tables: &Tables) -> Self {
+        let left = tables.members.values().filter(|row| row.is_leaving());
+        let left: BTreeSet<(u64, IpAddr)> =
+            left.map(|row| (row.pool(), IpAddr::from(row.address()))).collect();
+        let named = former.members.iter().filter(|it| left.contains(&(it.identity, it.address)));
+        self.members.extend(named.cloned());
+        self
     }
 
     /// The ports that members had; none where nobody has written them down.

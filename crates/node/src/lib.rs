@@ -10,6 +10,7 @@ mod advise;
 mod availability;
 mod detach;
 mod documents;
+mod ending;
 pub mod health;
 pub mod inspect;
 mod legend;

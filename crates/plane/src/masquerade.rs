@@ -11,6 +11,8 @@
 //!
 //! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
 
+use core::ops::Range;
+
 use crate::Tick;
 use crate::choose::is_down;
 use crate::flow::{Flow, inward_place};
@@ -21,7 +23,7 @@ use crate::pipeline::{addressed_to, find_address, forwarded, ingress_link, not_i
 use crate::report::Quoted;
 use crate::rewrite;
 use crate::row::{
-    Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
+    Address, BUSY, ConfigRow, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
     RuleRow, protocol,
 };
 use crate::stage::Parcel;
@@ -140,7 +142,12 @@ fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundO
 /// The first of the places in which a flow with this tag may be kept by its client's side.
 #[inline(always)]
 pub(crate) fn first_place<W: World>(world: &W, tag: u64) -> u32 {
-    let mask = ((1u64 << (world.config().masquerade_bits() & 31)) - 1) as u32;
+    place_of(tag, world.config())
+}
+
+#[inline(always)]
+fn place_of(tag: u64, config: ConfigRow) -> u32 {
+    let mask = ((1u64 << (config.masquerade_bits() & 31)) - 1) as u32;
     (tag >> 16) as u32 & mask & !(OUTWARD_WAYS - 1)
 }
 
@@ -188,6 +195,10 @@ fn known<W: World>(
     let sides = read::<W>(entry, 5);
     let (protocol, called) = (sides as u8, (sides >> 32) as u16);
     if (start || protocol == protocol::UDP || plan.resets) && is_down(world, plan, number) {
+        return Ok(None);
+    }
+    // FLOW-3
+    if (start || protocol == protocol::UDP) && member.is_leaving() {
         return Ok(None);
     }
     if word as u32 != until {
@@ -412,6 +423,12 @@ pub struct Masqueraded {
     pub port: u16,
     /// Ticks for which it is still kept.
     pub remaining: u32,
+}
+
+/// The places in which a flow may be kept by its client's side.
+pub fn places(flow: &Flow, config: ConfigRow) -> Range<u32> {
+    let first = place_of(flow.identity(), config);
+    first..first + OUTWARD_WAYS
 }
 
 /// The flow in an outward entry's words; `None` where there is none, or it has run out at `now`.

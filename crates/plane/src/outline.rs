@@ -33,19 +33,25 @@ const PORT_STEP: u32 = 7_919;
 pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     let now = Tick(now);
     let Some(bucket) = world.bucket(bucket_place(world, identity)) else { return NOWHERE };
-    let tag = identity >> 32;
     let mut victim = NOWHERE;
     let mut vacancy = 0;
     let mut index = 0;
     while index < BUCKET_WAYS {
         let word = bucket[index].get();
         let age = match Remembered::of(word, now) {
-            Some(_) if word >> 32 == tag => return index as u32,
+            Some(_) if Remembered::is_of(word, identity) => return index as u32,
             // The longer ago an unconfirmed flow was seen, the better a victim it is.
             Some(remembered) if !remembered.is_confirmed() => {
                 1 + MAX_IDLE_TICKS as u64 - remembered.remaining(now)
             }
             Some(_) => 0,
+            // Both ends may still wait for their reset: it is the flow's own place, or the last that another one gets.
+            None if Remembered::is_tracked(word) => {
+                if Remembered::is_of(word, identity) {
+                    return VACANT | index as u32;
+                }
+                u64::MAX - 1
+            }
             None => u64::MAX,
         };
         if age > vacancy {

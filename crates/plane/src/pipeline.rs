@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::parse;
 use crate::row::{
     Address, AddressRow, Key, LINK_PLACES, LINK_TRIES, LinkRow, MemberRow, Path, Plan, RULE_PLACES, Role,
-    RuleRow,
+    RuleRow, protocol,
 };
 use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
@@ -104,16 +104,38 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
         }
     };
     let plan = rule.plan();
-    let masquerades = match plan.path {
-        Path::Masquerade => true,
-        // A member would answer another one, or itself, without the balancer.
-        Path::Gateway => plan.hairpin && is_member(world, packet.source),
-        Path::Floating | Path::FloatingGateway => false,
-    };
-    if masquerades {
+    if plan.tracks && flow.protocol == protocol::TCP {
+        return Err(Stop::Then(Stage::Track));
+    }
+    if masquerades(world, plan, packet.source) {
         return Err(Stop::Then(Stage::Masquerade));
     }
     let (number, started) = choose(world, &flow, segment.start, plan, now)?;
+    deliver(frame, world, &parcel, &rule, number, started)
+}
+
+/// Whether the balancer's own address stands in for a client's under this plan.
+#[inline(always)]
+pub(crate) fn masquerades<W: World>(world: &W, plan: Plan, client: Address) -> bool {
+    match plan.path {
+        Path::Masquerade => true,
+        // A member would answer another one, or itself, without the balancer.
+        Path::Gateway => plan.hairpin && is_member(world, client),
+        Path::Floating | Path::FloatingGateway => false,
+    }
+}
+
+/// A client's packet, as the member with this number is to see it, on its way there.
+#[inline(always)]
+pub(crate) fn deliver<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    parcel: &Parcel,
+    rule: &RuleRow,
+    number: u32,
+    started: bool,
+) -> Result<Verdict, Stop> {
+    let (packet, flow, plan) = (&parcel.packet, parcel.flow(), rule.plan());
     let member = reachable(world, number)?;
     not_itself(&flow, &member, plan)?;
     let hop = member.hop().ok_or(Drop::Unresolved)?;
@@ -121,17 +143,17 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
     match plan.path {
         Path::Gateway => {
             let inside = Flow { destination: member.address(), destination_port: port, ..flow };
-            rewrite::endpoints(frame, world, &packet, &flow, &inside)?;
+            rewrite::endpoints(frame, world, packet, &flow, &inside)?;
         }
         Path::Floating | Path::FloatingGateway | Path::Masquerade => {
             if !hop.adjacent {
                 return Err(Drop::NotAdjacent.into());
             }
-            rewrite::destination_port(frame, world, &packet, &flow, port)?;
+            rewrite::destination_port(frame, world, packet, &flow, port)?;
         }
     }
     rewrite::stations(frame, hop.destination, hop.source)?;
-    Ok(forwarded(frame, world, &rule, number, started, hop.link))
+    Ok(forwarded(frame, world, rule, number, started, hop.link))
 }
 
 /// A packet that leaves to a member is counted.

@@ -7,7 +7,7 @@ use crate::parse::{Packet, Segment};
 use crate::row::{Address, MAX_TRANSPORT};
 use crate::verdict::{Drop, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, answer, masquerade, pieces, pipeline, report, way_back};
+use crate::{Tick, answer, masquerade, pieces, pipeline, report, track, way_back};
 
 /// A part of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +27,8 @@ pub enum Stage {
     Forward = 5,
     /// An ICMP packet.
     Report = 6,
+    /// A client's packet of a connection that is kept in mind.
+    Track = 7,
 }
 
 /// What follows a stage.
@@ -40,7 +42,7 @@ pub enum Step {
 
 impl Stage {
     /// Every stage, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Enter,
         Self::Masquerade,
         Self::Return,
@@ -48,6 +50,7 @@ impl Stage {
         Self::Untangle,
         Self::Forward,
         Self::Report,
+        Self::Track,
     ];
 
     /// The name of its program.
@@ -60,6 +63,7 @@ impl Stage {
             Self::Untangle => "forebay_untangle",
             Self::Forward => "forebay_forward",
             Self::Report => "forebay_report",
+            Self::Track => "forebay_track",
         }
     }
 
@@ -74,6 +78,7 @@ impl Stage {
             Self::Untangle => untangle(frame, world, now),
             Self::Forward => forward(frame, world, now),
             Self::Report => report(frame, world, now),
+            Self::Track => track(frame, world, now),
         }
     }
 }
@@ -131,6 +136,12 @@ pub fn forward<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step 
 #[inline(always)]
 pub fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     report::report(frame, world, now).into()
+}
+
+/// [`Stage::Track`].
+#[inline(always)]
+pub fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
+    track::track(frame, world, now).into()
 }
 
 impl From<Result<Verdict, Stop>> for Step {

@@ -25,7 +25,7 @@ pub(super) fn follow<'a>(balancer: &mut Balancer<'a>, scope: &Scope<'_>, members
     for (index, rule) in document.inbound_nat_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         let bindings = members.of_nat_rule(balancer.entry, index);
-        not_there_yet(&mut balancer.report, &at, rule);
+        rule::protocol_not_there_yet(&mut balancer.report, &at, rule.protocol);
         if is_range(rule) {
             no_target(rule, bindings, members);
             follow_range(balancer, &at, rule, scope.ports);
@@ -61,14 +61,6 @@ fn no_target(rule: &InboundNatRule, bindings: &[Binding<'_>], members: &Membersh
         let message =
             format!("NAT rule `{}` leads to each member of its pool: put this into that pool", rule.name);
         members.refuse(binding, Code::InboundNatRuleInUse, message);
-    }
-}
-
-fn not_there_yet(report: &mut Report, at: &Path, rule: &InboundNatRule) {
-    rule::protocol_not_there_yet(report, at, rule.protocol);
-    if rule.enable_tcp_reset == Some(true) {
-        let mend = "idle flows are forgotten without a reset: set it to false";
-        field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
     }
 }
 
@@ -143,6 +135,7 @@ fn follow_rule<'a>(
             probe: None,
             when_down: WhenDown::Continue,
             hairpin: false,
+            after_idle: rule::after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
             only: None,
         })
     };
@@ -208,6 +201,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
                 probe: None,
                 when_down: WhenDown::Continue,
                 hairpin: false,
+                after_idle: rule::after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
                 only: Some(*member),
             })
         };

@@ -55,6 +55,12 @@ pub fn forebay_report(context: XdpContext) -> u32 {
     run(&context, |frame, maps, now| stage::report(frame, maps, now), |context| route(context.ctx))
 }
 
+/// [`Stage::Track`].
+#[xdp]
+pub fn forebay_track(context: XdpContext) -> u32 {
+    run(&context, |frame, maps, now| stage::track(frame, maps, now), send_by_itself)
+}
+
 /// Stages that know the way of each frame need no routes. What a program does not hold the verifier need not follow.
 #[inline(always)]
 fn send_by_itself(_context: &XdpContext) -> u32 {
@@ -100,6 +106,7 @@ fn follow(context: &XdpContext, next: Stage) -> Verdict {
         Stage::Untangle => jump(context, Stage::Untangle),
         Stage::Forward => jump(context, Stage::Forward),
         Stage::Report => jump(context, Stage::Report),
+        Stage::Track => jump(context, Stage::Track),
     }
     Verdict::Drop(Drop::Changing)
 }
@@ -114,6 +121,12 @@ fn jump(context: &XdpContext, stage: Stage) {
 #[xdp]
 pub fn forebay_now(_context: XdpContext) -> u32 {
     now(&Maps { ingress: 0 }).0
+}
+
+/// The same of the moment.
+#[xdp]
+pub fn forebay_moment(_context: XdpContext) -> u32 {
+    Maps { ingress: 0 }.moment()
 }
 
 #[inline(always)]

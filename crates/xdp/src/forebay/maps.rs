@@ -8,6 +8,7 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
+    helpers::bpf_jiffies64,
     macros::map,
     maps::{Array, PerCpuArray, ProgramArray},
 };
@@ -15,9 +16,10 @@ use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS,
     LINK_PLACES, LinkRow, ListRow, MAX_ADDRESSES, MAX_LISTS, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES,
     MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, RuleRow, Slot,
+    TRACK_WORDS,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
-use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
+use plane::{Bucket, Entry, REASONS, RESET_CAUSES, Reason, Track, Word, World, outline};
 
 /// What the memories have room for until the control plane says otherwise.
 const DEFAULT_ROOM: u32 = 1 << 10;
@@ -47,6 +49,13 @@ static ACCESS: Array<[u64; 3]> = Array::with_max_entries(ACCESS_PLACES, BPF_F_MM
 static SECURITY: Array<u64> = Array::with_max_entries(MAX_SECURITY_RULES, BPF_F_MMAPABLE);
 #[map]
 static FLOWS: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+/// What is known of connections that are kept in mind, each in the place of its entry in `FLOWS`.
+#[map]
+static TRACKS: Array<[u64; TRACK_WORDS]> =
+    Array::with_max_entries(DEFAULT_ROOM * BUCKET_WAYS as u32, BPF_F_MMAPABLE);
+/// Resets that were sent, by their cause: the control plane's.
+#[map]
+static RESETS: Array<u64> = Array::with_max_entries(RESET_CAUSES, BPF_F_MMAPABLE);
 #[map]
 static PIECES: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(PIECE_BUCKETS, BPF_F_MMAPABLE);
 #[map]
@@ -135,6 +144,13 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn moment(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        let jiffies = unsafe { bpf_jiffies64() };
+        (jiffies >> (self.config().moment_shift() & 31)) as u32
+    }
+
+    #[inline(always)]
     fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
         if let Some(place) = PARCEL.get_ptr_mut(0) {
             // SAFETY: the map gave the pointer, and no other processor has this copy.
@@ -217,6 +233,13 @@ impl World for Maps {
         let bucket: *const Bucket<Self> = PIECES.get_ptr(place)?.cast();
         // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
         Some(unsafe { &*bucket })
+    }
+
+    #[inline(always)]
+    fn track(&self, place: u32) -> Option<&Track<Self>> {
+        let row: *const Track<Self> = TRACKS.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*row })
     }
 
     #[inline(always)]
