@@ -105,6 +105,14 @@ pub fn access_by<W: World>(world: &W, list: u32, high: u64, low: u64, bytes: u32
     crate::access::ask(world, list, Address { high, low }, bytes)
 }
 
+/// What is known of a connection is brought up to date by a packet of it, which the parcel tells of; gives its member. `numbers`: the
+/// packet's first sequence number, and what it acknowledges; `rest`: the sequence number after its last, and its flags; `time`: the
+/// index of the link that it came in by, and the tick.
+#[inline(always)]
+pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+    crate::track::in_mind(world, plan, numbers, rest, station, ((time >> 32) as u32, Tick(time as u32)))
+}
+
 /// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the
 /// inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
 #[inline(always)]

@@ -55,11 +55,69 @@ pub(crate) fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     let plan = rule.plan();
     let masquerades = masquerades(world, plan, parcel.packet.source);
     let packet = Seen::of(frame, &parcel)?;
-    let (number, started) = keep(world, flow, plan, masquerades, packet, now)?;
+    let masked = if masquerades { MASQUERADES } else { 0 };
+    let time = (world.ingress() as u64) << 32 | now.0 as u64;
+    let kept = world.keep_in_mind(plan.word(), packet.numbers(), packet.rest() | masked, packet.station, time);
+    let (number, started) = Kept(kept).read()?;
     if masquerades {
         return Err(Stop::Then(Stage::Masquerade));
     }
     deliver(frame, world, &parcel, &rule, number, started)
+}
+
+/// Among the flags of a packet that is on its way to be masqueraded.
+const MASQUERADES: u64 = 1 << 8;
+
+/// The answer of [`outline::keep_in_mind`](crate::outline::keep_in_mind), in one word: the member's number, whether a connection begins,
+/// or why the packet is dropped.
+struct Kept(u64);
+
+impl Kept {
+    const STARTED: u64 = 1 << 32;
+
+    #[inline(always)]
+    fn read(self) -> Result<(u32, bool), Drop> {
+        match (self.0 >> 40) as u8 {
+            0 => Ok((self.0 as u32, self.0 & Self::STARTED != 0)),
+            1 => Err(Drop::Forgotten),
+            2 => Err(Drop::TableFull),
+            3 => Err(Drop::NoMember),
+            _ => Err(Drop::Changing),
+        }
+    }
+
+    #[inline(always)]
+    fn of(kept: Result<(u32, bool), Drop>) -> u64 {
+        match kept {
+            Ok((number, started)) => number as u64 | if started { Self::STARTED } else { 0 },
+            Err(Drop::Forgotten) => 1 << 40,
+            Err(Drop::TableFull) => 2 << 40,
+            Err(Drop::NoMember) => 3 << 40,
+            Err(_) => 4 << 40,
+        }
+    }
+}
+
+/// [`outline::keep_in_mind`](crate::outline::keep_in_mind).
+#[inline(always)]
+pub(crate) fn in_mind<W: World>(
+    world: &W,
+    plan: u64,
+    numbers: u64,
+    rest: u64,
+    station: u64,
+    (ingress, now): (u32, Tick),
+) -> u64 {
+    let flow = Parcel::take(world).flow();
+    let packet = Seen {
+        sequence: (numbers >> 32) as u32,
+        ack: numbers as u32,
+        end: (rest >> 32) as u32,
+        flags: rest as u32 & 0xff,
+        station,
+        ingress,
+    };
+    Kept::of(keep(world, &flow, Plan::from_word(plan), rest & MASQUERADES != 0, packet, now))
 }
 
 /// What a packet tells of its connection.
@@ -73,6 +131,8 @@ struct Seen {
     /// Its flags; 0 in a piece without them.
     flags: u32,
     station: u64,
+    /// Interface index of the link that it came in by.
+    ingress: u32,
 }
 
 impl Seen {
@@ -82,7 +142,7 @@ impl Seen {
         let Some(station) = rewrite::load_mac(frame, 6) else { return Err(Drop::Malformed) };
         let station = station.bits();
         if packet.headless {
-            return Ok(Self { sequence: 0, end: 0, ack: 0, flags: 0, station });
+            return Ok(Self { sequence: 0, end: 0, ack: 0, flags: 0, station, ingress: 0 });
         }
         let Some(numbers) = frame.load::<8>(packet.transport + 4) else { return Err(Drop::Malformed) };
         let Some([offset, flags]) = frame.load::<2>(packet.transport + 12) else {
@@ -99,7 +159,18 @@ impl Seen {
             ack: numbers as u32,
             flags: flags as u32,
             station,
+            ingress: 0,
         })
+    }
+
+    #[inline(always)]
+    const fn numbers(self) -> u64 {
+        (self.sequence as u64) << 32 | self.ack as u64
+    }
+
+    #[inline(always)]
+    const fn rest(self) -> u64 {
+        (self.end as u64) << 32 | self.flags as u64
     }
 
     #[inline(always)]
@@ -207,7 +278,7 @@ fn begin<W: World>(world: &W, row: &Track<W>, flow: &Flow, packet: Seen) -> u64 
     row[1].set(flow.source.low);
     row[2].set(flow.destination.high);
     row[3].set(flow.destination.low);
-    row[4].set((flow.ports() as u64) << 32 | world.ingress() as u64);
+    row[4].set((flow.ports() as u64) << 32 | packet.ingress as u64);
     row[5].set(packet.station << 16 | flags);
     row[6].set((packet.end as u64) << 32 | ack as u64);
     row[7].set(flow.identity() >> 32 << 32 | world.moment() as u64);
@@ -240,7 +311,7 @@ fn renew<W: World>(world: &W, row: &Track<W>, packet: Seen) -> u64 {
     }
     write(&row[5], state, packet.station << 16 | flags);
     let ports = row[4].get();
-    write(&row[4], ports, ports >> 32 << 32 | world.ingress() as u64);
+    write(&row[4], ports, ports >> 32 << 32 | packet.ingress as u64);
     write(&row[7], seen, seen >> 32 << 32 | world.moment() as u64);
     flags
 }

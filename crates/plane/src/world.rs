@@ -110,6 +110,12 @@ pub trait World: Sized {
         crate::outline::access_by(self, list, high, low, bytes)
     }
 
+    /// [`outline::keep_in_mind`](crate::outline::keep_in_mind), which a world may run out of line.
+    #[inline(always)]
+    fn keep_in_mind(&self, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+        crate::outline::keep_in_mind(self, plan, numbers, rest, station, time)
+    }
+
     /// [`outline::take_port`](crate::outline::take_port), which a world may run out of line.
     #[inline(always)]
     fn take_port(&self, key: u64, seed: u32, now: u32) -> u64 {

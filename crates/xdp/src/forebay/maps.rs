@@ -309,6 +309,11 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn keep_in_mind(&self, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+        forebay_keep_in_mind(plan, numbers, rest, station, time)
+    }
+
+    #[inline(always)]
     fn count_unmatched(&self, number: u32) {
         if let Some(counts) = UNMATCHED_COUNTS.get_ptr_mut(number) {
             add(counts, 0, 1);
@@ -380,4 +385,10 @@ extern "C" fn forebay_access_by(list: u32, high: u64, low: u64, bytes: u32) -> u
 #[inline(never)]
 extern "C" fn forebay_take_port(key: u64, seed: u32, now: u32) -> u64 {
     outline::take_port(&Maps { ingress: 0 }, key, seed, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_keep_in_mind(plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+    outline::keep_in_mind(&Maps { ingress: 0 }, plan, numbers, rest, station, time)
 }
