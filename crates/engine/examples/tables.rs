@@ -268,7 +268,10 @@ fn members() {
     field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
     field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);
     let leaving = |until| [MemberRow::new(NOWHERE, 0, 0, None).leaving(until).0];
-    field("the tick until which it keeps connections, having left its pool", &[leaving(0)[0], leaving(u32::MAX)[0]]);
+    field(
+        "the tick until which it keeps connections, having left its pool",
+        &[leaving(0)[0], leaving(u32::MAX)[0]],
+    );
     field("it has left its pool", &[live, leaving(0)[0]]);
 }
 
@@ -320,7 +323,9 @@ fn flows() {
 }
 
 fn tracks() {
-    println!("\n### TRACKS: a row is {TRACK_WORDS} words, in the place of an entry of FLOWS that is marked\n");
+    println!(
+        "\n### TRACKS: a row is {TRACK_WORDS} words, in the place of an entry of FLOWS that is marked\n"
+    );
     println!("| word | what |\n|---|---|");
     for (word, what) in [
         ("0–1", "the client's address"),

@@ -21,8 +21,8 @@ use plane::row::{
 use plane::{address_places, key_places};
 
 use access::Lists;
-use leaving::Leaving;
 pub use access::security_identity;
+use leaving::Leaving;
 pub use rings::pool_identity;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};

@@ -85,7 +85,8 @@ impl<'a> Endings<'a> {
     /// Whether the flow is masqueraded as far as its rule knows: then who has it, the memory of masqueraded flows tells.
     #[must_use]
     pub fn may_be_masqueraded(&self, flow: &Flow) -> bool {
-        self.plan(flow).is_some_and(|plan| plan.path == Path::Masquerade || plan.path == Path::Gateway && plan.hairpin)
+        self.plan(flow)
+            .is_some_and(|plan| plan.path == Path::Masquerade || plan.path == Path::Gateway && plan.hairpin)
     }
 
     /// The resets for both ends, as far as they can be reached.
@@ -142,7 +143,8 @@ impl<'a> Endings<'a> {
             let places = key_places(key, RULE_PLACES - 1);
             places.iter().filter_map(|place| self.tables.rules.get(place)).find(|row| row.key() == Some(key))
         };
-        let row = rule(Key::new(number, flow.protocol, flow.destination_port)).or_else(|| rule(Key::all(number)))?;
+        let row = rule(Key::new(number, flow.protocol, flow.destination_port))
+            .or_else(|| rule(Key::all(number)))?;
         Some(row.plan())
     }
 }

@@ -28,7 +28,9 @@ impl Settling {
     /// Whether nothing is changing: what [`Tables::is_steady`] says, but each ring is looked at once only.
     pub fn is_over(&mut self, tables: &Tables) -> bool {
         self.look(tables);
-        self.steady.len() == tables.rings.len() && tables.has_steady_rules() && !tables.rules.values().any(is_waiting)
+        self.steady.len() == tables.rings.len()
+            && tables.has_steady_rules()
+            && !tables.rules.values().any(is_waiting)
     }
 
     /// Finds the rings that are steady.

@@ -144,7 +144,8 @@ impl World for Recorder<'_> {
         if row.is_live() {
             let is_down = self.replica.tables().is_down(self.ring.get(), number);
             let down = if is_down { "found down, " } else { "" };
-            let left = if row.is_leaving() { "left its pool and keeps its connections for a while, " } else { "" };
+            let left =
+                if row.is_leaving() { "left its pool and keeps its connections for a while, " } else { "" };
             self.say(format!("members: #{number} is {}, {left}{down}{}", row.address(), Self::hop(&row)));
         } else {
             self.say(format!("members: #{number} is nobody"));

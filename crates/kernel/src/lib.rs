@@ -41,8 +41,8 @@ pub use attach::{Attached, Mode};
 pub use error::KernelError;
 pub use load::{load_program, load_stages};
 use maps::{Counters, Words};
-pub use track::{Ended, Sweep};
 pub use pin::{Place, detach, instances};
+pub use track::{Ended, Sweep};
 
 /// What it takes to load a data path.
 #[derive(Clone, Debug)]

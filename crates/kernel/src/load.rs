@@ -8,11 +8,11 @@ use aya::programs::{ProgramError, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
-use plane::{RESET_CAUSES, Stage};
 use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, BUCKET_WAYS, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS,
     MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
 };
+use plane::{RESET_CAUSES, Stage};
 
 use crate::error::KernelError;
 use crate::maps::{Counters, Words};

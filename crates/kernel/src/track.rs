@@ -39,7 +39,8 @@ impl Kernel {
         let mut ended = Vec::new();
         for (at, word) in self.flows.all().iter().enumerate() {
             let word = word.load(Ordering::Relaxed);
-            let is_due = if sweep.thorough { Remembered::is_tracked(word) } else { may_be_over(word, sweep.now) };
+            let is_due =
+                if sweep.thorough { Remembered::is_tracked(word) } else { may_be_over(word, sweep.now) };
             if !is_due {
                 continue;
             }
@@ -84,7 +85,8 @@ impl Kernel {
         // What is masqueraded has no member in the memory of flows.
         let now = self.now()?;
         let kept = self.outward_words().filter_map(|words| masqueraded(words, now));
-        for kept in kept.filter(|kept| kept.flow.protocol == protocol::TCP && members.contains(&kept.member)) {
+        for kept in kept.filter(|kept| kept.flow.protocol == protocol::TCP && members.contains(&kept.member))
+        {
             let holder = Holder { member: kept.member, port: kept.port };
             let places = self.places_of(&kept.flow);
             let known = places.filter_map(|at| {
@@ -110,9 +112,8 @@ impl Kernel {
     pub fn holder(&self, flow: &Flow) -> Result<Option<Holder>, KernelError> {
         let now = self.now()?;
         let config = self.dump_config()?;
-        let entries = masquerade_places(flow, config).map(|place| {
-            std::array::from_fn(|word| self.outward.get(place as usize * 8 + word))
-        });
+        let entries = masquerade_places(flow, config)
+            .map(|place| std::array::from_fn(|word| self.outward.get(place as usize * 8 + word)));
         let mut kept = entries.filter_map(|words| masqueraded(words, now));
         Ok(kept.find(|kept| kept.flow == *flow).map(|kept| Holder { member: kept.member, port: kept.port }))
     }

@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::{self, ErrorKind};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use engine::reset::{Endings, Outgoing};
-use engine::{Clock, Tables};
+use engine::{Clock, Tables, pool_identity};
 use kernel::packet::Sender;
 use kernel::{Kernel, KernelError, Sweep};
+use model::Desired;
 use plane::{Reset, Tick};
 use tracing::{debug, warn};
 
@@ -36,7 +38,12 @@ impl Ender {
     }
 
     /// Resets the connections that were silent for the idle time. Gives whether there may be more.
-    pub(crate) fn sweep(&mut self, kernel: &Kernel, tables: &Tables, clock: Clock) -> Result<bool, KernelError> {
+    pub(crate) fn sweep(
+        &mut self,
+        kernel: &Kernel,
+        tables: &Tables,
+        clock: Clock,
+    ) -> Result<bool, KernelError> {
         if !self.flush(kernel) {
             return Ok(true);
         }
@@ -114,4 +121,17 @@ fn is_busy(cause: &io::Error) -> bool {
 /// Whether a member that has left its pool has to go now.
 pub(crate) fn is_due(tables: &Tables, now: Tick) -> bool {
     tables.members.values().filter_map(|row| row.leaves_at()).any(|until| Tick(until).has_come(now))
+}
+
+/// Who has to be within reach: the members, and those that may keep connections for a while though they have left.
+pub(crate) fn reached(desired: &Desired, tables: &Tables) -> BTreeSet<IpAddr> {
+    let drains: BTreeSet<u64> = desired
+        .pools()
+        .iter()
+        .filter(|pool| !pool.drain().is_zero())
+        .map(|pool| pool_identity(pool.name()))
+        .collect();
+    let there = tables.members.values().filter(|row| drains.contains(&row.pool()));
+    let members = desired.pools().iter().flat_map(|pool| pool.members());
+    members.map(|member| member.address()).chain(there.map(|row| row.address().into())).collect()
 }

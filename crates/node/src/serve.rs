@@ -7,14 +7,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned, pool_identity};
+use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
 use plane::Tick;
 use plane::row::Hop;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::advise::advise;
@@ -221,8 +221,8 @@ impl<'a> Balancer<'a> {
         let tables = kernel.dump()?;
         let former_hops =
             tables.members.values().filter_map(|row| Some((row.address().into(), row.hop()?))).collect();
-        watcher.want(&addresses(&desired, &tables)).await;
-        wait_for_members(&mut watcher).await?;
+        watcher.want(&ending::reached(&desired, &tables)).await;
+        watcher.wait_for_members(PATIENCE).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
         let care = Care::start(settings.health.hints, watcher.doubts())?;
@@ -381,12 +381,12 @@ impl<'a> Balancer<'a> {
         };
         self.revision = revision;
         let before = self.frontends();
-        self.watcher.want(&addresses(&desired, &self.tables)).await;
+        self.watcher.want(&ending::reached(&desired, &self.tables)).await;
         self.care.want(&desired, &self.surroundings(), &self.tables);
         let after = match self.compile(&desired) {
             Ok(after) => after,
             Err(full) => {
-                self.watcher.want(&addresses(&self.desired, &self.tables)).await;
+                self.watcher.want(&ending::reached(&self.desired, &self.tables)).await;
                 self.care.want(&self.desired, &self.surroundings(), &self.tables);
                 self.tell(Outcome::Failed(describe(&full)));
                 return Ok(Report::Failed(describe(&full)));
@@ -547,7 +547,7 @@ impl<'a> Balancer<'a> {
     async fn end(&mut self) -> Result<bool, ServeError> {
         if ending::is_due(&self.tables, self.now()) {
             self.adapt()?;
-            self.watcher.want(&addresses(&self.desired, &self.tables)).await;
+            self.watcher.want(&ending::reached(&self.desired, &self.tables)).await;
         }
         Ok(self.ender.sweep(&self.kernel, &self.tables, self.clock)?)
     }
@@ -577,33 +577,6 @@ fn usable(address: &IpAddr) -> bool {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
     }
-}
-
-/// The members, and those that may keep connections for a while though they have left.
-fn addresses(desired: &Desired, tables: &Tables) -> BTreeSet<IpAddr> {
-    let drains: BTreeSet<u64> = desired
-        .pools()
-        .iter()
-        .filter(|pool| !pool.drain().is_zero())
-        .map(|pool| pool_identity(pool.name()))
-        .collect();
-    let there = tables.members.values().filter(|row| drains.contains(&row.pool()));
-    let members = desired.pools().iter().flat_map(|pool| pool.members());
-    members.map(|member| member.address()).chain(there.map(|row| row.address().into())).collect()
-}
-
-/// Gives the neighbours a moment to answer, so that the first packets find them.
-async fn wait_for_members(watcher: &mut Watcher) -> Result<(), WatchError> {
-    let all_there = |watcher: &Watcher| {
-        watcher.reaches().values().all(|reach| !matches!(reach, Reach::Unanswered { .. }))
-    };
-    let end = Instant::now() + PATIENCE;
-    while !all_there(watcher) && Instant::now() < end {
-        if let Ok(changed) = timeout(end.saturating_duration_since(Instant::now()), watcher.changed()).await {
-            changed?;
-        }
-    }
-    Ok(())
 }
 
 /// An error with its causes, in one line.

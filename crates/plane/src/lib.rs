@@ -41,8 +41,8 @@ pub use frame::Frame;
 pub use masquerade::{Masqueraded, entry as masqueraded, places as masquerade_places};
 pub use memory::{Remembered, find as find_remembered};
 pub use stage::{Stage, process};
-pub use verdict::{Drop, Pass, REASONS, RESET_CAUSES, Reason, Reset, Sent, Verdict};
 pub use track::Tracked;
+pub use verdict::{Drop, Pass, REASONS, RESET_CAUSES, Reason, Reset, Sent, Verdict};
 pub use world::{Bucket, Entry, Track, Word, World};
 
 /// Time, in ticks of about a second since an arbitrary moment. It wraps.

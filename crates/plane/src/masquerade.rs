@@ -23,8 +23,8 @@ use crate::pipeline::{addressed_to, find_address, forwarded, ingress_link, not_i
 use crate::report::Quoted;
 use crate::rewrite;
 use crate::row::{
-    Address, BUSY, ConfigRow, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
-    RuleRow, protocol,
+    Address, BUSY, ConfigRow, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan,
+    Role, RuleRow, protocol,
 };
 use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};

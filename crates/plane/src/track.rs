@@ -16,6 +16,7 @@
 //! Only the client's direction is seen of connections whose members answer directly, and it is enough: when all is quiet, what the
 //! client sent last is what the member expects next to follow, and what it acknowledged last is what it expects next itself.
 
+use crate::Tick;
 use crate::choose::{from_slot, is_down, is_elsewhere, slot_for_new};
 use crate::flow::Flow;
 use crate::frame::Frame;
@@ -26,7 +27,6 @@ use crate::row::{Address, Mac, Plan, Strict, TRACK_WORDS, protocol};
 use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Stop, Verdict};
 use crate::world::{Track, Word, World};
-use crate::Tick;
 
 /// The client said that it sends no more, or that it has broken off.
 const CLOSED: u64 = 1;
@@ -57,7 +57,8 @@ pub(crate) fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     let packet = Seen::of(frame, &parcel)?;
     let masked = if masquerades { MASQUERADES } else { 0 };
     let time = (world.ingress() as u64) << 32 | now.0 as u64;
-    let kept = world.keep_in_mind(plan.word(), packet.numbers(), packet.rest() | masked, packet.station, time);
+    let kept =
+        world.keep_in_mind(plan.word(), packet.numbers(), packet.rest() | masked, packet.station, time);
     let (number, started) = Kept(kept).read()?;
     if masquerades {
         return Err(Stop::Then(Stage::Masquerade));

@@ -254,7 +254,11 @@ fn memory(page: &mut Page, stats: &Stats) {
     let it = &stats.remembered;
     page.number("flows_remembered", "Flows that are remembered", it.flows);
     page.number("flows_limit", "Flows for which there is room", it.flows_limit);
-    page.number("connections_tracked", "Connections that are kept in mind to be reset when they are over", it.tracked);
+    page.number(
+        "connections_tracked",
+        "Connections that are kept in mind to be reset when they are over",
+        it.tracked,
+    );
     page.number("masquerades_remembered", "Masqueraded flows that are remembered", it.masquerades);
     page.number("masquerades_limit", "Masqueraded flows for which there is room", it.masquerades_limit);
     page.number("changing_slots", "Slots whose change is not over", it.changing_slots);

@@ -118,7 +118,8 @@ impl<'a> Rings<'a> {
             let rule = rules.first()?;
             let shares = shares(desired, rule, members, health);
             // FLOW-3: also those who have left may have flows.
-            let is_gone = || members.gone.contains_key(&(pool_identity(desired.pool(group.0).name()), group.1));
+            let is_gone =
+                || members.gone.contains_key(&(pool_identity(desired.pool(group.0).name()), group.1));
             (!shares.is_empty() || is_gone()).then_some((*group, (view_of(desired, rule), shares)))
         };
         let shares: BTreeMap<Group, (View, Vec<Share>)> = rules.iter().filter_map(shares_of).collect();

@@ -191,7 +191,11 @@ fn a_member_that_leaves_keeps_its_connections_until_its_time_is_over() {
             lab.apply();
             for client in &there {
                 assert_eq!(lab.member(client.with(ACK)), Ok(first), "it keeps its connections");
-                assert_ne!(lab.member(family.client(client.from.1 + 1_000)), Ok(first), "and gets no new ones");
+                assert_ne!(
+                    lab.member(family.client(client.from.1 + 1_000)),
+                    Ok(first),
+                    "and gets no new ones"
+                );
             }
             lab.now += 50;
             lab.apply();

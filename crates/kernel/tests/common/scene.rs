@@ -238,6 +238,7 @@ impl Scene {
             hops: self.hops.clone(),
             sizes: SIZES,
             clock,
+            now: plane::Tick::default(),
         }
     }
 
