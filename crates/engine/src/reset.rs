@@ -93,12 +93,12 @@ impl<'a> Endings<'a> {
     #[must_use]
     pub fn resets(&self, known: &Tracked, holder: Option<Holder>) -> Vec<Outgoing> {
         let Some(expected) = known.expected else { return Vec::new() };
-        let to_client = self.to_client(known, expected);
-        let to_member = holder.and_then(|holder| self.to_member(known, expected, holder));
+        let to_client = self.for_client(known, expected);
+        let to_member = holder.and_then(|holder| self.for_member(known, expected, holder));
         to_client.into_iter().chain(to_member).collect()
     }
 
-    fn to_client(&self, known: &Tracked, expected: u32) -> Option<Outgoing> {
+    fn for_client(&self, known: &Tracked, expected: u32) -> Option<Outgoing> {
         let link = self.tables.links.values().find(|row| row.index() == known.link)?;
         let flow = Flow {
             source: known.flow.destination,
@@ -110,7 +110,7 @@ impl<'a> Endings<'a> {
         Some((known.link, reset(known.station, link.mac(), &flow, expected, known.next)))
     }
 
-    fn to_member(&self, known: &Tracked, expected: u32, holder: Holder) -> Option<Outgoing> {
+    fn for_member(&self, known: &Tracked, expected: u32, holder: Holder) -> Option<Outgoing> {
         let plan = self.plan(&known.flow)?;
         let member = self.tables.members.get(&holder.member).filter(|row| row.is_live())?;
         let hop = member.hop()?;

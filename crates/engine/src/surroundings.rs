@@ -46,7 +46,7 @@ impl Default for Sizes {
 impl Sizes {
     /// Bytes of map memory that flows take when as many are remembered as there is room for (FLOW-6).
     pub fn memory(self) -> u64 {
-        (64 + 8 * 64 << self.flow_bits) + 2 * (64 << self.masquerade_bits)
+        ((64 + 8 * 64) << self.flow_bits) + 2 * (64 << self.masquerade_bits)
     }
 
     /// Bytes of map memory that the rings take, with who is down beside them.

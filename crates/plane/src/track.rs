@@ -151,7 +151,7 @@ impl Seen {
         };
         let numbers = u64::from_be_bytes(numbers);
         let header = (offset >> 4) as u32 * 4;
-        let data = if packet.payload > header { packet.payload - header } else { 0 };
+        let data = packet.payload.saturating_sub(header);
         let sequence = (numbers >> 32) as u32;
         let of_flags = (flags & SYN != 0) as u32 + (flags & FIN != 0) as u32;
         Ok(Self {
