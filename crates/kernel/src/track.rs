@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 use engine::reset::{Fate, Holder, may_be_over};
-use plane::row::{BUCKET_WAYS, TRACK_WORDS, protocol};
+use plane::row::{BUCKET_WAYS, ENTRY_WORDS, LIVE, TRACK_WORDS, protocol};
 use plane::{Flow, Remembered, Reset, Tick, Tracked, masquerade_places, masqueraded};
 
+use crate::maps::Words;
 use crate::{Kernel, KernelError};
 
 /// A connection that was kept in mind, and is forgotten now.
@@ -105,17 +106,23 @@ impl Kernel {
         (self.flows.claim(at, word, 0) && is_open).then_some(known)
     }
 
-    /// Who has a masqueraded flow.
+    /// Who has a masqueraded flow, also one whose time there has run out, as long as its port was not given to another one.
     ///
     /// # Errors
-    /// As [`Self::now`].
+    /// None in practice: the memories are mapped since the data path was opened.
     pub fn holder(&self, flow: &Flow) -> Result<Option<Holder>, KernelError> {
-        let now = self.now()?;
-        let config = self.dump_config()?;
-        let entries = masquerade_places(flow, config)
-            .map(|place| std::array::from_fn(|word| self.outward.get(place as usize * 8 + word)));
-        let mut kept = entries.filter_map(|words| masqueraded(words, now));
-        Ok(kept.find(|kept| kept.flow == *flow).map(|kept| Holder { member: kept.member, port: kept.port }))
+        let entry = |words: &Words, place: usize| -> [u64; ENTRY_WORDS] {
+            std::array::from_fn(|word| words.get(place * ENTRY_WORDS + word))
+        };
+        let held = masquerade_places(flow, self.dump_config()?).find_map(|place| {
+            let words = entry(&self.outward, place as usize);
+            // At the end of its time it was still there.
+            let kept = masqueraded(words, Tick(words[6] as u32)).filter(|kept| kept.flow == *flow)?;
+            let other = entry(&self.inward, words[7] as u32 as usize);
+            let is_same = other[1..5] == words[1..5] && other[5] >> 32 == words[5] >> 32;
+            (is_same && other[0] & LIVE != 0).then_some(Holder { member: kept.member, port: kept.port })
+        });
+        Ok(held)
     }
 
     /// Connections that are kept in mind, with their entries.
