@@ -8,9 +8,9 @@ use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, AccessRow, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS,
     Distribution, ENTRY_WORDS, Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, ListRow,
     MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES, MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_LISTS,
-    MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, Mac, MemberRow, OUTWARD_WAYS,
-    PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
-    ReturnRow, Role, RuleRow, Slot, View,
+    MAX_MEMBERS, MAX_REPORTS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, MAX_WATCHES, Mac,
+    MemberRow, OUTWARD_WAYS, PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, REPORT_WORDS, RETURN_PLACES,
+    RING_SLOTS, RING_WORDS, RULE_PLACES, Report, ReturnRow, Role, RuleRow, Slot, View, WATCH_WORDS, WatchRow,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
 use plane::{REASONS, Reason, Remembered, Tick};
@@ -30,6 +30,7 @@ fn main() {
     down();
     members();
     lists();
+    watches();
     println!("\n## Memories");
     flows();
     pieces();
@@ -100,13 +101,29 @@ fn maps() {
         ),
         ("SECURITY_COUNTS", "packets, bytes; by number of the security rule", MAX_SECURITY_RULES, 2),
         ("REASON_COUNTS", "packets, bytes; by reason", REASONS, 2),
+        ("WATCH_COUNTS", "packets told, packets left out; by who watches", MAX_WATCHES as u32, 2),
     ] {
         println!("| `{name}` | {what} | {} for each processor | {} | packets |", count(rows), words * 8);
     }
     let what = "what one stage tells the next about a packet";
     println!("| `PARCEL` | {what} | 1 for each processor | {} | packets |", PARCEL_WORDS * 8);
+    println!(
+        "| `DROPPED` | which stage drops a packet that is told, and why | 1 for each processor | 8 | packets |"
+    );
+    println!(
+        "| `WATCHES` | who watches what is dropped, {MAX_WATCHES} rows in one value | 1 | {} | who watches |",
+        MAX_WATCHES * WATCH_WORDS * 8
+    );
+    println!(
+        "| `REPORTS_0` to `REPORTS_{}` | ring buffers: packets of which one who watches is told | 256 KiB | {} | packets |",
+        MAX_WATCHES - 1,
+        REPORT_WORDS * 8
+    );
     let stages = Stage::ALL.map(|stage| format!("`{}`", stage.program())).join(", ");
-    println!("| `STAGES` | the programs, one a stage: {stages} | {} | 4 | loader |", Stage::ALL.len());
+    println!(
+        "| `STAGES` | the programs, one a stage: {stages}; and `forebay_watch` | {} | 4 | loader |",
+        Stage::ALL.len() + 1
+    );
     println!(
         "\nBy default the rings take {} MiB and the memories {} MiB.",
         sizes.ring_memory() >> 20,
@@ -270,6 +287,41 @@ fn lists() {
     field("identity of the security rule", &[[0], [u64::MAX]]);
 }
 
+fn watches() {
+    let all = WatchRow::everything(0);
+    let until = |second| [all.until(second)];
+    row("WATCHES", "published by word 0, which is 0 where nobody watches");
+    field("second of the monotonic clock until which its watcher is there", &[until(0), until(u32::MAX)]);
+    field("reports a second at most", &[all.0, WatchRow::everything(u32::MAX).0]);
+    println!("| 1 | 0–63 | reasons of which it is told, a bit for each number |");
+    let any = all.of_client(NOWHERE, 0);
+    field("bits of the client's prefix", &[any.0, any.of_client(NOWHERE, 255).0]);
+    let of = |frontend: Address, port| all.of_frontend(frontend, port).0;
+    field("a frontend is named", &[all.0, of(NOWHERE, 0)]);
+    field("a client is named", &[all.0, any.0]);
+    field("the frontend's port; 0 is any", &[of(NOWHERE, 0), of(NOWHERE, u16::MAX)]);
+    field("the frontend's address", &[of(NOWHERE, 0), of(V6.into(), 0)]);
+    field("the client's prefix", &[any.0, all.of_client(V6.into(), 0).0]);
+    println!("| 7 | 0–31 | reports in the current second |");
+    println!("| 7 | 32–63 | the current second |");
+    row("REPORTS", "whole from the beginning");
+    let packet = |protocol, from: Address, to: Address, ports| {
+        Report::new(0, 0, Reason(0), 0).of_packet(protocol, from, to, ports).0
+    };
+    let zero = Report::new(0, 0, Reason(0), 0);
+    field("when, in nanoseconds of the monotonic clock", &[zero.0, Report::new(u64::MAX, 0, Reason(0), 0).0]);
+    field("interface index of the link it came in by", &[zero.0, Report::new(0, u32::MAX, Reason(0), 0).0]);
+    field("reason", &[zero.0, Report::new(0, 0, Reason(255), 0).0]);
+    field("protocol", &[zero.0, packet(255, NOWHERE, NOWHERE, 0)]);
+    field("it is ARP", &[zero.0, zero.of_arp(NOWHERE, NOWHERE).0]);
+    field("source address", &[zero.0, packet(0, V6.into(), NOWHERE, 0)]);
+    field("destination address", &[zero.0, packet(0, NOWHERE, V6.into(), 0)]);
+    field("destination port", &[zero.0, packet(0, NOWHERE, NOWHERE, 0xffff)]);
+    field("source port", &[zero.0, packet(0, NOWHERE, NOWHERE, 0xffff_0000)]);
+    field("bytes of the frame", &[zero.0, Report::new(0, 0, Reason(0), u32::MAX).0]);
+    field("number of the security rule that denied it; 0 is none", &[zero.0, zero.denied_by(u32::MAX).0]);
+}
+
 /// The bits of an entry that change an answer.
 fn matter<T: PartialEq>(answer: impl Fn(Remembered) -> T) -> u64 {
     let of = |word| Remembered::of(word, Tick(0));
@@ -360,6 +412,8 @@ fn limits() {
         ("time between a packet's first piece and another", format!("{PIECE_TICKS} ticks")),
         ("extension headers of IPv6 that are followed", MAX_EXTENSIONS.to_string()),
         ("bytes before a transport header", MAX_TRANSPORT.to_string()),
+        ("who may watch what is dropped, at the same time", MAX_WATCHES.to_string()),
+        ("dropped packets a second that one of them is told", count(MAX_REPORTS)),
         ("places for a masqueraded flow, by the client's side", OUTWARD_WAYS.to_string()),
         (
             "masqueraded flows towards one member, port and protocol",

@@ -26,6 +26,7 @@ mod maps;
 pub mod packet;
 pub mod pass;
 mod pin;
+mod watch;
 
 use std::collections::BTreeMap;
 
@@ -41,6 +42,7 @@ pub use error::KernelError;
 pub use load::{load_program, load_stages};
 use maps::{Counters, Words};
 pub use pin::{Place, detach, instances};
+pub use watch::{Watch, monotonic};
 
 /// What it takes to load a data path.
 #[derive(Clone, Debug)]

@@ -11,7 +11,8 @@ use engine::{Name, Sizes};
 use plane::Stage;
 use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, BUCKET_WAYS, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS,
-    MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
+    MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MAX_WATCHES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS,
+    RULE_PLACES, WATCH_WORDS,
 };
 
 use crate::error::KernelError;
@@ -39,6 +40,14 @@ const COUNTERS: [&str; 5] =
     ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
 /// Bytes of a row of each.
 const COUNTER_BYTES: [u32; 5] = [32, 32, 8, 16, 16];
+/// One value with a row for each who watches.
+pub(crate) const WATCHES: &str = "WATCHES";
+/// What those who watch are told, a ring buffer each.
+pub(crate) const RINGS: [&str; MAX_WATCHES] = ["REPORTS_0", "REPORTS_1", "REPORTS_2", "REPORTS_3"];
+pub(crate) const WATCH_COUNTS: &str = "WATCH_COUNTS";
+pub(crate) const SECURITY: &str = "SECURITY";
+/// The program that tells those who watch, behind the stages.
+const TELLER: &str = "forebay_watch";
 const NOW: &str = "now";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
@@ -80,6 +89,8 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
         .map(|(_, name)| *name)
         .chain(MEMORIES)
         .chain(COUNTERS)
+        .chain([WATCHES, WATCH_COUNTS])
+        .chain(RINGS)
         .map(|name| (name, place.pin(name)))
         .collect();
     let mut loader = EbpfLoader::new();
@@ -100,7 +111,8 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     now.pin(&pin).map_err(|cause| KernelError::Pin { path: pin, cause: Box::new(cause) })?;
     load_stages(&mut object)?;
     let stages = pin_stages(place, &mut object)?;
-    let maps = pins.iter().map(|(name, _)| (*name, map_of(&mut object, name))).collect();
+    let names = TABLES.iter().map(|(_, name)| *name).chain(MEMORIES).chain(COUNTERS);
+    let maps = names.map(|name| (name, map_of(&mut object, name))).collect();
     build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))
 }
 
@@ -149,7 +161,10 @@ fn build(
     })
 }
 
-fn per_cpu<V: aya::Pod>(name: &'static str, data: MapData) -> Result<PerCpuArray<MapData, V>, KernelError> {
+pub(crate) fn per_cpu<V: aya::Pod>(
+    name: &'static str,
+    data: MapData,
+) -> Result<PerCpuArray<MapData, V>, KernelError> {
     Map::PerCpuArray(data).try_into().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
 }
 
@@ -208,14 +223,15 @@ impl std::fmt::Debug for Programs {
 /// # Errors
 /// It is not the data path's object, or the kernel or the privileges do not allow it.
 pub fn load_stages(object: &mut aya::Ebpf) -> Result<(), KernelError> {
-    for stage in Stage::ALL {
-        load_program(program(object, stage.program())?).map_err(refused)?;
+    let names = || Stage::ALL.map(Stage::program).into_iter().chain([TELLER]);
+    for name in names() {
+        load_program(program(object, name)?).map_err(refused)?;
     }
-    for stage in Stage::ALL {
-        let loaded = program(object, stage.program())?;
+    for (place, name) in (0..).zip(names()) {
+        let loaded = program(object, name)?;
         let fd = loaded.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(refused)?;
         let failed = |cause| KernelError::Map { map: STAGES, cause: Box::new(cause) };
-        stages(object)?.set(stage as u32, &fd, 0).map_err(failed)?;
+        stages(object)?.set(place, &fd, 0).map_err(failed)?;
     }
     Ok(())
 }
@@ -263,7 +279,7 @@ fn map_of(object: &mut aya::Ebpf, name: &'static str) -> Result<MapData, KernelE
     }
 }
 
-fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
+pub(crate) fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(place.pin(name)).map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
 }
 
@@ -271,7 +287,8 @@ fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
 fn same_layout(place: &Place) -> Result<(), KernelError> {
     let tables = TABLES.iter().map(|(table, map)| (*map, 8 * table.width() as u32));
     let memories = MEMORIES.iter().map(|map| (*map, 8 * BUCKET_WAYS as u32));
-    let all = tables.chain(memories).chain(COUNTERS.into_iter().zip(COUNTER_BYTES));
+    let watches = [(WATCHES, 8 * (WATCH_WORDS * MAX_WATCHES) as u32), (WATCH_COUNTS, 16)];
+    let all = tables.chain(memories).chain(COUNTERS.into_iter().zip(COUNTER_BYTES)).chain(watches);
     for (map, wanted) in all.filter(|(map, _)| place.pin(map).exists()) {
         let info =
             pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;

@@ -21,13 +21,15 @@ use std::time::{Duration, Instant};
 
 use common::{World, in_a_world};
 use engine::{Change, Changes, Compiler, Memory, Name, Replica, Settling, Tables, trace};
-use forebay_kernel::{Kernel, Options};
+use forebay_kernel::{Kernel, Options, Watch};
 use frames::{Known, frame};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use plane::row::protocol::SCTP;
-use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MemberRow};
-use plane::{Reason, Tick, Verdict};
+use plane::row::{
+    BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MemberRow, WatchRow,
+};
+use plane::{Drop, Reason, Stage, Tick, Verdict};
 use random::Random;
 use scene::{SIZES, Scene};
 
@@ -37,6 +39,8 @@ const FRAMES: u64 = 1_000_000;
 const FRAMES_OF_EPOCH: u64 = 10_000;
 /// Frames after which answers are chosen anew, and before which the memory is copied for the trace of a failure.
 const FRAMES_OF_CHUNK: u64 = 500;
+/// Chunks of the frames that are watched.
+const WATCHED_EPOCHS: u64 = 60;
 
 #[test]
 fn kernel_and_host_agree() {
@@ -65,6 +69,54 @@ fn kernel_and_host_agree() {
                 packets > 0 || frames < FRAMES,
                 "no frame ended with {verdict} {name}: nothing is proved about it"
             );
+        }
+    });
+}
+
+#[test]
+fn who_watches_is_told_of_every_frame_that_is_dropped() {
+    // WATCH-1
+    in_a_world(|world| {
+        let seed = number("FOREBAY_SEED", SEED);
+        add_links();
+        let mut random = Random::new(seed);
+        let mut pair = Pair::new(world, &mut random);
+        let mut watch = Watch::begin(&world.place("parity"), WatchRow::everything(u32::MAX)).unwrap();
+        let mut told = BTreeMap::new();
+        for _ in 0..WATCHED_EPOCHS {
+            pair.change(&mut random);
+            let now = pair.kernel.now().unwrap();
+            let known = pair.known();
+            watch.stay().unwrap();
+            for _ in 0..FRAMES_OF_CHUNK {
+                let (bytes, link) = frame(&mut random, &pair.scene, &known);
+                pair.kernel.run(&bytes, link).unwrap();
+                let mut rewritten = bytes.clone();
+                let verdict = pair.replica.run(&mut rewritten, link, now);
+                let report = watch.next_report();
+                let Verdict::Drop(why) = verdict else {
+                    assert_eq!(report, None, "{verdict:?}");
+                    continue;
+                };
+                let report = report.unwrap_or_else(|| panic!("{why:?} is not told: {}", hex(&bytes)));
+                *told.entry(why).or_insert(0) += 1;
+                // Whichever stage it was: it says of the frame what the host says.
+                let hosts = [Stage::Enter, Stage::Forward].map(|stage| {
+                    let time = report.nanoseconds();
+                    let frame = &rewritten.as_mut_slice();
+                    plane::watch::report(frame, &pair.replica, stage as u32, verdict.reason(), time)
+                });
+                assert!(hosts.contains(&report), "{why:?}: {report:x?}, and not {hosts:x?}");
+                assert_eq!((report.link(), report.bytes()), (link, bytes.len() as u32));
+                assert_eq!(why == Drop::Denied, report.security_rule() != 0, "{why:?}: {report:x?}");
+                assert_eq!(watch.next_report(), None);
+            }
+        }
+        assert_eq!(watch.left_out().unwrap(), 0);
+        for why in
+            [Drop::Malformed, Drop::Fragment, Drop::NoRule, Drop::NoMember, Drop::HopLimit, Drop::Denied]
+        {
+            assert!(told.contains_key(&why), "no frame was dropped for {why:?}: {told:?}");
         }
     });
 }

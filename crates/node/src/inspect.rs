@@ -549,7 +549,7 @@ pub fn in_words(verdict: Verdict) -> String {
     words.into()
 }
 
-fn protocol_name(kind: u8) -> String {
+pub(crate) fn protocol_name(kind: u8) -> String {
     match kind {
         protocol::TCP => "tcp".into(),
         protocol::UDP => "udp".into(),

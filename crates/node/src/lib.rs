@@ -22,6 +22,7 @@ mod serve;
 mod settings;
 mod source;
 pub mod stamp;
+pub mod watch;
 
 pub use availability::Available;
 pub use detach::{DetachError, detach};

@@ -32,6 +32,7 @@ mod rewrite;
 pub mod row;
 pub mod stage;
 mod verdict;
+pub mod watch;
 mod way_back;
 mod world;
 

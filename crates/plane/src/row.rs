@@ -9,6 +9,7 @@ mod address;
 mod member;
 mod rule;
 mod slot;
+mod watch;
 mod whole;
 
 pub use access::{AccessRow, ListRow};
@@ -16,6 +17,7 @@ pub use address::{Address, Mac};
 pub use member::{Hop, MemberRow};
 pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow, View};
 pub use slot::Slot;
+pub use watch::{REPORT_WORDS, Report, WATCH_WORDS, WatchRow};
 pub use whole::{AddressRow, ConfigRow, LinkRow, Role};
 
 /// The row is being rewritten: believe nothing of it.
@@ -55,6 +57,10 @@ pub const ACCESS_PLACES: u32 = 1 << 17;
 pub const LIST_STEPS: u32 = ACCESS_PLACES.ilog2() + 1;
 /// Security rules that are counted; 0 is none.
 pub const MAX_SECURITY_RULES: u32 = 1 << 14;
+/// Who may watch what is dropped, at the same time.
+pub const MAX_WATCHES: usize = 4;
+/// Reports a second that one who watches may want.
+pub const MAX_REPORTS: u32 = 10_000;
 /// Ways of a bucket of remembered flows.
 pub const BUCKET_WAYS: usize = 8;
 /// Words of an entry for a masqueraded flow.

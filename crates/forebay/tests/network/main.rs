@@ -13,6 +13,7 @@ mod command_line;
 mod control;
 mod distribution;
 mod document;
+mod drops;
 mod flapping;
 mod floating;
 mod flows;
