@@ -1,6 +1,7 @@
 //! Watching what a data path drops, in words.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -117,6 +118,8 @@ pub struct Drops {
     watch: Watch,
     names: PathBuf,
     legend: Legend,
+    /// When the names were written that are known.
+    named: Option<SystemTime>,
     links: BTreeMap<u32, String>,
     stayed: Instant,
     left_out: u64,
@@ -128,11 +131,11 @@ impl Drops {
     /// # Errors
     /// There is no such data path, it may not be looked at, or too many watch already.
     pub fn begin(place: &Place, wanted: &Wanted) -> Result<Self, KernelError> {
-        let names = place.file("json");
         Ok(Self {
             watch: Watch::begin(place, wanted.row())?,
-            legend: Legend::read(&names),
-            names,
+            legend: Legend::default(),
+            named: None,
+            names: place.file("json"),
             links: BTreeMap::new(),
             stayed: Instant::now(),
             left_out: 0,
@@ -148,8 +151,8 @@ impl Drops {
         if is_due {
             self.stayed = Instant::now();
             self.watch.stay()?;
-            self.legend = Legend::read(&self.names);
         }
+        self.learn_names();
         let mut told = Vec::new();
         while let Some(report) = self.watch.next_report() {
             told.push(Told::Dropped(Box::new(self.in_words(&report))));
@@ -169,6 +172,15 @@ impl Drops {
         let more = left_out.saturating_sub(self.left_out);
         self.left_out = left_out;
         Ok((more > 0).then_some(Told::LeftOut(more)))
+    }
+
+    /// What is put in force gets its names at once, and is asked for by them a moment later.
+    fn learn_names(&mut self) {
+        let written = fs::metadata(&self.names).and_then(|file| file.modified()).ok();
+        if written != self.named {
+            self.named = written;
+            self.legend = Legend::read(&self.names);
+        }
     }
 
     fn in_words(&mut self, report: &Report) -> Dropped {

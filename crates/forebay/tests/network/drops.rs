@@ -230,7 +230,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn start(balancer: &Balancer, arguments: &[&str]) -> Self {
+    fn start(balancer: &Balancer<'_>, arguments: &[&str]) -> Self {
         let command = [&[FOREBAY, "watch", "--drops", "--name", &balancer.name], arguments].concat();
         let mut process = balancer.host().spawn(&command).unwrap();
         process.await_line(&["what `", "{\"action\":\"watching\""], PATIENCE).unwrap();
