@@ -142,6 +142,8 @@ impl<'r, 'a> Target<'r, 'a> {
         let frontend = rule.frontend?;
         let pool = balancer.pools.get(rule.pool)?;
         let members = pool.members.iter().filter(|it| it.address.is_ipv4() == frontend.is_ipv4());
+        // A rule that leads to one member asks nobody else's groups.
+        let members = members.filter(|it| rule.only.is_none_or(|only| only == it.address));
         Some(Self {
             protocol: rule.protocol,
             frontend,

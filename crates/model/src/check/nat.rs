@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::balancer::Balancer;
+use super::frontend::Frontend;
 use super::membership::{Binding, Membership};
 use super::pool::Pool;
 use super::reference::{Sibling, resolve};
@@ -129,24 +130,35 @@ fn follow_rule<'a>(
     let Some(pool) = pool else { return };
     pools.push(pool);
     let frontend = frontends.get(frontend).filter(|frontend| frontend.done && is_done);
-    let build = || {
-        Some(Rule {
-            name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
-            frontend: frontend?.address,
-            pool: position,
-            protocol: rule::protocol_done(protocol)?,
-            frontend_port: u16::try_from(frontend_port).ok()?,
-            backend_port: u16::try_from(backend_port).ok()?,
-            distribution: Distribution::Default,
-            floating,
-            idle: rule::idle(rule.idle_timeout_in_minutes)?,
-            probe: None,
-            when_down: WhenDown::Continue,
-            hairpin: false,
-            only: None,
-        })
-    };
-    rules.extend(build());
+    let target = Target { pool: position, port: backend_port, floating };
+    let build =
+        |frontend: &Frontend<'_>| led(rule, frontend.address, (protocol, frontend_port), target, None);
+    rules.extend(frontend.and_then(build));
+}
+
+/// A NAT rule's frontend port, and whom it leads to: everybody of the pool, which is its one target, or one of them.
+fn led<'a>(
+    rule: &InboundNatRule,
+    frontend: Option<IpAddr>,
+    (protocol, port): (TransportProtocol, u32),
+    target: Target,
+    only: Option<IpAddr>,
+) -> Option<Rule<'a>> {
+    Some(Rule {
+        name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
+        frontend,
+        pool: target.pool,
+        protocol: rule::protocol_done(protocol)?,
+        frontend_port: u16::try_from(port).ok()?,
+        backend_port: u16::try_from(target.port).ok()?,
+        distribution: Distribution::Default,
+        floating: target.floating,
+        idle: rule::idle(rule.idle_timeout_in_minutes)?,
+        probe: None,
+        when_down: WhenDown::Continue,
+        hairpin: false,
+        only,
+    })
 }
 
 /// Says which frontends beside the first one it does not listen on.
@@ -195,21 +207,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
         let name = NatPorts::name(&entry.key, &rule.name);
         let ports = former.allot(&name, in_words(&route.ports), &members);
         let build = |(member, port): (&IpAddr, &u16)| {
-            Some(Rule {
-                name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
-                frontend: frontend.address,
-                pool: target.pool,
-                protocol: rule::protocol_done(protocol)?,
-                frontend_port: *port,
-                backend_port: u16::try_from(target.port).ok()?,
-                distribution: Distribution::Default,
-                floating,
-                idle: rule::idle(rule.idle_timeout_in_minutes)?,
-                probe: None,
-                when_down: WhenDown::Continue,
-                hairpin: false,
-                only: Some(*member),
-            })
+            led(rule, frontend.address, (protocol, u32::from(*port)), target, Some(*member))
         };
         if is_done && frontend.done && is_forwarded {
             rules.extend(ports.iter().filter_map(build));

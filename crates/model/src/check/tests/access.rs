@@ -122,6 +122,37 @@ fn a_packet_must_pass_every_group_on_its_way() {
 }
 
 #[test]
+fn a_port_of_a_range_asks_the_groups_of_its_one_member() {
+    // ACL-1, NAT-1
+    let range = json!({
+        "frontendIPConfiguration": to("loadBalancers/b/frontendIPConfigurations/f"),
+        "backendAddressPool": to(WEB), "protocol": "Tcp", "backendPort": 22,
+        "frontendPortRangeStart": 50_000, "frontendPortRangeEnd": 50_009,
+    });
+    let lb = changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules", named([("ssh", range)]));
+    let guarded = |name: &str, address: &str, group: &str| {
+        let vm = interface(name, Some(address), &[WEB], &[]);
+        changed(&vm, "networkSecurityGroup", to(&format!("networkSecurityGroups/{group}")))
+    };
+    let open = |name: &str| group(name, json!([rule("it", 100, json!({ "sourceAddressPrefix": "*" }))]));
+    let it = desired([
+        lb,
+        guarded("vm1", "10.1.2.10", "one"),
+        guarded("vm2", "10.1.2.11", "other"),
+        open("one"),
+        group("other", json!([])),
+    ]);
+    let groups = |port: u16| {
+        let rule = it.rules().iter().find(|rule| rule.frontend_port() == port).unwrap();
+        let list = &it.lists()[rule.list().unwrap()];
+        list.groups().map(|rules| rules[0].name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(50_000), ["one/it"], "what is against the other member is nothing to this one");
+    assert_eq!(groups(50_001), ["other/AllowVnetInBound"]);
+    assert_eq!(groups(80), ["one/it", "other/AllowVnetInBound"], "a rule that leads to both asks both");
+}
+
+#[test]
 fn a_list_of_the_network_controller_has_its_own_default() {
     for (default, allowed) in [("Permit", true), ("Deny", false)] {
         let acl = json!({ "securityRules": [], "forebay": { "inboundDefaultAction": default } });
