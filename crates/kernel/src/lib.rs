@@ -37,7 +37,7 @@ use plane::row::{
 };
 use plane::{Reason, Remembered, Tick};
 
-pub use attach::{Attached, Mode};
+pub use attach::{Attached, Mode, attached};
 pub use error::KernelError;
 pub use load::{load_program, load_stages};
 use maps::{Counters, Words};

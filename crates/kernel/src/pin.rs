@@ -12,6 +12,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use plane::row::MAX_WATCHES;
 
+use crate::attach::take_off;
 use crate::error::KernelError;
 use crate::load::STAGES_PIN;
 
@@ -161,7 +162,12 @@ pub(crate) fn clear(place: &Place) -> Result<(), KernelError> {
     let mut pins = list(&folder)?;
     pins.sort_by_key(|pin| !pin.starts_with("link-"));
     for pin in pins {
-        remove(&folder.join(pin))?;
+        let path = folder.join(&pin);
+        if pin.starts_with("link-") {
+            // Where this fails the kernel does it a little later: nobody holds the link any more.
+            let _ = take_off(&path);
+        }
+        remove(&path)?;
     }
     fs::remove_dir(&folder).map_err(|cause| file("remove", &folder, cause))?;
     let watches = (0..MAX_WATCHES).map(|row| format!("watch-{row}"));

@@ -13,19 +13,18 @@ use serde_json::Value;
 
 use crate::reach::Reach;
 
-/// What the tables do not say.
+/// What the tables do not say. Another version's process may have written less, or more.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Legend {
     pub(crate) rules: Vec<NamedRule>,
     pub(crate) members: Vec<NamedMember>,
     pub(crate) frontends: Vec<NamedFrontend>,
     /// Security rules by their identity.
-    #[serde(default)]
     pub(crate) security: BTreeMap<u64, String>,
     /// Why members are not reached, in words.
     pub(crate) unreached: BTreeMap<IpAddr, String>,
     /// Which ports members have in the ranges of inbound NAT rules: the next process gives them the same.
-    #[serde(default)]
     nat_ports: Value,
 }
 
