@@ -31,6 +31,12 @@ pub enum KernelError {
         /// The balancer's name.
         name: String,
     },
+    /// The data path that was watched is no longer there.
+    #[error("the data path `{name}` that was watched was taken out of the kernel")]
+    Gone {
+        /// The balancer's name.
+        name: String,
+    },
     /// Nobody else can watch.
     #[error("{most} watch already what this data path drops, and no more can")]
     Watched {

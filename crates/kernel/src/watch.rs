@@ -5,7 +5,8 @@
 //! however that ends.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
 
 use aya::maps::{Map, MapData, RingBuf};
 use nix::fcntl::Flock;
@@ -24,6 +25,8 @@ const LEASE: u32 = 3;
 pub struct Watch {
     place: Place,
     wanted: WatchRow,
+    /// Which pin his row is behind: the data path may be taken out of the kernel, and another one put there by the same name.
+    pin: u64,
     /// Which row is his.
     row: usize,
     rows: Words,
@@ -54,6 +57,7 @@ impl Watch {
         let mut watch = Self {
             place: place.clone(),
             wanted,
+            pin: pin_of(place).unwrap_or_default(),
             row,
             rows: Words::map(WATCHES, &pinned(place, WATCHES)?, WATCH_WORDS * MAX_WATCHES)?,
             security: Words::map(SECURITY, &pinned(place, SECURITY)?, 1)?,
@@ -78,8 +82,8 @@ impl Watch {
     /// # Errors
     /// The data path was taken out of the kernel.
     pub fn stay(&self) -> Result<(), KernelError> {
-        if !self.place.pin(WATCHES).exists() {
-            return Err(self.place.missing());
+        if pin_of(&self.place) != Some(self.pin) {
+            return Err(KernelError::Gone { name: self.place.name().into() });
         }
         self.rows.set(self.row * WATCH_WORDS, self.wanted.until(now_in_seconds().wrapping_add(LEASE)));
         Ok(())
@@ -132,6 +136,11 @@ impl Drop for Watch {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// What tells a pin from a later one of the same name.
+fn pin_of(place: &Place) -> Option<u64> {
+    fs::metadata(place.pin(WATCHES)).ok().map(|pin| pin.ino())
 }
 
 /// The clock of reports: nanoseconds since the machine started.

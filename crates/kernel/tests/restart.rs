@@ -270,8 +270,12 @@ fn who_watches_is_told_what_it_wants_and_no_more_than_it_wants() {
         assert_eq!(told(&mut next).len(), 1);
         drop(second);
         detach(&place(world)).unwrap();
-        assert!(matches!(next.stay(), Err(KernelError::NotLoaded { .. })));
+        assert!(matches!(next.stay(), Err(KernelError::Gone { .. })));
         assert!(matches!(Watch::begin(&place(world), everything), Err(KernelError::NotLoaded { .. })));
+        // Another one by the same name is not what was watched.
+        drop(open(world).unwrap());
+        assert!(matches!(next.stay(), Err(KernelError::Gone { .. })));
+        detach(&place(world)).unwrap();
         let left: Vec<_> = fs::read_dir(world.state()).unwrap().map(|it| it.unwrap().file_name()).collect();
         assert_eq!(left, ["bpf"], "nothing is left beside the pins");
     });
