@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kernel::{KernelError, Place, Watch, monotonic};
 use nix::net::if_::if_indextoname;
-use plane::row::{MAX_REPORTS, Report, WatchRow};
+use plane::row::{Address, MAX_REPORTS, Report, WatchRow};
 use plane::{Drop, Verdict};
 use serde::Serialize;
 
@@ -174,7 +174,7 @@ impl Drops {
         Ok((more > 0).then_some(Told::LeftOut(more)))
     }
 
-    /// What is put in force gets its names at once, and is asked for by them a moment later.
+    /// Names are written anew whenever something is put in force.
     fn learn_names(&mut self) {
         let written = fs::metadata(&self.names).and_then(|file| file.modified()).ok();
         if written != self.named {
@@ -187,18 +187,20 @@ impl Drops {
         let protocol = protocol(report);
         let [source, destination]: [IpAddr; 2] = [report.source().into(), report.destination().into()];
         // A frame that is cut off says nothing of itself.
-        let is_known = report.source() != report.destination();
+        let is_known = [report.source(), report.destination()] != [Address::default(); 2];
         let end = |address, port| match (is_known, port) {
             (false, _) => String::new(),
             (true, 0) => format!("{address}"),
             (true, port) => SocketAddr::new(address, port).to_string(),
         };
         let frontend = self.legend.frontends.iter().find(|frontend| frontend.address == destination);
-        let rule = self.legend.rules.iter().find(|rule| {
-            rule.frontend == destination
-                && rule.protocol == protocol
-                && rule.port == report.destination_port()
-        });
+        let port = report.destination_port();
+        let of_frontend =
+            || self.legend.rules.iter().filter(|rule| rule.frontend == destination && port != 0);
+        let rule = of_frontend()
+            .find(|rule| rule.protocol == protocol && rule.port == port)
+            // HA-1: the rule for everything stands behind those for something.
+            .or_else(|| of_frontend().find(|rule| rule.port == 0));
         let security = match report.security_rule() {
             0 => None,
             number => {
