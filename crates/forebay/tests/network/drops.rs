@@ -139,7 +139,7 @@ fn a_flood_is_told_as_far_as_was_wanted_and_counted_beyond() {
         .filter(|line| line["action"] == "leftOut")
         .map(|line| line["packets"].as_u64().unwrap())
         .sum();
-    assert!(told >= 20 && told <= 20 * seconds, "{told} in {seconds} s");
+    assert!((20..=20 * seconds).contains(&told), "{told} in {seconds} s");
     assert!(lines.iter().filter(|line| line["action"] == "drop").all(|line| line["to"] == port));
     assert!(
         left_out > 0 && told + left_out <= dropped,
