@@ -150,7 +150,7 @@ impl<'a> Words<'a> {
 }
 
 fn layers(line: &str) -> Vec<&str> {
-    line.split(" / ").map(str::trim).collect()
+    line.split(" / ").map(str::trim).filter(|layer| !layer.is_empty()).collect()
 }
 
 fn first_word(layer: &str) -> &str {
