@@ -7,6 +7,7 @@
 //! /run/forebay/bpf                    a bpffs of our own
 //! └── <name>                          one folder a balancer
 //!     ├── CONFIG … FLOWS …            maps, by their names in crate `xdp`
+//!     ├── next-<MAP>                  maps with longer rows, while one version takes over from another
 //!     ├── now                         the program that tells the data path's time
 //!     ├── stages-<number>             the programs of the stages
 //!     └── link-<index>-native|generic the data path on an interface
@@ -19,6 +20,7 @@
 pub mod announce;
 mod attach;
 pub mod bench;
+mod carry;
 mod error;
 pub mod link;
 mod load;
@@ -27,7 +29,7 @@ pub mod packet;
 pub mod pass;
 mod pin;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aya::programs::{TestRun, TestRunOptions};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
@@ -67,6 +69,9 @@ pub struct Kernel {
     reason_counts: Counters,
     programs: load::Programs,
     taken_over: bool,
+    /// Maps that were made anew, because another version's have shorter rows; until its programs are gone.
+    moving: BTreeSet<&'static str>,
+    leaving: Vec<carry::Leaving>,
     /// Held as long as the process may write: nobody else then opens the same data path to serve.
     _lock: Option<nix::fcntl::Flock<std::fs::File>>,
 }
@@ -77,7 +82,17 @@ impl Kernel {
     /// # Errors
     /// Another process serves under this name; the kernel or the privileges do not allow it; what is pinned does not fit.
     pub fn open(options: &Options) -> Result<Self, KernelError> {
-        load::open(options)
+        load::open(options, load::OBJECT)
+    }
+
+    /// The same as another version would do it, with its own object: for tests of what then becomes of flows. Rows of its maps may be
+    /// longer than ours.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_object(options: &Options, object: &[u8]) -> Result<Self, KernelError> {
+        load::open(options, object)
     }
 
     /// Looks at a data path that somebody else serves or left, to show it.
@@ -99,7 +114,10 @@ impl Kernel {
     /// # Errors
     /// There is no such interface, another program is on it, or the kernel does not allow it.
     pub fn attach(&mut self, interface: &str) -> Result<Attached, KernelError> {
-        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Native, Mode::Generic])
+        let modes = &[Mode::Native, Mode::Generic];
+        let attached = attach::attach(self.programs.balancer()?, &self.place, interface, modes)?;
+        self.catch_up();
+        Ok(attached)
     }
 
     /// The same in the network stack only: from there frames can be sent on by links of every driver.
@@ -107,7 +125,27 @@ impl Kernel {
     /// # Errors
     /// As [`Self::attach`].
     pub fn attach_generic(&mut self, interface: &str) -> Result<Attached, KernelError> {
-        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Generic])
+        let attached = attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Generic])?;
+        self.catch_up();
+        Ok(attached)
+    }
+
+    /// What packets wrote into the memories of the version before, as long as they met its programs, is remembered here too.
+    fn catch_up(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for memory in &mut leaving {
+            memory.catch_up(self.memory_words(memory.map));
+        }
+        self.leaving = leaving;
+    }
+
+    fn memory_words(&self, map: &str) -> &Words {
+        match map {
+            "FLOWS" => &self.flows,
+            "PIECES" => &self.pieces,
+            "OUTWARD" => &self.outward,
+            _ => &self.inward,
+        }
     }
 
     /// Takes back what [`Self::open`] and [`Self::attach`] have pinned: for a start that failed, where nothing was there before.
@@ -118,12 +156,16 @@ impl Kernel {
         pin::clear(&self.place)
     }
 
-    /// Takes the data path off interfaces that are not among these, to which [`Self::attach`] has put it.
+    /// Takes the data path off interfaces that are not among these, to which [`Self::attach`] has put it. What is left of processes
+    /// before, programs and maps of another layout, is not needed any more from then on.
     ///
     /// # Errors
     /// A pin could not be removed.
-    pub fn keep_only(&self, indexes: &[u32]) -> Result<(), KernelError> {
+    pub fn keep_only(&mut self, indexes: &[u32]) -> Result<(), KernelError> {
         attach::keep_only(&self.place, indexes)?;
+        self.catch_up();
+        self.leaving.clear();
+        carry::rename(&self.place, &std::mem::take(&mut self.moving))?;
         let own = self.programs.stages();
         pin::forget_stages(&self.place, own)
     }

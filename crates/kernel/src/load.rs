@@ -1,11 +1,12 @@
 //! Loading the object, and opening what an earlier process left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
+use aya_obj::Object;
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
 use plane::Stage;
@@ -14,14 +15,15 @@ use plane::row::{
     MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
 };
 
+use crate::carry::{self, Leaving};
 use crate::error::KernelError;
 use crate::maps::{Counters, Words};
 use crate::pin::Place;
 use crate::{Kernel, Options};
 
-static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
-const TABLES: [(Name, &str); 11] = [
+pub(crate) const TABLES: [(Name, &str); 11] = [
     (Name::Config, "CONFIG"),
     (Name::Links, "LINKS"),
     (Name::Addresses, "ADDRESSES"),
@@ -34,8 +36,8 @@ const TABLES: [(Name, &str); 11] = [
     (Name::Access, "ACCESS"),
     (Name::Security, "SECURITY"),
 ];
-const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
-const COUNTERS: [&str; 5] =
+pub(crate) const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
+pub(crate) const COUNTERS: [&str; 5] =
     ["RULE_COUNTS", "MEMBER_COUNTS", "UNMATCHED_COUNTS", "SECURITY_COUNTS", "REASON_COUNTS"];
 /// Bytes of a row of each.
 const COUNTER_BYTES: [u32; 5] = [32, 32, 8, 16, 16];
@@ -68,19 +70,21 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
     ]
 }
 
-pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
+pub(crate) fn open(options: &Options, bytes: &[u8]) -> Result<Kernel, KernelError> {
     let place = &options.place;
     let lock = place.lock()?;
     place.make()?;
     let taken_over = place.pin("CONFIG").exists();
-    same_layout(place)?;
+    let wanted = Object::parse(bytes).map_err(|cause| refused_map(cause.into()))?;
+    let moving = carry::moving(place, |map| rows_of(place, map, &wanted))?;
     same_sizes(place, options.sizes)?;
+    carry::forget(place)?;
     let pins: Vec<(&str, std::path::PathBuf)> = TABLES
         .iter()
         .map(|(_, name)| *name)
         .chain(MEMORIES)
         .chain(COUNTERS)
-        .map(|name| (name, place.pin(name)))
+        .map(|name| (name, place.pin(&carry::pin_of(name, &moving))))
         .collect();
     let mut loader = EbpfLoader::new();
     for (name, rows) in rows(options.sizes) {
@@ -89,7 +93,7 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     for (name, pin) in &pins {
         loader.map_pin_path(name, pin.as_path());
     }
-    let mut object = loader.load(OBJECT).map_err(refused_map)?;
+    let mut object = loader.load(bytes).map_err(refused_map)?;
 
     let now = program(&mut object, "forebay_now")?;
     load_program(now).map_err(refused)?;
@@ -101,7 +105,35 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     load_stages(&mut object)?;
     let stages = pin_stages(place, &mut object)?;
     let maps = pins.iter().map(|(name, _)| (*name, map_of(&mut object, name))).collect();
-    build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))
+    let mut kernel = build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))?;
+    carry_over(&mut kernel, moving)?;
+    Ok(kernel)
+}
+
+/// Brings what is in maps that are made anew.
+fn carry_over(kernel: &mut Kernel, moving: BTreeSet<&'static str>) -> Result<(), KernelError> {
+    for (table, map) in TABLES.iter().filter(|(_, map)| moving.contains(map)) {
+        let old = pinned(&kernel.place, map)?;
+        carry::copy(&Words::map(map, &old, table.width())?, kernel.table(*table)?);
+    }
+    for map in MEMORIES.into_iter().filter(|map| moving.contains(map)) {
+        let old = Words::map(map, &pinned(&kernel.place, map)?, BUCKET_WAYS)?;
+        let leaving = Leaving::carry(map, old, kernel.memory_words(map));
+        kernel.leaving.push(leaving);
+    }
+    kernel.moving = moving;
+    Ok(())
+}
+
+/// Bytes of a row of a map that is pinned, and of one of the object's; `None` where nothing is pinned.
+fn rows_of(place: &Place, map: &'static str, object: &Object) -> Result<Option<(u32, u32)>, KernelError> {
+    if !place.pin(map).exists() {
+        return Ok(None);
+    }
+    let info =
+        pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
+    let wanted = object.maps.get(map).ok_or(KernelError::Part { name: map })?;
+    Ok(Some((info.value_size(), wanted.value_size())))
 }
 
 pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
@@ -145,6 +177,8 @@ fn build(
         reason_counts: Counters::Two(reasons, per_cpu(reasons, data(reasons)?)?),
         programs,
         taken_over,
+        moving: BTreeSet::new(),
+        leaving: Vec::new(),
         _lock: lock,
     })
 }

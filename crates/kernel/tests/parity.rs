@@ -8,6 +8,7 @@
 mod common;
 #[path = "common/frames.rs"]
 mod frames;
+#[allow(dead_code, reason = "only whole frames are compared here")]
 #[path = "common/oracle.rs"]
 mod oracle;
 #[path = "common/random.rs"]

@@ -189,19 +189,19 @@ fn one_process_serves() {
 }
 
 #[test]
-fn what_another_version_left_is_refused_and_goes_on() {
+fn what_a_later_version_left_is_refused_and_goes_on() {
     // FLOW-7
     static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
     in_a_world(|world| {
         drop(open(world).unwrap());
-        // Rules that were shorter.
+        // Rules that are longer than ours: a later version's.
         let pin = world.pins("main").join("RULES");
         fs::remove_file(&pin).unwrap();
-        EbpfLoader::new().load(OBJECT).unwrap().map_mut("LINKS").unwrap().pin(&pin).unwrap();
+        EbpfLoader::new().load(OBJECT).unwrap().map_mut("FLOWS").unwrap().pin(&pin).unwrap();
         let before: Vec<_> = fs::read_dir(world.pins("main")).unwrap().map(|it| it.unwrap().path()).collect();
         for refused in [open(world).unwrap_err(), Kernel::look(&place(world)).unwrap_err()] {
             assert!(
-                matches!(refused, KernelError::OtherLayout { map: "RULES", found: 16, wanted: 32, .. }),
+                matches!(refused, KernelError::OtherLayout { map: "RULES", found: 64, wanted: 32, .. }),
                 "{refused:?}"
             );
             assert!(refused.to_string().contains("detach --name main"), "{refused}");
