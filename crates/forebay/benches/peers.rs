@@ -348,7 +348,7 @@ fn ruleset(more: usize) -> String {
 /// Starts it, in the place of another one: the command ends when the new one listens.
 fn haproxy(town: &Town, more: usize, before: Option<&str>) {
     let mut text = String::from(
-        "global\n  maxconn 8000\n\
+        "global\n  maxconn 2000\n\
          defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n",
     );
     let servers: String = (1..=MEMBERS).map(|at| format!("  server v{at} {}:80\n", member(at))).collect();
