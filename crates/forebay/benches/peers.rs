@@ -393,7 +393,9 @@ fn traffic(town: &Town, products: &[Product], arguments: &Arguments) {
                 Product::Routing => {
                     (SocketAddr::new(member(1).into(), 80), SocketAddr::new(member(1).into(), 5_201))
                 }
-                _ => (WEB.parse().unwrap(), BULK.parse().unwrap()),
+                Product::Forebay | Product::Nftables | Product::Haproxy => {
+                    (WEB.parse().unwrap(), BULK.parse().unwrap())
+                }
             };
             until_it_answers(town, web);
             let mut round = Round::default();
