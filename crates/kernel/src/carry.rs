@@ -7,8 +7,8 @@
 //!
 //! * **Tables** are the control plane's, and one start has the lock: what is copied stays true. If one of them has grown all are made
 //!   anew, so that neither version ever sees some rows of the other one's.
-//! * **Memories** are written by packets all the time. One whose entries have not grown is shared by both versions, and nothing is missed. One
-//!   that has grown is copied before the exchange, and looked through once more after it for what was written meanwhile.
+//! * **Memories** are written by packets all the time. One whose entries have not grown is shared by both versions, and nothing is
+//!   missed. One that has grown is copied before the exchange, and looked through once more after it for what was written meanwhile.
 //! * **Counters** that have grown begin anew.
 
 use std::collections::BTreeSet;
