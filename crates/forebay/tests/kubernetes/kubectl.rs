@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{World, becomes, eventually, kubectl};
 
 const MANIFEST: &str = "apiVersion: v1

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{World, becomes, eventually};
 
 const FINALIZER: &str = "service.kubernetes.io/load-balancer-cleanup";
