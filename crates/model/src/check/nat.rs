@@ -144,6 +144,7 @@ fn follow_rule<'a>(
             when_down: WhenDown::Continue,
             hairpin: false,
             only: None,
+            guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),
         })
     };
     rules.extend(build());
@@ -209,6 +210,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
                 when_down: WhenDown::Continue,
                 hairpin: false,
                 only: Some(*member),
+                guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),
             })
         };
         if is_done && frontend.done && is_forwarded {

@@ -33,6 +33,8 @@ pub(super) struct Rule<'a> {
     pub(super) when_down: WhenDown,
     pub(super) hairpin: bool,
     pub(super) only: Option<IpAddr>,
+    /// The security group of a cluster's Services.
+    pub(super) guard: Option<&'a Reference>,
 }
 
 impl Rule<'_> {
@@ -169,6 +171,7 @@ fn build(
         when_down: WhenDown::Continue,
         hairpin: false,
         only: None,
+        guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),
     })
 }
 

@@ -39,13 +39,13 @@ pub(super) fn examine(
     if scope.inventory.links_to(entry).next().is_some() {
         let inbound = rules.iter().enumerate().filter(|(_, it)| it.direction == Some(Direction::Inbound));
         for (index, rule) in inbound {
-            in_part(report, &array.element(&rule.name, index), rule);
+            in_part(report, &array.element(&rule.name, index), document, rule);
         }
     }
 }
 
 /// What cannot be told of a packet before a member is chosen, or of nobody's addresses.
-fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
+fn in_part(report: &mut Report, at: &Path, document: &NetworkSecurityGroup, rule: &SecurityRule) {
     const MEND: &str = "until then the rule denies all that it may speak of, and allows nothing";
     let any = |range: &str| range == "*" || range == "0-65535";
     let ranges = rule.source_port_range.iter().chain(&rule.source_port_ranges);
@@ -64,17 +64,18 @@ fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule) {
     let SecurityRule { source_address_prefix, source_address_prefixes, .. } = rule;
     let sources =
         ("sourceAddressPrefix", source_address_prefix, "sourceAddressPrefixes", source_address_prefixes);
-    for (at, text) in places(at, sources).into_iter().filter(|(_, text)| is_unknown_tag(text)) {
+    for (at, text) in places(at, sources).into_iter().filter(|(_, text)| is_unknown_tag(document, text)) {
         let what = format!("the addresses of service tag `{text}` come");
         field::not_there_yet(report, &at, &what, MEND);
     }
 }
 
 /// Whether a service tag is none of those whose addresses follow from the documents.
-fn is_unknown_tag(text: &str) -> bool {
+fn is_unknown_tag(document: &NetworkSecurityGroup, text: &str) -> bool {
     let known = ["VirtualNetwork", "Internet", "AzureLoadBalancer", "Any", "*"];
     let is_address = text.parse::<IpAddr>().is_ok() || text.parse::<Prefix>().is_ok();
-    !is_address && !known.iter().any(|tag| tag.eq_ignore_ascii_case(text))
+    let is_known = known.iter().any(|tag| tag.eq_ignore_ascii_case(text));
+    !is_address && !is_known && document.prefixes_of_tag(text).is_none()
 }
 
 fn ports(report: &mut Report, at: &Path, rule: &SecurityRule) {

@@ -38,6 +38,9 @@ object! {
         reset_on_member_down: Option<bool> = "resetOnMemberDown",
         /// A member that calls the frontend may be led to itself (HAIR-1).
         hairpin: Option<bool> = "hairpin",
+        /// The security group that a cluster keeps for its Services. It judges the packets of this rule, as if the members' subnets named
+        /// it (ACL-2).
+        service_security_group: Option<Reference> = "serviceSecurityGroup",
     }
 }
 
