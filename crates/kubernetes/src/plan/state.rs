@@ -114,7 +114,12 @@ fn rule(it: &LoadBalancingRule) -> Value {
 const fn in_azures_words(protocol: TransportProtocol) -> &'static str {
     match protocol {
         TransportProtocol::Sctp => TransportProtocol::All.as_str(),
-        other => other.as_str(),
+        TransportProtocol::Tcp
+        | TransportProtocol::Udp
+        | TransportProtocol::All
+        | TransportProtocol::Quic
+        | TransportProtocol::Gre
+        | TransportProtocol::Esp => protocol.as_str(),
     }
 }
 
