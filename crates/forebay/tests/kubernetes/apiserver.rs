@@ -29,6 +29,8 @@ use rights::{Rights, Wish};
 use crate::cluster::Cluster;
 use crate::world::eventually;
 
+/// Whoever is being answered is let go within this.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a watch says up to where nothing happened.
 const BOOKMARK: Duration = Duration::from_secs(2);
 
@@ -89,10 +91,10 @@ impl ApiServer {
         server
     }
 
-    /// Nobody answers any more; connections are cut.
+    /// Nobody answers any more; connections are cut when this returns.
     pub fn go_away(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(GONE_WITHIN);
         }
     }
 
