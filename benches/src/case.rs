@@ -86,7 +86,7 @@ const TRACKED_NEW: &[Gate] = &[Gate::Net(300.0, None)];
 /// Everything, in the order of the report.
 pub fn all() -> Vec<Case> {
     use Flows::{Million, New, One, Thousands};
-    use Scene::{Changing, Direct, Large, Steady};
+    use Scene::{Changing, Crowded, Direct, Large, Steady};
     let ack = |port| Sender::Client(Kind::Ack, port);
     let syn = |port| Sender::Client(Kind::Syn, port);
     let case = |path, flows, scene, sender, gates| Case {
@@ -111,6 +111,8 @@ pub fn all() -> Vec<Case> {
         case(floating, Thousands, Steady, ack(80), NONE),
         case(floating, Million, Steady, ack(80), UNTRACKED),
         case(floating, New, Steady, syn(80), NONE),
+        case("same segment, among 10,000 frontends", One, Crowded, ack(80), SEGMENT),
+        case("same segment, among 10,000 frontends", Million, Crowded, ack(80), UNTRACKED),
         case(remembered, One, Steady, Sender::Client(Kind::Datagram, 53), SEGMENT),
         case(remembered, Thousands, Steady, Sender::Client(Kind::Datagram, 53), NONE),
         case(remembered, Million, Large, Sender::Client(Kind::Datagram, 53), TRACKED),

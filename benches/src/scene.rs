@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use engine::{Compiler, Health, Memory, Replica, Sizes, Surroundings, Tables};
 use kernel::{Kernel, Options, Place};
 use model::{Desired, Source};
+use plane::Tick;
 use plane::row::{Hop, Mac};
 use serde_json::{Value, json};
 
@@ -19,6 +20,8 @@ use crate::packet::LINK;
 pub const INGRESS: u32 = 1;
 /// Members of each pool and address family.
 const MEMBERS: u16 = 128;
+/// Load balancers of others, in a crowd.
+const OTHERS: u32 = 20;
 /// Who stands between the balancer and clients that are answered through it.
 pub const HOME: Mac = Mac::new([2, 0, 0, 0, 2, 1]);
 /// The balancer's link to them.
@@ -35,15 +38,18 @@ pub enum Scene {
     Changing,
     /// No pool whose answers come back through this host.
     Direct,
+    /// Among ten thousand other frontends, each with a rule, and pools of two thousand members.
+    Crowded,
 }
 
 impl Scene {
-    pub const ALL: [Self; 4] = [Self::Steady, Self::Large, Self::Changing, Self::Direct];
+    pub const ALL: [Self; 5] = [Self::Steady, Self::Large, Self::Changing, Self::Direct, Self::Crowded];
 
     fn sizes(self) -> Sizes {
         let usual = Sizes { rings: 16, ..Sizes::default() };
         match self {
             Self::Steady | Self::Direct => usual,
+            Self::Crowded => Sizes { rings: 64, ..usual },
             Self::Large | Self::Changing => Sizes { flow_bits: 18, masquerade_bits: 22, ..usual },
         }
     }
@@ -146,7 +152,7 @@ fn tables(scene: Scene, desired: &Desired) -> Result<Tables> {
         compiler.compile(desired, &health(desired, down), &surroundings, before)
     };
     Ok(match scene {
-        Scene::Steady | Scene::Large | Scene::Direct => compile(|_| false, &nothing)?,
+        Scene::Steady | Scene::Large | Scene::Direct | Scene::Crowded => compile(|_| false, &nothing)?,
         Scene::Changing => {
             let before = compile(|member| member % 2 == 0, &nothing)?;
             compile(|member| member % 2 != 0, &before)?
@@ -187,6 +193,7 @@ fn surroundings(sizes: Sizes) -> Surroundings {
         hops: hops.collect(),
         sizes,
         clock: kernel::clock(),
+        now: Tick(0),
     }
 }
 
@@ -194,7 +201,7 @@ fn surroundings(sizes: Sizes) -> Surroundings {
 fn desired(scene: Scene) -> Result<Desired> {
     let pools = match scene {
         Scene::Direct => vec![Pool::Floating, Pool::Masquerade],
-        Scene::Steady | Scene::Large | Scene::Changing => {
+        Scene::Steady | Scene::Large | Scene::Changing | Scene::Crowded => {
             vec![Pool::Floating, Pool::Gateway, Pool::Masquerade]
         }
     };
@@ -221,11 +228,51 @@ fn desired(scene: Scene) -> Result<Desired> {
         "loadBalancingRules": rules.collect::<Vec<_>>(),
         "probes": [{ "name": "alive", "protocol": "Tcp", "port": 80 }],
     });
-    let source = Source { name: "bench.json".into(), text: document.to_string() };
-    model::check(&[source]).map_err(|problems| {
+    let mut sources = vec![Source { name: "bench.json".into(), text: document.to_string() }];
+    if scene == Scene::Crowded {
+        sources.extend((0..OTHERS).map(other));
+    }
+    model::check(&sources).map_err(|problems| {
         let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
         anyhow::anyhow!("the document of the benchmark is not valid:\n{}", problems.join("\n"))
     })
+}
+
+/// Another load balancer, with as many frontends as one has.
+fn other(number: u32) -> Source {
+    const FRONTENDS: u32 = 500;
+    const MEMBERS: u32 = 100;
+    let address = |network: u32, at: u32| Ipv4Addr::from_bits(network + at);
+    let frontend = |at: u32| {
+        json!({
+            "name": format!("f{at}"),
+            "privateIPAddress": address(0x0b00_0000, number * FRONTENDS + at),
+            "privateIPAllocationMethod": "Static",
+            "subnet": { "id": "/subscriptions/s/resourceGroups/g/providers/Microsoft.Network/virtualNetworks/n/subnets/s" },
+        })
+    };
+    let rule = |at: u32| {
+        json!({
+            "name": format!("r{at}"),
+            "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/f{at}") },
+            // No more than 300 rules lead to one member.
+            "backendAddressPool": { "id": format!("backendAddressPools/p{}", at % 2) },
+            "protocol": "Tcp", "frontendPort": 80, "backendPort": 80, "enableFloatingIP": true,
+        })
+    };
+    let member = |at: u32| json!({ "name": format!("m{at}"), "ipAddress": address(0x0c00_0001, number * MEMBERS + at) });
+    let pool = |half: u32| {
+        let members = (0..MEMBERS).filter(|at| at % 2 == half).map(member);
+        json!({ "name": format!("p{half}"), "loadBalancerBackendAddresses": members.collect::<Vec<_>>() })
+    };
+    let document = json!({
+        "name": format!("other{number}"),
+        "sku": { "name": "Standard" },
+        "frontendIPConfigurations": (0..FRONTENDS).map(frontend).collect::<Vec<_>>(),
+        "backendAddressPools": [pool(0), pool(1)],
+        "loadBalancingRules": (0..FRONTENDS).map(rule).collect::<Vec<_>>(),
+    });
+    Source { name: format!("other{number}.json"), text: document.to_string() }
 }
 
 fn pool_document(pool: Pool) -> Value {

@@ -8,12 +8,13 @@ use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, AccessRow, Address, AddressRow, BUCKET_WAYS, BUSY, ConfigRow, DOWN_WORDS,
     Distribution, ENTRY_WORDS, Hop, Key, LINK_PLACES, LINK_TRIES, LIVE, LinkRow, ListRow,
     MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_ADDRESSES, MAX_EXTENSIONS, MAX_IDLE_TICKS, MAX_LISTS,
-    MAX_MEMBERS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, Mac, MemberRow, OUTWARD_WAYS,
-    PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES,
-    ReturnRow, Role, RuleRow, Slot, View,
+    MAX_MEMBERS, MAX_REPORTS, MAX_RETURNS, MAX_RULES, MAX_SECURITY_RULES, MAX_TRANSPORT, MAX_WATCHES, Mac,
+    MemberRow, OUTWARD_WAYS, PIECE_BUCKETS, PIECE_TICKS, PIECE_WAYS, Path, Plan, REPORT_WORDS, RETURN_PLACES,
+    RING_SLOTS, RING_WORDS, RULE_PLACES, Report, ReturnRow, Role, RuleRow, Slot, Strict, TRACK_WORDS, View,
+    WATCH_WORDS, WatchRow,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
-use plane::{REASONS, Reason, Remembered, Tick};
+use plane::{REASONS, RESET_CAUSES, Reason, Remembered, Tick};
 
 fn main() {
     println!("# Tables\n");
@@ -30,8 +31,10 @@ fn main() {
     down();
     members();
     lists();
+    watches();
     println!("\n## Memories");
     flows();
+    tracks();
     pieces();
     masquerades();
     limits();
@@ -87,6 +90,11 @@ fn maps() {
         count(PIECE_BUCKETS),
         BUCKET_WAYS * 8
     );
+    println!(
+        "| `TRACKS` | what is known of connections that are kept in mind | {BUCKET_WAYS} for each of those buckets | {} | packets |",
+        TRACK_WORDS * 8
+    );
+    println!("| `RESETS` | resets that were sent, by their cause | {RESET_CAUSES} | 8 | control plane |");
     memory("OUTWARD", "masqueraded flows, by the client's side", sizes.masquerade_bits, ENTRY_WORDS);
     memory("INWARD", "masqueraded flows, by the member's side", sizes.masquerade_bits, ENTRY_WORDS);
     for (name, what, rows, words) in [
@@ -100,13 +108,29 @@ fn maps() {
         ),
         ("SECURITY_COUNTS", "packets, bytes; by number of the security rule", MAX_SECURITY_RULES, 2),
         ("REASON_COUNTS", "packets, bytes; by reason", REASONS, 2),
+        ("WATCH_COUNTS", "packets told, packets left out; by who watches", MAX_WATCHES as u32, 2),
     ] {
         println!("| `{name}` | {what} | {} for each processor | {} | packets |", count(rows), words * 8);
     }
     let what = "what one stage tells the next about a packet";
     println!("| `PARCEL` | {what} | 1 for each processor | {} | packets |", PARCEL_WORDS * 8);
+    println!(
+        "| `DROPPED` | which stage drops a packet that is told, and why | 1 for each processor | 8 | packets |"
+    );
+    println!(
+        "| `WATCHES` | who watches what is dropped, {MAX_WATCHES} rows in one value | 1 | {} | who watches |",
+        MAX_WATCHES * WATCH_WORDS * 8
+    );
+    println!(
+        "| `REPORTS_0` to `REPORTS_{}` | ring buffers: packets of which one who watches is told | 256 KiB | {} | packets |",
+        MAX_WATCHES - 1,
+        REPORT_WORDS * 8
+    );
     let stages = Stage::ALL.map(|stage| format!("`{}`", stage.program())).join(", ");
-    println!("| `STAGES` | the programs, one a stage: {stages} | {} | 4 | loader |", Stage::ALL.len());
+    println!(
+        "| `STAGES` | the programs, one a stage: {stages}; and `forebay_watch` | {} | 4 | loader |",
+        Stage::ALL.len() + 1
+    );
     println!(
         "\nBy default the rings take {} MiB and the memories {} MiB.",
         sizes.ring_memory() >> 20,
@@ -163,6 +187,9 @@ const PLAN: Plan = Plan {
     resets: false,
     hairpin: false,
     direct: false,
+    tracks: false,
+    announces: false,
+    strict: Strict::No,
     idle: 0,
 };
 
@@ -198,6 +225,12 @@ fn rules() {
     field("a member may be led to itself", &[plan(PLAN), plan(Plan { hairpin: true, ..PLAN })]);
     let what = "there is one member only, whose number stands for the ring";
     field(what, &[plan(PLAN), plan(Plan { direct: true, ..PLAN })]);
+    field("connections are kept in mind", &[plan(PLAN), plan(Plan { tracks: true, ..PLAN })]);
+    let what = "both ends of a connection that was silent are reset";
+    field(what, &[plan(PLAN), plan(Plan { announces: true, ..PLAN })]);
+    let what = "connections that are not kept in mind: 0 chosen afresh, 1 soon dropped, 2 dropped";
+    let strict = [Strict::No, Strict::Soon, Strict::Yes].map(|strict| plan(Plan { strict, ..PLAN }));
+    field(what, &strict);
     field("idle time in ticks", &[plan(PLAN), plan(Plan { idle: u16::MAX, ..PLAN })]);
     field("number: its row of counters", &[plan(PLAN), new(key, PLAN, u32::MAX)]);
     let asking = |list| RuleRow::new(key, PLAN, 0, View::default()).asking(list).0;
@@ -252,6 +285,12 @@ fn members() {
     field("interface index of the link", &[zero, at(Hop { link: u32::MAX, ..hop })]);
     field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
     field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);
+    let leaving = |until| [MemberRow::new(NOWHERE, 0, 0, None).leaving(until).0];
+    field(
+        "the tick until which it keeps connections, having left its pool",
+        &[leaving(0)[0], leaving(u32::MAX)[0]],
+    );
+    field("it has left its pool", &[live, leaving(0)[0]]);
 }
 
 fn lists() {
@@ -270,11 +309,46 @@ fn lists() {
     field("identity of the security rule", &[[0], [u64::MAX]]);
 }
 
+fn watches() {
+    let all = WatchRow::everything(0);
+    let until = |second| [all.until(second)];
+    row("WATCHES", "published by word 0, which is 0 where nobody watches");
+    field("second of the monotonic clock until which its watcher is there", &[until(0), until(u32::MAX)]);
+    field("reports a second at most", &[all.0, WatchRow::everything(u32::MAX).0]);
+    println!("| 1 | 0–63 | reasons of which it is told, a bit for each number |");
+    let any = all.of_client(NOWHERE, 0);
+    field("bits of the client's prefix", &[any.0, any.of_client(NOWHERE, 255).0]);
+    let of = |frontend: Address, port| all.of_frontend(frontend, port).0;
+    field("a frontend is named", &[all.0, of(NOWHERE, 0)]);
+    field("a client is named", &[all.0, any.0]);
+    field("the frontend's port; 0 is any", &[of(NOWHERE, 0), of(NOWHERE, u16::MAX)]);
+    field("the frontend's address", &[of(NOWHERE, 0), of(V6.into(), 0)]);
+    field("the client's prefix", &[any.0, all.of_client(V6.into(), 0).0]);
+    println!("| 7 | 0–31 | reports in the current second |");
+    println!("| 7 | 32–63 | the current second |");
+    row("REPORTS", "whole from the beginning");
+    let packet = |protocol, from: Address, to: Address, ports| {
+        Report::new(0, 0, Reason(0), 0).of_packet(protocol, from, to, ports).0
+    };
+    let zero = Report::new(0, 0, Reason(0), 0);
+    field("when, in nanoseconds of the monotonic clock", &[zero.0, Report::new(u64::MAX, 0, Reason(0), 0).0]);
+    field("interface index of the link it came in by", &[zero.0, Report::new(0, u32::MAX, Reason(0), 0).0]);
+    field("reason", &[zero.0, Report::new(0, 0, Reason(255), 0).0]);
+    field("protocol", &[zero.0, packet(255, NOWHERE, NOWHERE, 0)]);
+    field("it is ARP", &[zero.0, zero.of_arp(NOWHERE, NOWHERE).0]);
+    field("source address", &[zero.0, packet(0, V6.into(), NOWHERE, 0)]);
+    field("destination address", &[zero.0, packet(0, NOWHERE, V6.into(), 0)]);
+    field("destination port", &[zero.0, packet(0, NOWHERE, NOWHERE, 0xffff)]);
+    field("source port", &[zero.0, packet(0, NOWHERE, NOWHERE, 0xffff_0000)]);
+    field("bytes of the frame", &[zero.0, Report::new(0, 0, Reason(0), u32::MAX).0]);
+    field("number of the security rule that denied it; 0 is none", &[zero.0, zero.denied_by(u32::MAX).0]);
+}
+
 /// The bits of an entry that change an answer.
 fn matter<T: PartialEq>(answer: impl Fn(Remembered) -> T) -> u64 {
     let of = |word| Remembered::of(word, Tick(0));
     // Both for an entry with all of them and for one with few.
-    [1u64 << 32, u64::MAX >> 32 & !0x7fff | 1 << 32]
+    [1u64 << 33, u64::MAX >> 32 & !0x7fff | 1 << 33]
         .into_iter()
         .flat_map(|word| (0..63).map(move |bit| (word, word ^ 1 << bit)))
         .filter_map(|(one, other)| Some((one ^ other, of(one)?, of(other)?)))
@@ -286,17 +360,36 @@ fn flows() {
     let member = matter(Remembered::member);
     let confirmed = matter(Remembered::is_confirmed);
     let pinned = matter(Remembered::is_pinned);
-    let tag = u64::MAX << 32;
+    let tag = u64::MAX << 33;
+    let tracked = (0..64).map(|bit| 1u64 << bit).filter(|word| Remembered::is_tracked(*word)).sum::<u64>();
     println!("\n### FLOWS: an entry is one word, {BUCKET_WAYS} of them a bucket\n");
     println!("| bits | what |\n|---|---|");
     println!(
         "| {} | the tick until which the flow is remembered, modulo its range |",
-        bits(!(tag | member | confirmed | pinned))
+        bits(!(tag | tracked | member | confirmed | pinned))
     );
     println!("| {} | confirmed: more than one packet was seen |", bits(confirmed));
     println!("| {} | the member's number |", bits(member));
     println!("| {} | pinned: remembered because of a change |", bits(pinned));
+    println!("| {} | tracked: more is known in the row of the same place |", bits(tracked));
     println!("| {} | tag: bits of the flow's identity that did not choose the bucket |", bits(tag));
+}
+
+fn tracks() {
+    println!(
+        "\n### TRACKS: a row is {TRACK_WORDS} words, in the place of an entry of FLOWS that is marked\n"
+    );
+    println!("| word | what |\n|---|---|");
+    for (word, what) in [
+        ("0–1", "the client's address"),
+        ("2–3", "the frontend's address"),
+        ("4", "the ports of both, the interface index of the link that the client's frames come in by"),
+        ("5", "the station that they come from; whether the client has closed, or acknowledged anything"),
+        ("6", "the client's next sequence number, and the one that it expects next"),
+        ("7", "tag of the entry, the moment of the last packet"),
+    ] {
+        println!("| {word} | {what} |");
+    }
 }
 
 fn pieces() {
@@ -360,6 +453,8 @@ fn limits() {
         ("time between a packet's first piece and another", format!("{PIECE_TICKS} ticks")),
         ("extension headers of IPv6 that are followed", MAX_EXTENSIONS.to_string()),
         ("bytes before a transport header", MAX_TRANSPORT.to_string()),
+        ("who may watch what is dropped, at the same time", MAX_WATCHES.to_string()),
+        ("dropped packets a second that one of them is told", count(MAX_REPORTS)),
         ("places for a masqueraded flow, by the client's side", OUTWARD_WAYS.to_string()),
         (
             "masqueraded flows towards one member, port and protocol",

@@ -5,6 +5,7 @@
 //! *current* member never depends on it (DIST-7). Compiling again what was compiled changes nothing.
 
 mod access;
+mod leaving;
 mod rings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,11 +16,12 @@ use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule, W
 use plane::row::{
     Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES,
     MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES, ReturnRow, Role,
-    RuleRow, Slot, View, protocol,
+    RuleRow, Slot, Strict, View, protocol,
 };
 use plane::{address_places, key_places};
 
 use access::LastLists;
+use leaving::Leaving;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};
 
@@ -50,7 +52,7 @@ pub fn identity(name: &str) -> u64 {
 pub struct Compiler {
     filled: BTreeMap<Vec<Part>, Vec<Option<u16>>>,
     /// What each ring was made of, and what it became. Made of the same again, it becomes the same.
-    made: BTreeMap<u32, (Vec<Share>, Ring)>,
+    made: BTreeMap<u32, Made>,
     lists: LastLists,
 }
 
@@ -70,8 +72,9 @@ impl Compiler {
         before: &Tables,
     ) -> Result<Tables, Full> {
         let mut tables = Tables { links: links(surroundings, before)?, ..Tables::default() };
-        let numbers = addresses(desired, surroundings, before, &mut tables)?;
-        let members = Members::number(desired, before)?;
+        let leaving = Leaving::of(desired, surroundings, before);
+        let numbers = addresses(desired, &leaving, surroundings, before, &mut tables)?;
+        let members = Members::number(desired, &leaving, before)?;
         let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
         let rule_numbers = rule_numbers(desired, &numbers, before)?;
         let lists = self.lists.of(desired, before)?;
@@ -91,6 +94,7 @@ impl Compiler {
             let number = numbers.get(&(member.address.into())).copied().unwrap_or_default();
             let hop = surroundings.hops.get(&member.address).copied();
             let row = MemberRow::new(member.address.into(), number, member.pool, hop);
+            let row = member.leaves_at.map_or(row, |until| row.leaving(until.0));
             tables.members.insert(member.number, row);
         }
         for row in tables.addresses.values_mut().filter(|row| row.role() == Some(Role::Frontend)) {
@@ -107,7 +111,7 @@ impl Compiler {
             }
         }
         (tables.lists, tables.access, tables.security) = (lists.rows, lists.entries, lists.security);
-        tables.returns = returns(desired, &numbers, &rule_numbers, before)?;
+        tables.returns = returns(desired, &leaving, &numbers, &rule_numbers, before)?;
         tables.config = ConfigRow::new(
             surroundings.sizes.flow_bits,
             surroundings.sizes.masquerade_bits,
@@ -132,16 +136,19 @@ impl Compiler {
         self.made.retain(|ring, _| by_ring.contains_key(ring));
         for (ring, (group, shares)) in &by_ring {
             let ring = *ring;
-            let same = |made: &&(Vec<Share>, Ring)| {
-                made.0 == **shares && before.rings.get(&ring).is_some_and(|now| Arc::ptr_eq(now, &made.1))
+            let mut alive: BTreeSet<u32> = shares.iter().map(|(number, ..)| *number).collect();
+            alive.extend(rings.leaving(desired, **group));
+            let same = |made: &&Made| {
+                made.shares == **shares
+                    && made.alive == alive
+                    && before.rings.get(&ring).is_some_and(|now| Arc::ptr_eq(now, &made.words))
             };
-            if let Some((_, words)) = self.made.get(&ring).filter(same) {
+            if let Some(Made { words, .. }) = self.made.get(&ring).filter(same) {
                 slots.insert(ring, Arc::clone(words));
                 continue;
             }
             let key = filling(shares);
             let owners = self.filled.entry(key.clone()).or_insert_with(|| fill(&key));
-            let alive: BTreeSet<u32> = shares.iter().map(|(number, ..)| *number).collect();
             let was_there =
                 before.rings.get(&ring).or_else(|| rings.ancestor(**group, desired, numbers, before));
             let each = owners.iter().zip(0..RING_SLOTS).map(|(owner, slot)| {
@@ -153,7 +160,7 @@ impl Compiler {
             });
             let words = ring_words(each);
             slots.insert(ring, Arc::clone(&words));
-            self.made.insert(ring, (shares.to_vec(), words));
+            self.made.insert(ring, Made { shares: shares.to_vec(), alive, words });
         }
         // Rings of pools that are gone need not be kept; a pool that flaps between two states needs two.
         let used: BTreeSet<Vec<Part>> = by_ring
@@ -166,6 +173,15 @@ impl Compiler {
         self.filled.retain(|key, _| used.contains(key));
         slots
     }
+}
+
+/// A ring as it was made last.
+#[derive(Debug)]
+struct Made {
+    shares: Vec<Share>,
+    /// Who may have flows: those who share it, and those who leave.
+    alive: BTreeSet<u32>,
+    words: Ring,
 }
 
 /// What decides how a ring is filled.
@@ -226,6 +242,7 @@ fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, L
 /// Gives every address that matters a row, and its number.
 fn addresses(
     desired: &Desired,
+    leaving: &Leaving,
     surroundings: &Surroundings,
     before: &Tables,
     tables: &mut Tables,
@@ -236,7 +253,8 @@ fn addresses(
         of: "addresses of frontends and members",
         mend: "spread them over more balancers",
     };
-    let mut roles: BTreeMap<Address, Role> = BTreeMap::new();
+    let mut roles: BTreeMap<Address, Role> =
+        leaving.all().map(|gone| (gone.address.into(), Role::Member)).collect();
     for pool in desired.pools() {
         roles.extend(pool.members().iter().map(|member| (member.address().into(), Role::Member)));
     }
@@ -331,6 +349,7 @@ fn plans(
             // HA-1: where all that a member sends looks like an answer, the memory tells which is one.
             let by_memory = rule.protocol() == Protocol::All && path == Path::Gateway;
             let remembers = rule.protocol() == Protocol::Udp || path == Path::Masquerade || by_memory;
+            let ending = ending(desired, rule, before.get(&key));
             let (former, settled) = match before.get(&key) {
                 Some(old) if !remembers && !old.remembers && !desired.is_direct(rule) && !old.direct => {
                     former(*old, distribution)
@@ -355,11 +374,30 @@ fn plans(
                 resets: rule.when_down() == WhenDown::Reset,
                 hairpin: rule.hairpin(),
                 direct: desired.is_direct(rule),
+                tracks: ending.is_some(),
+                announces: ending.is_some() && rule.after_idle().reset(),
+                strict: ending.unwrap_or(Strict::No),
                 idle: surroundings.clock.ticks(rule.idle().duration()),
             };
             (key, (plan, view_of(desired, rule)))
         })
         .collect()
+}
+
+/// Whether a rule keeps connections in mind, and then how strict it is about those that it does not (FLOW-3, FLOW-5).
+fn ending(desired: &Desired, rule: &Rule, before: Option<&Plan>) -> Option<Strict> {
+    let is_about = matches!(rule.protocol(), Protocol::Tcp | Protocol::All);
+    let drains = !desired.pool(rule.pool()).drain().is_zero() && !desired.is_direct(rule);
+    let after = rule.after_idle();
+    if !is_about || !(after.reset() || after.strict() || drains) {
+        return None;
+    }
+    Some(match before {
+        _ if !after.strict() => Strict::No,
+        Some(old) if old.tracks && old.strict == Strict::Yes => Strict::Yes,
+        // Connections that began before are not known yet.
+        Some(_) | None => Strict::Soon,
+    })
 }
 
 /// DIST-8: what chose the flows that are under way, when `distribution` chooses new ones from now on; and whether that is over.
@@ -393,6 +431,7 @@ pub(crate) fn protocol_number(protocol: Protocol) -> u8 {
 /// FIP-3: answers that come back through this host get the frontend's address and port again.
 fn returns(
     desired: &Desired,
+    leaving: &Leaving,
     numbers: &BTreeMap<Address, u32>,
     rules: &BTreeMap<Key, u32>,
     before: &Tables,
@@ -403,20 +442,27 @@ fn returns(
         of: "members of gateway pools, times their rules",
         mend: "spread the pools over more balancers",
     };
-    let mut rows: BTreeMap<Key, ReturnRow> = BTreeMap::new();
-    for (key, rule) in keys(desired, numbers) {
-        let pool = desired.pool(rule.pool());
+    let row = |key: Key, rule: &Rule, from: IpAddr| {
         let number = rules.get(&key).copied().unwrap_or_default();
-        let mut add = |from: IpAddr| {
-            if let Some(at) = numbers.get(&from.into()) {
-                let key = Key::new(*at, key.protocol(), rule.backend_port());
-                rows.insert(key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port(), number));
-            }
-        };
-        match path(rule, pool) {
+        let key = Key::new(*numbers.get(&from.into())?, key.protocol(), rule.backend_port());
+        Some((key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port(), number)))
+    };
+    let mut rows: BTreeMap<Key, ReturnRow> = BTreeMap::new();
+    // Whoever leaves has no say against those who stay.
+    for (key, rule) in keys(desired, numbers) {
+        if path(rule, desired.pool(rule.pool())) == Path::Gateway {
+            let gone = leaving.of_rule(desired, rule);
+            rows.extend(gone.filter_map(|gone| row(key, rule, gone.address)));
+        }
+    }
+    for (key, rule) in keys(desired, numbers) {
+        match path(rule, desired.pool(rule.pool())) {
             Path::Floating | Path::Masquerade => {}
-            Path::FloatingGateway => add(rule.frontend()),
-            Path::Gateway => desired.members_of(rule).map(|member| member.address()).for_each(add),
+            Path::FloatingGateway => rows.extend(row(key, rule, rule.frontend())),
+            Path::Gateway => {
+                let members = desired.members_of(rule);
+                rows.extend(members.filter_map(|member| row(key, rule, member.address())));
+            }
         }
     }
     if rows.len() >= MAX_RETURNS as usize {

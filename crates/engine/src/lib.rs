@@ -14,6 +14,7 @@ mod compile;
 pub mod health;
 mod place;
 mod replica;
+pub mod reset;
 mod settle;
 mod slots;
 mod standing;

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use plane::row::{
     AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, ListRow, MemberRow,
-    PIECE_BUCKETS, ReturnRow, RuleRow, Slot,
+    PIECE_BUCKETS, ReturnRow, RuleRow, Slot, TRACK_WORDS,
 };
 use plane::stage::PARCEL_WORDS;
-use plane::{Bucket, Entry, Remembered, Tick, Verdict, Word, World, process};
+use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, Word, World, process};
 
 use crate::changes::Change;
 use crate::surroundings::Sizes;
@@ -38,6 +38,7 @@ impl Word for Shared {
 #[derive(Debug, Default)]
 pub struct Memory {
     flows: Vec<[Shared; BUCKET_WAYS]>,
+    tracks: Vec<[Shared; TRACK_WORDS]>,
     pieces: Vec<[Shared; BUCKET_WAYS]>,
     outward: Vec<[Shared; ENTRY_WORDS]>,
     inward: Vec<[Shared; ENTRY_WORDS]>,
@@ -48,15 +49,18 @@ impl Memory {
     pub fn new(sizes: Sizes) -> Self {
         Self::of(
             vec![[0; BUCKET_WAYS]; 1 << sizes.flow_bits],
+            vec![[0; TRACK_WORDS]; BUCKET_WAYS << sizes.flow_bits],
             vec![[0; BUCKET_WAYS]; PIECE_BUCKETS as usize],
             vec![[0; ENTRY_WORDS]; 1 << sizes.masquerade_bits],
             vec![[0; ENTRY_WORDS]; 1 << sizes.masquerade_bits],
         )
     }
 
-    /// What another data path remembers: its buckets of flows, of packets in pieces, and both sides of masqueraded flows.
+    /// What another data path remembers: its buckets of flows, what is known of those that are kept in mind, its buckets of packets in
+    /// pieces, and both sides of masqueraded flows.
     pub fn of(
         flows: Vec<[u64; BUCKET_WAYS]>,
+        tracks: Vec<[u64; TRACK_WORDS]>,
         pieces: Vec<[u64; BUCKET_WAYS]>,
         outward: Vec<[u64; ENTRY_WORDS]>,
         inward: Vec<[u64; ENTRY_WORDS]>,
@@ -64,6 +68,7 @@ impl Memory {
         let share = |words: [u64; 8]| words.map(|word| Shared(AtomicU64::new(word)));
         Self {
             flows: flows.into_iter().map(share).collect(),
+            tracks: tracks.into_iter().map(share).collect(),
             pieces: pieces.into_iter().map(share).collect(),
             outward: outward.into_iter().map(share).collect(),
             inward: inward.into_iter().map(share).collect(),
@@ -73,6 +78,11 @@ impl Memory {
     /// The words of all buckets of flows.
     pub fn flow_words(&self) -> impl Iterator<Item = u64> + '_ {
         self.flows.iter().flatten().map(Word::get)
+    }
+
+    /// What is known of flows that are kept in mind, in the places of their words.
+    pub fn track_words(&self) -> impl Iterator<Item = [u64; TRACK_WORDS]> + '_ {
+        self.tracks.iter().map(|row| row.each_ref().map(Word::get))
     }
 
     /// The words of all buckets of packets in pieces.
@@ -88,6 +98,11 @@ impl Memory {
     /// The words of all masqueraded flows, by the member's side.
     pub fn inward_words(&self) -> impl Iterator<Item = [u64; ENTRY_WORDS]> + '_ {
         self.inward.iter().map(|entry| entry.each_ref().map(Word::get))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn forget_at(&self, at: usize) {
+        self.flows[at / BUCKET_WAYS][at % BUCKET_WAYS].set(0);
     }
 
     fn sweep(&self, now: Tick) {
@@ -141,6 +156,7 @@ pub struct Replica {
     tables: Tables,
     memory: Memory,
     ingress: Cell<u32>,
+    moment: Cell<u32>,
     parcel: Cell<[u64; PARCEL_WORDS]>,
     rules: RefCell<BTreeMap<u32, Counts>>,
     members: RefCell<BTreeMap<u32, Counts>>,
@@ -181,7 +197,15 @@ impl Replica {
 
     /// What becomes of a frame that comes in by the link with this interface index.
     pub fn run(&self, frame: &mut [u8], link: u32, now: Tick) -> Verdict {
+        let config = self.tables.config;
+        let moment = now.0.wrapping_shl((config.tick_shift() - config.moment_shift()).into());
+        self.run_at(frame, link, now, moment)
+    }
+
+    /// The same at a certain moment of a tick.
+    pub fn run_at(&self, frame: &mut [u8], link: u32, now: Tick, moment: u32) -> Verdict {
         self.ingress.set(link);
+        self.moment.set(moment);
         process(&mut &mut *frame, self, now)
     }
 
@@ -211,6 +235,10 @@ impl World for Replica {
 
     fn ingress(&self) -> u32 {
         self.ingress.get()
+    }
+
+    fn moment(&self) -> u32 {
+        self.moment.get()
     }
 
     fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
@@ -263,6 +291,10 @@ impl World for Replica {
 
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.memory.flows.get(place as usize)
+    }
+
+    fn track(&self, place: u32) -> Option<&Track<Self>> {
+        self.memory.tracks.get(place as usize)
     }
 
     fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {

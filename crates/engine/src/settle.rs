@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plane::row::{RuleRow, Slot};
+use plane::row::{Key, Plan, RuleRow, Slot, Strict};
 use plane::{Remembered, Tick};
 
 use crate::surroundings::Clock;
@@ -20,13 +20,17 @@ pub struct Settling {
     since: BTreeMap<u32, (Duration, u64)>,
     /// Rings that were looked at and have no slot that changes. They need not be looked at again while they are the same.
     steady: BTreeMap<u32, Ring>,
+    /// Since when each rule that is to be strict has kept connections in mind.
+    tracking: BTreeMap<Key, Duration>,
 }
 
 impl Settling {
     /// Whether nothing is changing: what [`Tables::is_steady`] says, but each ring is looked at once only.
     pub fn is_over(&mut self, tables: &Tables) -> bool {
         self.look(tables);
-        self.steady.len() == tables.rings.len() && tables.has_steady_rules()
+        self.steady.len() == tables.rings.len()
+            && tables.has_steady_rules()
+            && !tables.rules.values().any(is_waiting)
     }
 
     /// Finds the rings that are steady.
@@ -44,6 +48,7 @@ impl Settling {
     /// The tables with what is over at `now` settled or steady. `pinned`: members to which a living flow is pinned.
     pub fn step(&mut self, tables: &Tables, pinned: &BTreeSet<u32>, clock: Clock, now: Duration) -> Tables {
         let mut after = tables.clone();
+        self.be_strict(&mut after, clock, now);
         let used = tables.rings_in_use();
         self.since.retain(|ring, _| used.contains(ring));
         self.look(tables);
@@ -83,6 +88,28 @@ impl Settling {
             }
         }
         after
+    }
+}
+
+/// Whether a rule will be strict about connections that are not kept in mind, as soon as those are that began before.
+fn is_waiting(row: &RuleRow) -> bool {
+    row.plan().strict == Strict::Soon
+}
+
+impl Settling {
+    /// FLOW-5: whoever began before connections were kept in mind has been seen again by now, or was silent for the idle time.
+    fn be_strict(&mut self, tables: &mut Tables, clock: Clock, now: Duration) {
+        let waiting: BTreeSet<Key> =
+            tables.rules.values().filter(|row| is_waiting(row)).filter_map(|row| row.key()).collect();
+        self.tracking.retain(|key, _| waiting.contains(key));
+        for row in tables.rules.values_mut().filter(|row| is_waiting(row)) {
+            let Some(key) = row.key() else { continue };
+            let since = *self.tracking.entry(key).or_insert(now);
+            let plan = row.plan();
+            if now.saturating_sub(since) > clock.tick * (u32::from(plan.idle) + 1) {
+                *row = with(*row, Plan { strict: Strict::Yes, ..plan });
+            }
+        }
     }
 }
 
@@ -180,7 +207,7 @@ fn steady_rule(row: RuleRow) -> RuleRow {
     with(row, plan)
 }
 
-fn with(row: RuleRow, plan: plane::row::Plan) -> RuleRow {
+fn with(row: RuleRow, plan: Plan) -> RuleRow {
     row.with(plan)
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use plane::row::{DOWN_WORDS, Hop, MAX_IDLE_TICKS, Mac, RING_WORDS};
+use plane::Tick;
+use plane::row::{DOWN_WORDS, Hop, MAX_IDLE_TICKS, MOMENT_BITS, Mac, RING_WORDS};
 
 /// The host the data path runs on, and what lies around it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Surroundings {
     pub sizes: Sizes,
     /// The data path's clock.
     pub clock: Clock,
+    /// The data path's time.
+    pub now: Tick,
 }
 
 /// Sizes that are fixed when the data path is loaded.
@@ -43,7 +46,7 @@ impl Default for Sizes {
 impl Sizes {
     /// Bytes of map memory that flows take when as many are remembered as there is room for (FLOW-6).
     pub fn memory(self) -> u64 {
-        (64 << self.flow_bits) + 2 * (64 << self.masquerade_bits)
+        ((64 + 8 * 64) << self.flow_bits) + 2 * (64 << self.masquerade_bits)
     }
 
     /// Bytes of map memory that the rings take, with who is down beside them.
@@ -81,6 +84,25 @@ impl Clock {
     pub fn hurried(self, by: u8) -> Self {
         let by = by.min(self.shift);
         Self { shift: self.shift - by, tick: self.tick / (1 << by), hurry: self.hurry + by }
+    }
+
+    /// Ticks that last at least this long, a hurried clock aside, however many they are.
+    pub fn span(self, time: Duration) -> u32 {
+        let tick = self.tick.as_nanos().max(1) << self.hurry;
+        // A deadline is told from one that has passed as long as it is less than half of all ticks away.
+        const MOST: u32 = 1 << 30;
+        u32::try_from(time.as_nanos().div_ceil(tick) + 1).map_or(MOST, |ticks| ticks.min(MOST))
+    }
+
+    /// Moments after which a connection has been silent for the idle time that became this many ticks: those are rounded up, and idle
+    /// times are whole minutes (FLOW-5).
+    pub fn silence(self, idle: u16) -> u32 {
+        let minute = 60_000_000_000u128 >> self.hurry;
+        let ticks = u128::from(idle.saturating_sub(1)) * self.tick.as_nanos();
+        let time = ticks / minute * minute;
+        let moment = (self.tick.as_nanos() >> MOMENT_BITS.min(self.shift)).max(1);
+        // The last packet came some time within its moment.
+        u32::try_from(time.div_ceil(moment) + 1).unwrap_or(u32::MAX)
     }
 
     /// Ticks that last at least this long, a hurried clock aside.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use plane::row::{
     AccessRow, Address, AddressRow, ConfigRow, DOWN_WORDS, Key, LinkRow, ListRow, MemberRow, Plan,
-    RING_SLOTS, RING_WORDS, ReturnRow, Role, RuleRow, Slot,
+    RING_SLOTS, RING_WORDS, ReturnRow, Role, RuleRow, Slot, Strict,
 };
 
 /// A ring's slots, two a word.
@@ -204,6 +204,9 @@ impl fmt::Display for Tables {
         }
         for (number, row) in &self.members {
             write!(f, "member #{number} {} @{} pool {:016x}", row.address(), row.number(), row.pool())?;
+            if let Some(until) = row.leaves_at() {
+                write!(f, " leaving at {until}")?;
+            }
             match row.hop() {
                 Some(hop) => writeln!(
                     f,
@@ -263,9 +266,15 @@ impl fmt::Display for PlanWords {
         if plan.former != plan.distribution {
             write!(f, " {} {:?}", if plan.settled { "after" } else { "from" }, plan.former)?;
         }
-        for (flag, word) in
-            [(plan.remembers, "remembers"), (plan.resets, "resets"), (plan.hairpin, "hairpin")]
-        {
+        for (flag, word) in [
+            (plan.remembers, "remembers"),
+            (plan.resets, "resets"),
+            (plan.hairpin, "hairpin"),
+            (plan.tracks, "tracks"),
+            (plan.announces, "announces"),
+            (plan.strict == Strict::Soon, "strict soon"),
+            (plan.strict == Strict::Yes, "strict"),
+        ] {
             if flag {
                 write!(f, " {word}")?;
             }

@@ -53,6 +53,8 @@ pub struct Wish {
     pub security: Option<Vec<(String, bool)>>,
     /// What members weigh, where it is not one.
     pub weights: BTreeMap<IpAddr, u32>,
+    /// Seconds for which members that leave keep their connections.
+    pub drain: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +78,10 @@ pub struct RuleWish {
     /// Connections to a member that is down are reset.
     pub resets: bool,
     pub hairpin: bool,
+    /// Both ends of a connection that was silent are reset.
+    pub tcp_reset: bool,
+    /// A connection that was silent is dropped.
+    pub strict: bool,
     /// An inbound NAT rule whose range ends here.
     pub last: Option<u16>,
 }
@@ -97,6 +103,8 @@ pub fn rule(frontend: &str, port: u16, pool: &'static str, backend_port: u16) ->
         probe: Some("alive"),
         resets: false,
         hairpin: false,
+        tcp_reset: false,
+        strict: false,
         last: None,
     }
 }
@@ -113,6 +121,14 @@ impl RuleWish {
     /// A range of ports up to this one, one for each member.
     pub fn up_to(self, last: u16) -> Self {
         Self { last: Some(last), probe: None, ..self }
+    }
+
+    pub fn resetting(self) -> Self {
+        Self { tcp_reset: true, ..self }
+    }
+
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     pub fn probed(self, probe: Option<&'static str>) -> Self {
@@ -154,10 +170,12 @@ impl Wish {
                 )
             });
             format!(
-                r#"{{"name":"{}","properties":{{"loadBalancerBackendAddresses":[{}],"forebay":{{"returnPath":"{}"}}}}}}"#,
+                r#"{{"name":"{}","properties":{{"loadBalancerBackendAddresses":[{}],"forebay":{{"returnPath":"{}"}},
+                "drainPeriodInSeconds":{}}}}}"#,
                 pool.name,
                 list(members.collect()),
-                if pool.gateway { "gateway" } else { "masquerade" }
+                if pool.gateway { "gateway" } else { "masquerade" },
+                self.drain
             )
         });
         let all_down = if self.all_up { "AllProbedUp" } else { "AllProbedDown" };
@@ -170,14 +188,15 @@ impl Wish {
             Some(format!(
                 r#"{{"name":"r{number}","properties":{{"frontendIPConfiguration":{{"id":"frontendIPConfigurations/{}"}},
                 "backendAddressPool":{{"id":"backendAddressPools/{}"}},"protocol":"{}","enableFloatingIP":{},
-                "frontendPortRangeStart":{},"frontendPortRangeEnd":{},"backendPort":{}}}}}"#,
+                "frontendPortRangeStart":{},"frontendPortRangeEnd":{},"backendPort":{},"enableTcpReset":{}}}}}"#,
                 frontend_name(rule.frontend),
                 rule.pool,
                 if rule.tcp { "Tcp" } else { "Udp" },
                 rule.floating,
                 rule.port,
                 rule.last?,
-                rule.backend_port
+                rule.backend_port,
+                rule.tcp_reset
             ))
         });
         let balancing = self.rules.iter().enumerate().filter(|(_, rule)| rule.last.is_none());
@@ -188,7 +207,7 @@ impl Wish {
                 "frontendIPConfiguration":{{"id":"frontendIPConfigurations/{}"}},
                 "backendAddressPool":{{"id":"backendAddressPools/{}"}},
                 "protocol":"{}","frontendPort":{},"backendPort":{},"loadDistribution":"{}","enableFloatingIP":{},
-                {}"forebay":{{"resetOnMemberDown":{},"hairpin":{}}}}}}}"#,
+                {}"enableTcpReset":{},"forebay":{{"resetOnMemberDown":{},"hairpin":{},"dropForgotten":{}}}}}}}"#,
                 frontend_name(rule.frontend),
                 rule.pool,
                 if rule.tcp { "Tcp" } else { "Udp" },
@@ -197,8 +216,10 @@ impl Wish {
                 rule.distribution,
                 rule.floating,
                 probe.unwrap_or_default(),
+                rule.tcp_reset,
                 rule.resets,
-                rule.hairpin
+                rule.hairpin,
+                rule.strict
             )
         });
         let probes = if self.rules.is_empty() { Vec::new() } else { probes.collect() };
@@ -445,6 +466,7 @@ impl Lab {
     /// What is wanted and seen now, compiled for the tables in force.
     pub fn compile(&mut self) -> Result<Tables, Full> {
         let desired = self.wish.desired();
+        self.surroundings.now = Tick(self.now);
         self.compiler.compile(&desired, &self.health, &self.surroundings, self.replica.tables())
     }
 
@@ -595,6 +617,7 @@ impl Chance {
                 20..=21 => next.try_to(dice, |wish, dice| {
                     wish.weights.insert(ip(dice.pick(&MEMBERS)), 1 + dice.below(5) as u32);
                 }),
+                22 => next.try_to(dice, |wish, dice| wish.drain = dice.pick(&[0, 60])),
                 14..=16 => next.turn_health(dice),
                 _ => next.turn_surroundings(dice),
             }
@@ -677,7 +700,9 @@ fn change_rule(wish: &mut Wish, dice: &mut Dice) {
     }
     let at = dice.below(wish.rules.len());
     let rule = &mut wish.rules[at];
-    match dice.below(8) {
+    match dice.below(10) {
+        8 => rule.tcp_reset ^= true,
+        9 => rule.strict ^= true,
         6 => rule.probe = dice.pick(&[None, Some(PROBES[0]), Some(PROBES[1])]),
         7 if rule.probe.is_some() => rule.resets ^= true,
         7 => rule.hairpin ^= !rule.floating,

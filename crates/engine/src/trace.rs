@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use plane::row::{
-    AccessRow, AddressRow, ConfigRow, LinkRow, ListRow, MemberRow, ReturnRow, Role, RuleRow, Slot,
+    AccessRow, AddressRow, ConfigRow, LinkRow, ListRow, MemberRow, ReturnRow, Role, RuleRow, Slot, Strict,
 };
 use plane::stage::PARCEL_WORDS;
-use plane::{Bucket, Entry, Remembered, Tick, Verdict, World, outline, process};
+use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, World, outline, process};
 
 use crate::replica::{Replica, Shared};
 use crate::tables::protocol_name;
@@ -65,6 +65,10 @@ impl World for Recorder<'_> {
         self.link
     }
 
+    fn moment(&self) -> u32 {
+        self.replica.moment()
+    }
+
     fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
         self.replica.keep(parcel);
     }
@@ -106,6 +110,9 @@ impl World for Recorder<'_> {
                 let leads = if plan.direct { "member #" } else { "ring " };
                 let _ = write!(line, " -> {leads}{} port {}", plan.ring, plan.backend_port);
                 let _ = write!(line, ", {:?}, by {:?}", plan.path, plan.distribution);
+                if plan.strict != Strict::No {
+                    line.push_str(", strict");
+                }
                 if plan.former != plan.distribution {
                     let _ = write!(line, " (changing from {:?})", plan.former);
                 }
@@ -147,7 +154,9 @@ impl World for Recorder<'_> {
         if row.is_live() {
             let is_down = self.replica.tables().is_down(self.ring.get(), number);
             let down = if is_down { "found down, " } else { "" };
-            self.say(format!("members: #{number} is {}, {down}{}", row.address(), Self::hop(&row)));
+            let left =
+                if row.is_leaving() { "left its pool and keeps its connections for a while, " } else { "" };
+            self.say(format!("members: #{number} is {}, {left}{down}{}", row.address(), Self::hop(&row)));
         } else {
             self.say(format!("members: #{number} is nobody"));
         }
@@ -164,6 +173,11 @@ impl World for Recorder<'_> {
 
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.replica.bucket(place)
+    }
+
+    fn track(&self, place: u32) -> Option<&Track<Self>> {
+        self.say("memory: the connection is kept in mind".into());
+        self.replica.track(place)
     }
 
     fn pieces(&self, place: u32) -> Option<&Bucket<Self>> {

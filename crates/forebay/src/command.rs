@@ -11,7 +11,7 @@ use node::{Place, Settings, inspect};
 
 use crate::args::{Args, Command, Play, What, Which};
 use crate::remote::{self, Question};
-use crate::{demo, guest, kubernetes, serve, show};
+use crate::{demo, drops, guest, kubernetes, serve, show};
 
 /// What was asked for was done, and the answer is no.
 pub(crate) const NO: u8 = 1;
@@ -43,6 +43,7 @@ pub fn run(args: Args) -> ExitCode {
         Command::Apply(asked) => return remote::ask(Question::Apply(asked)),
         Command::Diff(asked) => return remote::ask(Question::Diff(asked)),
         Command::Delete(asked) => return remote::ask(Question::Delete(asked)),
+        Command::Watch(asked) if asked.drops.drops => drops::run(&asked),
         Command::Watch(asked) => return remote::ask(Question::Watch(asked)),
         Command::Status(asked) => return remote::ask(Question::Status(asked)),
         Command::Backup(asked) => return remote::ask(Question::Backup(asked)),
@@ -160,7 +161,7 @@ pub(crate) fn print(text: &str) -> Done<ExitCode> {
 
 impl Which {
     /// The balancer that is meant.
-    fn place(&self) -> Done<Place> {
+    pub(crate) fn place(&self) -> Done<Place> {
         let name = match (&self.name, node::instances(&self.state).as_slice()) {
             (Some(name), _) => name.clone(),
             (None, [only]) => only.clone(),

@@ -4,6 +4,7 @@ pub mod args;
 pub mod command;
 mod control;
 pub mod demo;
+mod drops;
 pub mod guest;
 pub mod kubernetes;
 pub mod lab;

@@ -178,7 +178,7 @@ fn takes(members: usize) -> &'static str {
 
 pub(crate) fn flows(flows: &Flows) -> String {
     let mut text = String::new();
-    if flows.remembered.is_empty() && flows.masqueraded.is_empty() {
+    if flows.remembered.is_empty() && flows.masqueraded.is_empty() && flows.tracked.is_empty() {
         text.push_str("nothing is remembered: in steady state a TCP flow's slot tells its member\n");
         return text;
     }
@@ -206,6 +206,20 @@ pub(crate) fn flows(flows: &Flows) -> String {
         ]);
     }
     table.write(&mut text);
+    if !flows.tracked.is_empty() {
+        let mut table = Table::new(["CLIENT", "FRONTEND", "MEMBER", "STATE", "KEPT FOR"]);
+        for row in &flows.tracked {
+            table.row([
+                row.client.to_string(),
+                row.frontend.to_string(),
+                row.member.map_or_else(|| "masqueraded".into(), |member| member.to_string()),
+                row.state.clone(),
+                format!("{} s", row.remaining),
+            ]);
+        }
+        text.push_str("\nkept in mind, to be reset when they are over:\n");
+        table.write(&mut text);
+    }
     text
 }
 

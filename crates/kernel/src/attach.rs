@@ -2,6 +2,10 @@
 
 use std::ffi::CString;
 use std::fmt;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpMode};
@@ -107,7 +111,11 @@ fn renew(program: &mut Xdp, place: &Place, attached: &Attached) -> Result<(), Ke
     Ok(())
 }
 
-pub(crate) fn attached(place: &Place) -> Result<Vec<Attached>, KernelError> {
+/// Where a data path is attached, by its pins alone: whatever version's its maps are.
+///
+/// # Errors
+/// The pins could not be listed.
+pub fn attached(place: &Place) -> Result<Vec<Attached>, KernelError> {
     let mut found: Vec<Attached> = list(&place.folder())?.iter().filter_map(|pin| parse(pin)).collect();
     found.sort_by_key(|attached| attached.index);
     Ok(found)
@@ -118,6 +126,29 @@ pub(crate) fn keep_only(place: &Place, indexes: &[u32]) -> Result<(), KernelErro
         remove(&place.pin(&pin_name(attached)))?;
     }
     Ok(())
+}
+
+/// Takes the program of a pinned link off its interface at once. Without this the kernel does so some milliseconds after the last one has
+/// let go of the link, and until then the interface drops and forwards.
+pub(crate) fn take_off(pin: &Path) -> io::Result<()> {
+    const OBJ_GET: u32 = 7;
+    const LINK_DETACH: u32 = 34;
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    // `union bpf_attr` of the kernel for BPF_OBJ_GET: path, descriptor and flags.
+    let get: [u64; 2] = [path.as_ptr() as u64, 0];
+    // SAFETY: the attributes, and the path in them, outlive the call, and are passed with their size.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, OBJ_GET, get.as_ptr(), size_of_val(&get)) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened the descriptor, and nobody else has it.
+    let link = unsafe { OwnedFd::from_raw_fd(fd as i32) };
+    let detach = [link.as_raw_fd()];
+    // SAFETY: as above; for BPF_LINK_DETACH they are the link's descriptor.
+    match unsafe { libc::syscall(libc::SYS_bpf, LINK_DETACH, detach.as_ptr(), size_of_val(&detach)) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 fn pin_name(attached: &Attached) -> String {

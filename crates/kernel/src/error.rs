@@ -22,6 +22,27 @@ pub enum KernelError {
         /// The names that there are.
         others: Vec<String>,
     },
+    /// The data path was loaded by a version whose programs tell nobody what they drop.
+    #[error(
+        "the data path `{name}` was loaded by a version that cannot be watched; start this version's `forebay serve` as `{name}`: it takes \
+         over what is there"
+    )]
+    Unwatchable {
+        /// The balancer's name.
+        name: String,
+    },
+    /// The data path that was watched is no longer there.
+    #[error("the data path `{name}` that was watched was taken out of the kernel")]
+    Gone {
+        /// The balancer's name.
+        name: String,
+    },
+    /// Nobody else can watch.
+    #[error("{most} watch already what this data path drops, and no more can")]
+    Watched {
+        /// How many can.
+        most: usize,
+    },
     /// The name cannot be a folder's.
     #[error("`{name}` cannot name a balancer: use letters, digits, `-` and `_`, 1 to 64 of them")]
     BadName {

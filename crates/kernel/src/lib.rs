@@ -7,6 +7,7 @@
 //! /run/forebay/bpf                    a bpffs of our own
 //! └── <name>                          one folder a balancer
 //!     ├── CONFIG … FLOWS …            maps, by their names in crate `xdp`
+//!     ├── next-<MAP>                  maps with longer rows, while one version takes over from another
 //!     ├── now                         the program that tells the data path's time
 //!     ├── stages-<number>             the programs of the stages
 //!     └── link-<index>-native|generic the data path on an interface
@@ -19,6 +20,7 @@
 pub mod announce;
 mod attach;
 pub mod bench;
+mod carry;
 mod error;
 pub mod link;
 mod load;
@@ -26,21 +28,25 @@ mod maps;
 pub mod packet;
 pub mod pass;
 mod pin;
+mod track;
+mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use aya::programs::{TestRun, TestRunOptions};
+use aya::programs::{TestRun, TestRunOptions, Xdp};
 use engine::{Change, Changes, Clock, Counts, Memory, Name, Sizes, Tables};
 use plane::row::{
     AccessRow, AddressRow, ConfigRow, DOWN_WORDS, LinkRow, ListRow, MemberRow, RING_WORDS, ReturnRow, RuleRow,
 };
 use plane::{Reason, Remembered, Tick};
 
-pub use attach::{Attached, Mode};
+pub use attach::{Attached, Mode, attached};
 pub use error::KernelError;
 pub use load::{load_program, load_stages};
 use maps::{Counters, Words};
 pub use pin::{Place, detach, instances};
+pub use track::{Ended, Sweep};
+pub use watch::{Watch, monotonic};
 
 /// What it takes to load a data path.
 #[derive(Clone, Debug)]
@@ -57,6 +63,8 @@ pub struct Kernel {
     place: Place,
     words: BTreeMap<Name, Words>,
     flows: Words,
+    tracks: Words,
+    resets: Words,
     pieces: Words,
     outward: Words,
     inward: Words,
@@ -67,6 +75,9 @@ pub struct Kernel {
     reason_counts: Counters,
     programs: load::Programs,
     taken_over: bool,
+    /// Maps that were made anew, because another version's have shorter rows; until its programs are gone.
+    moving: BTreeSet<&'static str>,
+    leaving: Vec<carry::Leaving>,
     /// Held as long as the process may write: nobody else then opens the same data path to serve.
     _lock: Option<nix::fcntl::Flock<std::fs::File>>,
 }
@@ -77,7 +88,17 @@ impl Kernel {
     /// # Errors
     /// Another process serves under this name; the kernel or the privileges do not allow it; what is pinned does not fit.
     pub fn open(options: &Options) -> Result<Self, KernelError> {
-        load::open(options)
+        load::open(options, load::OBJECT)
+    }
+
+    /// The same as another version would do it, with its own object: for tests of what then becomes of flows. Rows of its maps may be
+    /// longer than ours.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    #[doc(hidden)]
+    pub fn open_object(options: &Options, object: &[u8]) -> Result<Self, KernelError> {
+        load::open(options, object)
     }
 
     /// Looks at a data path that somebody else serves or left, to show it.
@@ -99,7 +120,10 @@ impl Kernel {
     /// # Errors
     /// There is no such interface, another program is on it, or the kernel does not allow it.
     pub fn attach(&mut self, interface: &str) -> Result<Attached, KernelError> {
-        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Native, Mode::Generic])
+        let modes = &[Mode::Native, Mode::Generic];
+        let attached = attach::attach(self.programs.balancer()?, &self.place, interface, modes)?;
+        self.catch_up();
+        Ok(attached)
     }
 
     /// The same in the network stack only: from there frames can be sent on by links of every driver.
@@ -107,7 +131,28 @@ impl Kernel {
     /// # Errors
     /// As [`Self::attach`].
     pub fn attach_generic(&mut self, interface: &str) -> Result<Attached, KernelError> {
-        attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Generic])
+        let attached = attach::attach(self.programs.balancer()?, &self.place, interface, &[Mode::Generic])?;
+        self.catch_up();
+        Ok(attached)
+    }
+
+    /// What packets wrote into the memories of the version before, as long as they met its programs, is remembered here too.
+    fn catch_up(&mut self) {
+        let mut leaving = std::mem::take(&mut self.leaving);
+        for memory in &mut leaving {
+            memory.catch_up(self.memory_words(memory.map));
+        }
+        self.leaving = leaving;
+    }
+
+    fn memory_words(&self, map: &str) -> &Words {
+        match map {
+            "FLOWS" => &self.flows,
+            "TRACKS" => &self.tracks,
+            "PIECES" => &self.pieces,
+            "OUTWARD" => &self.outward,
+            _ => &self.inward,
+        }
     }
 
     /// Takes back what [`Self::open`] and [`Self::attach`] have pinned: for a start that failed, where nothing was there before.
@@ -118,12 +163,16 @@ impl Kernel {
         pin::clear(&self.place)
     }
 
-    /// Takes the data path off interfaces that are not among these, to which [`Self::attach`] has put it.
+    /// Takes the data path off interfaces that are not among these, to which [`Self::attach`] has put it. What is left of processes
+    /// before, programs and maps of another layout, is not needed any more from then on.
     ///
     /// # Errors
     /// A pin could not be removed.
-    pub fn keep_only(&self, indexes: &[u32]) -> Result<(), KernelError> {
+    pub fn keep_only(&mut self, indexes: &[u32]) -> Result<(), KernelError> {
         attach::keep_only(&self.place, indexes)?;
+        self.catch_up();
+        self.leaving.clear();
+        carry::rename(&self.place, &std::mem::take(&mut self.moving))?;
         let own = self.programs.stages();
         pin::forget_stages(&self.place, own)
     }
@@ -232,7 +281,7 @@ impl Kernel {
     /// As [`Self::dump`].
     pub fn dump_rows(&self) -> Result<Tables, KernelError> {
         let tables = Tables {
-            config: ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()),
+            config: self.dump_config()?,
             links: self.rows(Name::Links)?.map(|(at, row)| (at, LinkRow(row))).collect(),
             addresses: self.rows(Name::Addresses)?.map(|(at, row)| (at, AddressRow(row))).collect(),
             rules: self.rows(Name::Rules)?.map(|(at, row)| (at, RuleRow(row))).collect(),
@@ -245,6 +294,10 @@ impl Kernel {
             ..Tables::default()
         };
         Ok(tables.tidied())
+    }
+
+    fn dump_config(&self) -> Result<ConfigRow, KernelError> {
+        Ok(ConfigRow(self.rows(Name::Config)?.next().map(|(_, row)| row).unwrap_or_default()))
     }
 
     /// The slots of a ring, two a word, as they are now.
@@ -276,7 +329,13 @@ impl Kernel {
                 .map(|entry| std::array::from_fn(|word| words.get(entry * 8 + word)))
                 .collect()
         };
-        Memory::of(entries(&self.flows), entries(&self.pieces), entries(&self.outward), entries(&self.inward))
+        Memory::of(
+            entries(&self.flows),
+            entries(&self.tracks),
+            entries(&self.pieces),
+            entries(&self.outward),
+            entries(&self.inward),
+        )
     }
 
     /// The words of remembered flows, as they are now.
@@ -305,14 +364,15 @@ impl Kernel {
     /// # Errors
     /// The kernel did not run the program that tells it.
     pub fn now(&self) -> Result<Tick, KernelError> {
-        let frame = [0; 64];
-        let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
-        let result = self
-            .programs
-            .clock()?
-            .test_run(options)
-            .map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
-        Ok(Tick(result.return_value))
+        ask(self.programs.clock()?).map(Tick)
+    }
+
+    /// The data path's time in moments.
+    ///
+    /// # Errors
+    /// As [`Self::now`]; or somebody else serves this data path.
+    pub fn moment(&self) -> Result<u32, KernelError> {
+        ask(self.programs.moment()?)
     }
 
     /// What becomes of one frame that comes in by the link with this interface index, without sending it: the program's XDP action,
@@ -405,6 +465,14 @@ impl Kernel {
             })
             .collect()
     }
+}
+
+/// What a program says of the time.
+fn ask(program: &Xdp) -> Result<u32, KernelError> {
+    let frame = [0; 64];
+    let options = TestRunOptions { data_in: Some(&frame), ..TestRunOptions::new() };
+    let result = program.test_run(options).map_err(|cause| KernelError::Run { cause: Box::new(cause) })?;
+    Ok(result.return_value)
 }
 
 /// The clock of the data path on this kernel.

@@ -1,27 +1,30 @@
 //! Loading the object, and opening what an earlier process left.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::ErrorKind;
 
 use aya::maps::{Map, MapData, PerCpuArray, ProgramArray};
 use aya::programs::{ProgramError, Xdp};
 use aya::{EbpfLoader, include_bytes_aligned};
+use aya_obj::Object;
 use aya_obj::programs::XdpAttachType;
 use engine::{Name, Sizes};
-use plane::Stage;
 use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, BUCKET_WAYS, DOWN_WORDS, LINK_PLACES, MAX_ADDRESSES, MAX_LISTS,
-    MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS, RULE_PLACES,
+    MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MAX_WATCHES, PIECE_BUCKETS, RETURN_PLACES, RING_WORDS,
+    RULE_PLACES, WATCH_WORDS,
 };
+use plane::{RESET_CAUSES, Stage};
 
+use crate::carry::{self, Leaving};
 use crate::error::KernelError;
 use crate::maps::{Counters, Words};
 use crate::pin::Place;
 use crate::{Kernel, Options};
 
-static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
-const TABLES: [(Name, &str); 11] = [
+pub(crate) const TABLES: [(Name, &str); 11] = [
     (Name::Config, "CONFIG"),
     (Name::Links, "LINKS"),
     (Name::Addresses, "ADDRESSES"),
@@ -34,7 +37,8 @@ const TABLES: [(Name, &str); 11] = [
     (Name::Access, "ACCESS"),
     (Name::Security, "SECURITY"),
 ];
-const MEMORIES: [&str; 4] = ["FLOWS", "PIECES", "OUTWARD", "INWARD"];
+pub(crate) const MEMORIES: [&str; 5] = ["FLOWS", "TRACKS", "PIECES", "OUTWARD", "INWARD"];
+const RESETS: &str = "RESETS";
 /// With the words of a row.
 const COUNTERS: [(&str, usize); 5] = [
     ("RULE_COUNTS", 4),
@@ -43,13 +47,22 @@ const COUNTERS: [(&str, usize); 5] = [
     ("SECURITY_COUNTS", 2),
     ("REASON_COUNTS", 2),
 ];
+/// One value with a row for each who watches.
+pub(crate) const WATCHES: &str = "WATCHES";
+/// What those who watch are told, a ring buffer each.
+pub(crate) const RINGS: [&str; MAX_WATCHES] = ["REPORTS_0", "REPORTS_1", "REPORTS_2", "REPORTS_3"];
+pub(crate) const WATCH_COUNTS: &str = "WATCH_COUNTS";
+pub(crate) const SECURITY: &str = "SECURITY";
+/// The program that tells those who watch, behind the stages.
+const TELLER: &str = "forebay_watch";
 const NOW: &str = "now";
+const MOMENT: &str = "forebay_moment";
 const STAGES: &str = "STAGES";
 /// What the pins of the stages' programs begin with; a number follows.
 pub(crate) const STAGES_PIN: &str = "stages-";
 
 /// Rows of every map that has others than the object says, or that must have as many as we think.
-fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
+fn rows(sizes: Sizes) -> [(&'static str, u32); 20] {
     [
         ("CONFIG", 1),
         ("LINKS", LINK_PLACES),
@@ -64,6 +77,8 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
         ("SECURITY", MAX_SECURITY_RULES),
         ("SECURITY_COUNTS", MAX_SECURITY_RULES),
         ("FLOWS", 1 << sizes.flow_bits),
+        ("TRACKS", (BUCKET_WAYS as u32) << sizes.flow_bits),
+        ("RESETS", RESET_CAUSES),
         ("PIECES", PIECE_BUCKETS),
         ("OUTWARD", 1 << sizes.masquerade_bits),
         ("INWARD", 1 << sizes.masquerade_bits),
@@ -72,20 +87,25 @@ fn rows(sizes: Sizes) -> [(&'static str, u32); 18] {
     ]
 }
 
-/// Every map that is pinned, with the words of a row.
-fn maps() -> impl Iterator<Item = (&'static str, usize)> {
+/// Every map with rows that is pinned, with the words of a row.
+pub(crate) fn maps() -> impl Iterator<Item = (&'static str, usize)> {
     let tables = TABLES.iter().map(|(table, name)| (*name, table.width()));
-    tables.chain(MEMORIES.map(|name| (name, BUCKET_WAYS))).chain(COUNTERS)
+    let others = [(RESETS, 1), (WATCHES, WATCH_WORDS * MAX_WATCHES), (WATCH_COUNTS, 2)];
+    tables.chain(MEMORIES.map(|name| (name, BUCKET_WAYS))).chain(others).chain(COUNTERS)
 }
 
-pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
+pub(crate) fn open(options: &Options, bytes: &[u8]) -> Result<Kernel, KernelError> {
     let place = &options.place;
     let lock = place.lock()?;
     place.make()?;
     let taken_over = place.pin("CONFIG").exists();
-    same_layout(place)?;
+    let wanted = Object::parse(bytes).map_err(|cause| refused_map(cause.into()))?;
+    let moving = carry::moving(place, |map| rows_of(place, map, &wanted))?;
     same_sizes(place, options.sizes)?;
-    let pins: Vec<(&str, std::path::PathBuf)> = maps().map(|(name, _)| (name, place.pin(name))).collect();
+    carry::forget(place)?;
+    let names = maps().map(|(name, _)| name).chain(RINGS);
+    let pins: Vec<(&str, std::path::PathBuf)> =
+        names.map(|name| (name, place.pin(&carry::pin_of(name, &moving)))).collect();
     let mut loader = EbpfLoader::new();
     for (name, rows) in rows(options.sizes) {
         loader.map_max_entries(name, rows);
@@ -93,8 +113,9 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     for (name, pin) in &pins {
         loader.map_pin_path(name, pin.as_path());
     }
-    let mut object = loader.load(OBJECT).map_err(refused_map)?;
+    let mut object = loader.load(bytes).map_err(refused_map)?;
 
+    load_program(program(&mut object, MOMENT)?).map_err(refused)?;
     let now = program(&mut object, "forebay_now")?;
     load_program(now).map_err(refused)?;
     let pin = place.pin(NOW);
@@ -104,8 +125,36 @@ pub(crate) fn open(options: &Options) -> Result<Kernel, KernelError> {
     now.pin(&pin).map_err(|cause| KernelError::Pin { path: pin, cause: Box::new(cause) })?;
     load_stages(&mut object)?;
     let stages = pin_stages(place, &mut object)?;
-    let maps = pins.iter().map(|(name, _)| (*name, map_of(&mut object, name))).collect();
-    build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))
+    let maps = maps().map(|(name, _)| (name, map_of(&mut object, name))).collect();
+    let mut kernel = build(place, maps, Programs::Loaded { object, stages }, taken_over, Some(lock))?;
+    carry_over(&mut kernel, moving)?;
+    Ok(kernel)
+}
+
+/// Brings what is in maps that are made anew.
+fn carry_over(kernel: &mut Kernel, moving: BTreeSet<&'static str>) -> Result<(), KernelError> {
+    for (table, map) in TABLES.iter().filter(|(_, map)| moving.contains(map)) {
+        let old = pinned(&kernel.place, map)?;
+        carry::copy(&Words::map(map, &old, table.width())?, kernel.table(*table)?);
+    }
+    for map in MEMORIES.into_iter().filter(|map| moving.contains(map)) {
+        let old = Words::map(map, &pinned(&kernel.place, map)?, BUCKET_WAYS)?;
+        let leaving = Leaving::carry(map, old, kernel.memory_words(map));
+        kernel.leaving.push(leaving);
+    }
+    kernel.moving = moving;
+    Ok(())
+}
+
+/// Bytes of a row of a map that is pinned, and of one of the object's; `None` where nothing is pinned.
+fn rows_of(place: &Place, map: &'static str, object: &Object) -> Result<Option<(u32, u32)>, KernelError> {
+    if !place.pin(map).exists() {
+        return Ok(None);
+    }
+    let info =
+        pinned(place, map)?.info().map_err(|cause| KernelError::Map { map, cause: Box::new(cause) })?;
+    let wanted = object.maps.get(map).ok_or(KernelError::Part { name: map })?;
+    Ok(Some((info.value_size(), wanted.value_size())))
 }
 
 pub(crate) fn look(place: &Place) -> Result<Kernel, KernelError> {
@@ -132,12 +181,14 @@ fn build(
     for (table, name) in TABLES {
         words.insert(table, Words::map(name, &data(name)?, table.width())?);
     }
-    let [flows, pieces, outward, inward] = MEMORIES;
+    let [flows, tracks, pieces, outward, inward] = MEMORIES;
     let [rules, members, unmatched, security, reasons] = COUNTERS.map(|(name, _)| name);
     Ok(Kernel {
         place: place.clone(),
         words,
         flows: Words::map(flows, &data(flows)?, 8)?,
+        tracks: Words::map(tracks, &data(tracks)?, 8)?,
+        resets: Words::map(RESETS, &data(RESETS)?, 1)?,
         pieces: Words::map(pieces, &data(pieces)?, 8)?,
         outward: Words::map(outward, &data(outward)?, 8)?,
         inward: Words::map(inward, &data(inward)?, 8)?,
@@ -148,11 +199,16 @@ fn build(
         reason_counts: Counters::Two(reasons, per_cpu(reasons, data(reasons)?)?),
         programs,
         taken_over,
+        moving: BTreeSet::new(),
+        leaving: Vec::new(),
         _lock: lock,
     })
 }
 
-fn per_cpu<V: aya::Pod>(name: &'static str, data: MapData) -> Result<PerCpuArray<MapData, V>, KernelError> {
+pub(crate) fn per_cpu<V: aya::Pod>(
+    name: &'static str,
+    data: MapData,
+) -> Result<PerCpuArray<MapData, V>, KernelError> {
     Map::PerCpuArray(data).try_into().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
 }
 
@@ -177,6 +233,16 @@ impl Programs {
                 let name = "forebay_now";
                 let now = object.program(name).ok_or(KernelError::Part { name })?;
                 now.try_into().map_err(|_| KernelError::Part { name })
+            }
+        }
+    }
+
+    pub(crate) fn moment(&self) -> Result<&Xdp, KernelError> {
+        match self {
+            Self::Clock(_) => Err(KernelError::LookingOnly),
+            Self::Loaded { object, .. } => {
+                let moment = object.program(MOMENT).ok_or(KernelError::Part { name: MOMENT })?;
+                moment.try_into().map_err(|_| KernelError::Part { name: MOMENT })
             }
         }
     }
@@ -211,14 +277,15 @@ impl std::fmt::Debug for Programs {
 /// # Errors
 /// It is not the data path's object, or the kernel or the privileges do not allow it.
 pub fn load_stages(object: &mut aya::Ebpf) -> Result<(), KernelError> {
-    for stage in Stage::ALL {
-        load_program(program(object, stage.program())?).map_err(refused)?;
+    let names = || Stage::ALL.map(Stage::program).into_iter().chain([TELLER]);
+    for name in names() {
+        load_program(program(object, name)?).map_err(refused)?;
     }
-    for stage in Stage::ALL {
-        let loaded = program(object, stage.program())?;
+    for (place, name) in (0..).zip(names()) {
+        let loaded = program(object, name)?;
         let fd = loaded.fd().and_then(|fd| Ok(fd.try_clone()?)).map_err(refused)?;
         let failed = |cause| KernelError::Map { map: STAGES, cause: Box::new(cause) };
-        stages(object)?.set(stage as u32, &fd, 0).map_err(failed)?;
+        stages(object)?.set(place, &fd, 0).map_err(failed)?;
     }
     Ok(())
 }
@@ -266,7 +333,7 @@ fn map_of(object: &mut aya::Ebpf, name: &'static str) -> Result<MapData, KernelE
     }
 }
 
-fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
+pub(crate) fn pinned(place: &Place, name: &'static str) -> Result<MapData, KernelError> {
     MapData::from_pin(place.pin(name)).map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })
 }
 

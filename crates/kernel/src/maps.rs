@@ -16,6 +16,9 @@ use crate::error::KernelError;
 pub(crate) struct Words {
     start: *mut libc::c_void,
     words: usize,
+    /// Words of a row that are read and written, and of a row of the map.
+    width: usize,
+    stride: usize,
 }
 
 // SAFETY: the memory is shared with other processors anyway, and only touched through atomic operations.
@@ -24,11 +27,12 @@ unsafe impl Send for Words {}
 unsafe impl Sync for Words {}
 
 impl Words {
-    /// Maps all rows of `map`, which must be an array that allows it.
+    /// Maps all rows of `map`, which must be an array that allows it. Of rows that are longer than `width` the rest is left alone.
     pub(crate) fn map(name: &'static str, map: &MapData, width: usize) -> Result<Self, KernelError> {
-        let rows =
-            map.info().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })?.max_entries();
-        let words = rows as usize * width;
+        let info = map.info().map_err(|cause| KernelError::Map { map: name, cause: Box::new(cause) })?;
+        let stride = (info.value_size() as usize / 8).max(1);
+        let words = info.max_entries() as usize * stride;
+        let width = width.min(stride);
         let fd = map.fd().as_fd().as_raw_fd();
         // SAFETY: no address is asked for; the descriptor is open; the kernel refuses lengths past the map's end.
         let start = unsafe {
@@ -44,11 +48,16 @@ impl Words {
         if start == libc::MAP_FAILED {
             return Err(KernelError::Mmap { map: name, cause: io::Error::last_os_error() });
         }
-        Ok(Self { start, words })
+        Ok(Self { start, words, width, stride })
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.words
+        if self.width == self.stride { self.words } else { self.words / self.stride * self.width }
+    }
+
+    /// Where the word of a map with these rows stands in a map with longer ones.
+    pub(crate) fn place_in(&self, at: usize, other: &Self) -> usize {
+        at / self.width * other.width + at % self.width
     }
 
     /// A word; zero past the end.
@@ -63,15 +72,21 @@ impl Words {
         }
     }
 
-    /// Writes a word if it is still `old`.
-    pub(crate) fn claim(&self, at: usize, old: u64, value: u64) {
-        if let Some(word) = self.word(at) {
-            // Whoever was faster knows better.
-            let _ = word.compare_exchange(old, value, Ordering::Relaxed, Ordering::Relaxed);
-        }
+    /// Writes a word if it is still `old`: whoever was faster knows better. Whether it was.
+    pub(crate) fn claim(&self, at: usize, old: u64, value: u64) -> bool {
+        self.word(at).is_some_and(|word| {
+            word.compare_exchange(old, value, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        })
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> &[AtomicU64] {
+        // SAFETY: the mapping begins at a page, has so many words, and lives as long as `self`.
+        unsafe { std::slice::from_raw_parts(self.start.cast::<AtomicU64>(), self.words) }
     }
 
     fn word(&self, at: usize) -> Option<&AtomicU64> {
+        let at = if self.width == self.stride { at } else { at / self.width * self.stride + at % self.width };
         if at >= self.words {
             return None;
         }

@@ -10,7 +10,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::mount::{MsFlags, mount};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use plane::row::MAX_WATCHES;
 
+use crate::attach::take_off;
 use crate::error::KernelError;
 use crate::load::STAGES_PIN;
 
@@ -95,6 +97,29 @@ impl Place {
         Err(KernelError::Served { name: self.name.clone() })
     }
 
+    /// Takes one of several places of this balancer that have a lock each, if one is free, and says which.
+    pub(crate) fn lock_one(
+        &self,
+        what: &str,
+        places: usize,
+    ) -> Result<Option<(usize, Flock<File>)>, KernelError> {
+        for place in 0..places {
+            let path = self.file(&format!("{what}-{place}"));
+            let lock = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(|cause| unwritable(cause, "open", &path))?;
+            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Some((place, lock))),
+                Err((_, Errno::EWOULDBLOCK)) => {}
+                Err((_, errno)) => return Err(file("lock", &path, errno.into())),
+            }
+        }
+        Ok(None)
+    }
+
     pub(crate) fn missing(&self) -> KernelError {
         KernelError::NotLoaded { name: self.name.clone(), others: instances(&self.state) }
     }
@@ -137,11 +162,17 @@ pub(crate) fn clear(place: &Place) -> Result<(), KernelError> {
     let mut pins = list(&folder)?;
     pins.sort_by_key(|pin| !pin.starts_with("link-"));
     for pin in pins {
-        remove(&folder.join(pin))?;
+        let path = folder.join(&pin);
+        if pin.starts_with("link-") {
+            // Where this fails the kernel does it a little later: nobody holds the link any more.
+            let _ = take_off(&path);
+        }
+        remove(&path)?;
     }
     fs::remove_dir(&folder).map_err(|cause| file("remove", &folder, cause))?;
-    for extension in ["json", "health", "lock"] {
-        let path = place.file(extension);
+    let watches = (0..MAX_WATCHES).map(|row| format!("watch-{row}"));
+    for extension in ["json", "health", "lock"].map(String::from).into_iter().chain(watches) {
+        let path = place.file(&extension);
         if path.exists() {
             remove(&path)?;
         }

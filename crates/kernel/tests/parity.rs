@@ -8,6 +8,9 @@
 mod common;
 #[path = "common/frames.rs"]
 mod frames;
+#[allow(dead_code, reason = "only whole frames are compared here")]
+#[path = "common/oracle.rs"]
+mod oracle;
 #[path = "common/random.rs"]
 mod random;
 #[path = "common/scene.rs"]
@@ -21,13 +24,15 @@ use std::time::{Duration, Instant};
 
 use common::{World, in_a_world};
 use engine::{Change, Changes, Compiler, Memory, Name, Replica, Settling, Tables, trace};
-use forebay_kernel::{Kernel, Options};
+use forebay_kernel::{Kernel, Options, Watch};
 use frames::{Known, frame};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use plane::row::protocol::SCTP;
-use plane::row::{BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MemberRow};
-use plane::{Reason, Tick, Verdict};
+use plane::row::{
+    BUSY, LIVE, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES, MOMENT_BITS, MemberRow, WatchRow,
+};
+use plane::{Drop, Reason, Sent, Stage, Tick, Verdict};
 use random::Random;
 use scene::{SIZES, Scene};
 
@@ -37,6 +42,8 @@ const FRAMES: u64 = 1_000_000;
 const FRAMES_OF_EPOCH: u64 = 10_000;
 /// Frames after which answers are chosen anew, and before which the memory is copied for the trace of a failure.
 const FRAMES_OF_CHUNK: u64 = 500;
+/// Chunks of the frames that are watched.
+const WATCHED_EPOCHS: u64 = 60;
 
 #[test]
 fn kernel_and_host_agree() {
@@ -65,6 +72,54 @@ fn kernel_and_host_agree() {
                 packets > 0 || frames < FRAMES,
                 "no frame ended with {verdict} {name}: nothing is proved about it"
             );
+        }
+    });
+}
+
+#[test]
+fn who_watches_is_told_of_every_frame_that_is_dropped() {
+    // WATCH-1
+    in_a_world(|world| {
+        let seed = number("FOREBAY_SEED", SEED);
+        add_links();
+        let mut random = Random::new(seed);
+        let mut pair = Pair::new(world, &mut random);
+        let mut watch = Watch::begin(&world.place("parity"), WatchRow::everything(u32::MAX)).unwrap();
+        let mut told = BTreeMap::new();
+        for _ in 0..WATCHED_EPOCHS {
+            pair.change(&mut random);
+            let known = pair.known();
+            watch.stay().unwrap();
+            for _ in 0..FRAMES_OF_CHUNK {
+                let (bytes, link) = frame(&mut random, &pair.scene, &known);
+                let (now, moment) = (pair.kernel.now().unwrap(), pair.kernel.moment().unwrap());
+                pair.kernel.run(&bytes, link).unwrap();
+                let mut rewritten = bytes.clone();
+                let verdict = pair.replica.run_at(&mut rewritten, link, now, moment);
+                let report = watch.next_report();
+                let Verdict::Drop(why) = verdict else {
+                    assert_eq!(report, None, "{verdict:?}");
+                    continue;
+                };
+                let report = report.unwrap_or_else(|| panic!("{why:?} is not told: {}", hex(&bytes)));
+                *told.entry(why).or_insert(0) += 1;
+                // Whichever stage it was: it says of the frame what the host says.
+                let hosts = [Stage::Enter, Stage::Forward].map(|stage| {
+                    let time = report.nanoseconds();
+                    let frame = &rewritten.as_mut_slice();
+                    plane::watch::report(frame, &pair.replica, stage as u32, verdict.reason(), time)
+                });
+                assert!(hosts.contains(&report), "{why:?}: {report:x?}, and not {hosts:x?}");
+                assert_eq!((report.link(), report.bytes()), (link, bytes.len() as u32));
+                assert_eq!(why == Drop::Denied, report.security_rule() != 0, "{why:?}: {report:x?}");
+                assert_eq!(watch.next_report(), None);
+            }
+        }
+        assert_eq!(watch.left_out().unwrap(), 0);
+        for why in
+            [Drop::Malformed, Drop::Fragment, Drop::NoRule, Drop::NoMember, Drop::HopLimit, Drop::Denied]
+        {
+            assert!(told.contains_key(&why), "no frame was dropped for {why:?}: {told:?}");
         }
     });
 }
@@ -146,7 +201,7 @@ impl Pair {
         for _ in 0..random.below(6) {
             self.scene.change(random);
         }
-        self.scene.tick_shift = self.standing_still(19 + random.below(13) as u8);
+        self.scene.tick_shift = self.standing_still(22 + random.below(10) as u8);
         let before = self.kernel.dump().unwrap();
         let (health, surroundings) = (self.scene.health(), self.scene.surroundings());
         let mut wanted =
@@ -199,7 +254,7 @@ impl Pair {
         }
     }
 
-    /// The nearest to this tick shift with which no tick ends during an epoch.
+    /// The nearest to this tick shift with which no moment ends during an epoch.
     fn standing_still(&mut self, shift: u8) -> u8 {
         const JIFFIES: u32 = 1_000 * 60;
         let sizes = self.kernel.dump().unwrap().config.0[0];
@@ -207,30 +262,33 @@ impl Pair {
         self.kernel.apply(&word(sizes & !0xff_0000)).unwrap();
         let jiffies = self.kernel.now().unwrap().0;
         self.kernel.apply(&word(sizes)).unwrap();
-        let left = |shift: &u8| (1u32 << shift) - (jiffies & ((1 << shift) - 1));
+        let left = |shift: &u8| {
+            let moment = 1u32 << (shift - MOMENT_BITS);
+            moment - (jiffies & (moment - 1))
+        };
         (shift..32)
             .find(|shift| left(shift) > JIFFIES)
             .expect("the uptime is near a multiple of 2^31 jiffies: wait a minute")
     }
 
     fn compare(&mut self, random: &mut Random, frames: u64) {
-        let now = self.kernel.now().unwrap();
+        let (now, moment) = (self.kernel.now().unwrap(), self.kernel.moment().unwrap());
         let mut left = frames;
         while left > 0 {
             let chunk = left.min(FRAMES_OF_CHUNK);
-            self.compare_chunk(random, chunk, now);
+            self.compare_chunk(random, chunk, now, moment);
             left -= chunk;
         }
         assert_eq!(
-            self.kernel.now().unwrap(),
-            now,
-            "a tick ended in between: the machine is too slow for this test"
+            self.kernel.moment().unwrap(),
+            moment,
+            "a moment ended in between: the machine is too slow for this test"
         );
         self.same_memories();
         self.same_counters();
     }
 
-    fn compare_chunk(&mut self, random: &mut Random, frames: u64, now: Tick) {
+    fn compare_chunk(&mut self, random: &mut Random, frames: u64, now: Tick, moment: u32) {
         let memory = self.kernel.memory();
         let known = self.known();
         let mut before = Vec::new();
@@ -240,13 +298,18 @@ impl Pair {
             let (action, out) = self.kernel.run(&bytes, link).unwrap();
             self.in_kernel += began.elapsed();
             let mut rewritten = bytes.clone();
-            let verdict = self.replica.run(&mut rewritten, link, now);
+            let verdict = self.replica.run_at(&mut rewritten, link, now, moment);
             let counted = self.reasons.entry(verdict.reason()).or_default();
             *counted = (counted.0 + 1, counted.1 + bytes.len() as u64);
             if action != action_of(verdict, link) || out != rewritten {
                 let kernel = format!("action {action}\n  {}", hex(&out));
                 let host = format!("{verdict:?}\n  {}", hex(&rewritten));
                 self.explain(&memory, &before, (&bytes, link), now, &kernel, &host);
+            }
+            // Another parser is slower than both: it looks at some.
+            if before.len() % 8 == 0 && is_sent_on(verdict) {
+                let why = oracle::compare(&bytes, &out).err();
+                assert_eq!(why, None, "{verdict:?}\n  {}\n  {}", hex(&bytes), hex(&out));
             }
             before.push((bytes, link));
         }
@@ -279,6 +342,7 @@ impl Pair {
     fn same_memories(&self) {
         let (kernel, host) = (self.kernel.memory(), self.replica.memory());
         let same = kernel.flow_words().eq(host.flow_words())
+            && kernel.track_words().eq(host.track_words())
             && kernel.piece_words().eq(host.piece_words())
             && kernel.outward_words().eq(host.outward_words())
             && kernel.inward_words().eq(host.inward_words());
@@ -324,6 +388,14 @@ impl Pair {
     }
 }
 
+/// Whether the frame that is sent is the one that came, and not an answer of our own.
+fn is_sent_on(verdict: Verdict) -> bool {
+    match verdict {
+        Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Send(_, Sent::Answered) => false,
+        Verdict::Send(..) | Verdict::Route(_) => true,
+    }
+}
+
 /// What the kernel does with a verdict where no route is known.
 fn action_of(verdict: Verdict, ingress: u32) -> u32 {
     const DROP: u32 = 1;
@@ -343,6 +415,7 @@ fn copy(memory: &Memory) -> Memory {
     let buckets = flows.chunks(8).map(|words| words.try_into().unwrap()).collect();
     Memory::of(
         buckets,
+        memory.track_words().collect(),
         memory.piece_words().collect(),
         memory.outward_words().collect(),
         memory.inward_words().collect(),

@@ -11,24 +11,29 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
+use aya::maps::MapData;
 use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpMode;
 use aya::{EbpfLoader, include_bytes_aligned};
 use common::{World, in_a_world};
 use engine::{Changes, Compiler, Health, Sizes, Surroundings, Tables};
-use forebay_kernel::{Kernel, KernelError, Mode, Options, Place, detach, instances, link, pass::Passing};
+use forebay_kernel::{
+    Kernel, KernelError, Mode, Options, Place, Watch, detach, instances, link, pass::Passing,
+};
 use model::{Desired, Source};
 use plane::Reason;
-use plane::row::{Hop, Mac};
+use plane::row::{Address, Hop, MAX_WATCHES, Mac, WATCH_WORDS, WatchRow};
 
 const BALANCER: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
 const NEIGHBOUR: Mac = Mac::new([2, 0, 0, 0, 0, 2]);
 const SIZES: Sizes = Sizes { flow_bits: 8, masquerade_bits: 8, rings: 4 };
 const FORWARDED: Reason = Reason(32);
+const CLIENT: Address = Address::v4(0x0a00_0009);
+const XDP_DROP: u32 = 1;
 /// Tells a process of these tests that it is the one to be killed, and where.
 const DOOMED: &str = "FOREBAY_KERNEL_DOOMED";
 
@@ -189,19 +194,19 @@ fn one_process_serves() {
 }
 
 #[test]
-fn what_another_version_left_is_refused_and_goes_on() {
+fn what_a_later_version_left_is_refused_and_goes_on() {
     // FLOW-7
     static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
     in_a_world(|world| {
         drop(open(world).unwrap());
-        // Rules that were shorter.
+        // Rules that are longer than ours: a later version's.
         let pin = world.pins("main").join("RULES");
         fs::remove_file(&pin).unwrap();
-        EbpfLoader::new().load(OBJECT).unwrap().map_mut("LINKS").unwrap().pin(&pin).unwrap();
+        EbpfLoader::new().load(OBJECT).unwrap().map_mut("FLOWS").unwrap().pin(&pin).unwrap();
         let before: Vec<_> = fs::read_dir(world.pins("main")).unwrap().map(|it| it.unwrap().path()).collect();
         for refused in [open(world).unwrap_err(), Kernel::look(&place(world)).unwrap_err()] {
             assert!(
-                matches!(refused, KernelError::OtherLayout { map: "RULES", found: 16, wanted: 32, .. }),
+                matches!(refused, KernelError::OtherLayout { map: "RULES", found: 64, wanted: 32, .. }),
                 "{refused:?}"
             );
             assert!(refused.to_string().contains("detach --name main"), "{refused}");
@@ -210,6 +215,100 @@ fn what_another_version_left_is_refused_and_goes_on() {
         assert_eq!(after, before);
         detach(&place(world)).unwrap();
         assert!(!open(world).unwrap().taken_over());
+    });
+}
+
+#[test]
+fn who_watches_is_told_what_it_wants_and_no_more_than_it_wants() {
+    // WATCH-1
+    in_a_world(|world| {
+        segment();
+        let mut kernel = open(world).unwrap();
+        serve(&mut kernel);
+        let everything = WatchRow::everything(5);
+        let mut all = Watch::begin(&place(world), everything).unwrap();
+        let mut other_port =
+            Watch::begin(&place(world), everything.of_frontend(Address::v4(0x0a00_0064), 8_000)).unwrap();
+        let mut one_client =
+            Watch::begin(&place(world), WatchRow::everything(1_000).of_client(CLIENT, 128)).unwrap();
+        // Nothing is told of what is forwarded.
+        let link = link::index("balancer").unwrap();
+        kernel.run(&datagram(80), link).unwrap();
+        for _ in 0..100 {
+            assert_eq!(kernel.run(&datagram(9_000), link).unwrap().0, XDP_DROP);
+        }
+        let told = |watch: &mut Watch| std::iter::from_fn(|| watch.next_report()).collect::<Vec<_>>();
+        let some = told(&mut all);
+        // The hundred may fall into two seconds.
+        assert!(some.len() == 5 || some.len() == 10, "{}", some.len());
+        assert_eq!(all.left_out().unwrap(), 100 - some.len() as u64);
+        assert_eq!(told(&mut other_port), []);
+        assert_eq!(other_port.left_out().unwrap(), 0);
+        let every = told(&mut one_client);
+        assert_eq!((every.len(), one_client.left_out().unwrap()), (100, 0));
+        for report in every {
+            assert_eq!((report.link(), report.reason(), report.protocol()), (link, Reason(20), 17));
+            assert_eq!((report.source(), report.source_port()), (CLIENT, 5_000));
+            assert_eq!((report.destination(), report.destination_port()), (Address::v4(0x0a00_0064), 9_000));
+            assert_eq!((report.bytes(), report.security_rule()), (60, 0));
+        }
+        // Four may watch; a place is free again as soon as somebody goes.
+        let fourth = Watch::begin(&place(world), everything).unwrap();
+        let fifth = Watch::begin(&place(world), everything).unwrap_err();
+        assert!(matches!(fifth, KernelError::Watched { most: 4 }), "{fifth:?}");
+        drop(fourth);
+        drop(Watch::begin(&place(world), everything).unwrap());
+        // What a predecessor left in its buffer is not told to the next.
+        kernel.run(&datagram(9_000), link).unwrap();
+        drop(one_client);
+        let mut next = Watch::begin(&place(world), WatchRow::everything(1_000)).unwrap();
+        assert_eq!((told(&mut next), next.left_out().unwrap()), (Vec::new(), 0));
+        drop(kernel);
+        // Who watches goes on when the process is another one, and learns of the end.
+        let mut second = open(world).unwrap();
+        second.run(&datagram(9_001), link).unwrap();
+        assert_eq!(told(&mut next).len(), 1);
+        drop(second);
+        detach(&place(world)).unwrap();
+        assert!(matches!(next.stay(), Err(KernelError::Gone { .. })));
+        assert!(matches!(Watch::begin(&place(world), everything), Err(KernelError::NotLoaded { .. })));
+        // Another one by the same name is not what was watched.
+        drop(open(world).unwrap());
+        assert!(matches!(next.stay(), Err(KernelError::Gone { .. })));
+        detach(&place(world)).unwrap();
+        let left: Vec<_> = fs::read_dir(world.state()).unwrap().map(|it| it.unwrap().file_name()).collect();
+        assert_eq!(left, ["bpf"], "nothing is left beside the pins");
+    });
+}
+
+#[test]
+fn nobody_is_told_anything_who_was_killed() {
+    // WATCH-1
+    in_a_world(|world| {
+        segment();
+        let mut kernel = open(world).unwrap();
+        serve(&mut kernel);
+        let link = link::index("balancer").unwrap();
+        let mut watch = Watch::begin(&place(world), WatchRow::everything(1_000)).unwrap();
+        let rows = MapData::from_pin(world.pins("main").join("WATCHES")).unwrap();
+        let rows: aya::maps::Array<_, [u64; WATCH_WORDS * MAX_WATCHES]> =
+            aya::maps::Map::Array(rows).try_into().unwrap();
+        let is_there = || rows.get(&0, 0).unwrap()[0] != 0;
+        // As if it were killed: it never says again that it is there.
+        let end = Instant::now() + Duration::from_secs(20);
+        while is_there() {
+            assert!(Instant::now() < end, "the data path still tells somebody who is not there");
+            kernel.run(&datagram(9_000), link).unwrap();
+            thread::sleep(Duration::from_millis(20));
+        }
+        let told = std::iter::from_fn(|| watch.next_report()).count();
+        assert!(told > 0);
+        kernel.run(&datagram(9_000), link).unwrap();
+        assert_eq!(watch.next_report(), None);
+        // Whoever was only stopped for a while is told again.
+        watch.stay().unwrap();
+        kernel.run(&datagram(9_000), link).unwrap();
+        assert!(watch.next_report().is_some());
     });
 }
 
@@ -425,6 +524,21 @@ fn compile(kernel: &Kernel) -> Tables {
         ..Surroundings::default()
     };
     Compiler::default().compile(&desired, &Health::default(), &surroundings, &kernel.dump().unwrap()).unwrap()
+}
+
+/// A client's datagram to the frontend, without a checksum.
+fn datagram(port: u16) -> [u8; 60] {
+    let mut frame = [0; 60];
+    frame[..6].copy_from_slice(&BALANCER.bytes());
+    frame[6..12].copy_from_slice(&NEIGHBOUR.bytes());
+    frame[12..14].copy_from_slice(&[8, 0]);
+    frame[14..24].copy_from_slice(&[0x45, 0, 0, 28, 0, 0, 0, 0, 64, 17]);
+    frame[26..30].copy_from_slice(&[10, 0, 0, 9]);
+    frame[30..34].copy_from_slice(&[10, 0, 0, 100]);
+    frame[34..36].copy_from_slice(&5_000u16.to_be_bytes());
+    frame[36..38].copy_from_slice(&port.to_be_bytes());
+    frame[38..40].copy_from_slice(&8u16.to_be_bytes());
+    frame
 }
 
 fn words(kernel: &Kernel) -> (Vec<u64>, Vec<[u64; 8]>) {

@@ -15,7 +15,7 @@ use aya_obj::generated::bpf_insn;
 use aya_obj::{Function, Object, Program};
 use common::in_a_world;
 use engine::Name;
-use plane::row::{BUCKET_WAYS, ENTRY_WORDS};
+use plane::row::{BUCKET_WAYS, ENTRY_WORDS, MAX_WATCHES, TRACK_WORDS, WATCH_WORDS};
 use plane::stage::PARCEL_WORDS;
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
@@ -32,14 +32,17 @@ struct Ratchet {
 }
 
 /// As measured on Linux 6.18.
-const RATCHETS: [Ratchet; 8] = [
-    Ratchet { program: "forebay", translated: 2_976, verified: 131_718, stack: 320 },
-    Ratchet { program: "forebay_masquerade", translated: 2_144, verified: 43_679, stack: 368 },
+const RATCHETS: [Ratchet; 11] = [
+    Ratchet { program: "forebay", translated: 3_171, verified: 332_692, stack: 384 },
+    Ratchet { program: "forebay_masquerade", translated: 2_158, verified: 46_347, stack: 368 },
     Ratchet { program: "forebay_return", translated: 2_390, verified: 39_237, stack: 272 },
     Ratchet { program: "forebay_answer", translated: 1_460, verified: 2_141, stack: 128 },
-    Ratchet { program: "forebay_untangle", translated: 1_558, verified: 19_575, stack: 160 },
-    Ratchet { program: "forebay_forward", translated: 2_455, verified: 89_805, stack: 368 },
+    Ratchet { program: "forebay_untangle", translated: 1_637, verified: 22_484, stack: 160 },
+    Ratchet { program: "forebay_forward", translated: 2_629, verified: 133_433, stack: 384 },
     Ratchet { program: "forebay_report", translated: 4_971, verified: 34_010, stack: 320 },
+    Ratchet { program: "forebay_track", translated: 3_734, verified: 77_499, stack: 480 },
+    Ratchet { program: "forebay_watch", translated: 1_787, verified: 7_221, stack: 208 },
+    Ratchet { program: "forebay_moment", translated: 37, verified: 37, stack: 16 },
     Ratchet { program: "forebay_now", translated: 28, verified: 19, stack: 16 },
 ];
 /// More than this, in hundredths, is too much.
@@ -49,9 +52,10 @@ const MMAPABLE: u32 = 1 << 10;
 const ARRAY: u32 = 2;
 const PROGRAM_ARRAY: u32 = 3;
 const PER_CPU_ARRAY: u32 = 6;
+const RING_BUFFER: u32 = 27;
 
 /// Name, type, bytes of a value, flags.
-fn maps() -> [(&'static str, u32, usize, u32); 22] {
+fn maps() -> [(&'static str, u32, usize, u32); 31] {
     [
         ("CONFIG", ARRAY, 8 * Name::Config.width(), MMAPABLE),
         ("LINKS", ARRAY, 8 * Name::Links.width(), MMAPABLE),
@@ -65,6 +69,8 @@ fn maps() -> [(&'static str, u32, usize, u32); 22] {
         ("ACCESS", ARRAY, 8 * Name::Access.width(), MMAPABLE),
         ("SECURITY", ARRAY, 8 * Name::Security.width(), MMAPABLE),
         ("FLOWS", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
+        ("TRACKS", ARRAY, 8 * TRACK_WORDS, MMAPABLE),
+        ("RESETS", ARRAY, 8, MMAPABLE),
         ("PIECES", ARRAY, 8 * BUCKET_WAYS, MMAPABLE),
         ("OUTWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
         ("INWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
@@ -75,6 +81,13 @@ fn maps() -> [(&'static str, u32, usize, u32); 22] {
         ("UNMATCHED_COUNTS", PER_CPU_ARRAY, 8, 0),
         ("SECURITY_COUNTS", PER_CPU_ARRAY, 16, 0),
         ("REASON_COUNTS", PER_CPU_ARRAY, 16, 0),
+        ("WATCHES", ARRAY, 8 * WATCH_WORDS * MAX_WATCHES, MMAPABLE),
+        ("REPORTS_0", RING_BUFFER, 0, 0),
+        ("REPORTS_1", RING_BUFFER, 0, 0),
+        ("REPORTS_2", RING_BUFFER, 0, 0),
+        ("REPORTS_3", RING_BUFFER, 0, 0),
+        ("WATCH_COUNTS", PER_CPU_ARRAY, 16, 0),
+        ("DROPPED", PER_CPU_ARRAY, 8, 0),
     ]
 }
 
@@ -142,7 +155,8 @@ fn load() -> Ebpf {
 }
 
 fn data(map: &Map) -> &MapData {
-    let (Map::Array(data) | Map::PerCpuArray(data) | Map::ProgramArray(data)) = map else {
+    let (Map::Array(data) | Map::PerCpuArray(data) | Map::ProgramArray(data) | Map::RingBuf(data)) = map
+    else {
         panic!("{map:?}")
     };
     data

@@ -81,7 +81,10 @@ pub async fn run(
     metrics: Arc<Metrics>,
     stop: impl Future<Output = ()>,
 ) {
-    let config = Arc::new(options.config.clone());
+    let mut config = options.config.clone();
+    // Rules are in force here: a tag that nobody knows lets nobody in, and people are told so.
+    config.service_tags.get_or_insert_default();
+    let config = Arc::new(config);
     let (show, mirror) = watch::channel(Mirror::default());
     let following = tokio::spawn(mirror::follow(server.clone(), Arc::clone(&config), show));
     let (crown, reign) = watch::channel(None);
@@ -250,6 +253,8 @@ impl Controller {
         } else if touched > self.known {
             tracing::info!("somebody else wrote what belongs to the cluster, at revision {touched}");
             self.metrics.drifts.inc();
+            // What is below all Services may be gone as well.
+            self.founded_until = None;
             self.nudge_all(Work::Ensure, now + DRIFT);
             // It may be what somebody waited for.
             self.queue.hasten(now + DRIFT);

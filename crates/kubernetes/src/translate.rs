@@ -24,6 +24,7 @@ use crate::node::{self, Labels, Member};
 use crate::service::{Key, Service};
 use placement::Placement;
 pub(crate) use public::{ip_tag_pairs, label_of};
+pub(crate) use security::{complete, new_group};
 
 mod access;
 mod advice;

@@ -63,7 +63,8 @@ pub fn judge(inventory: &Inventory, limits: &Limits) -> Result<Judgement, Vec<Pr
     judge_after(inventory, &limits.clone().into(), &NatPorts::default())
 }
 
-/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them (NAT-1).
+/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them
+/// (NAT-1).
 ///
 /// # Errors
 /// As for [`judge`].
@@ -88,7 +89,8 @@ pub fn check(sources: &[Source]) -> Result<Desired, Vec<Problem>> {
     check_after(sources, &ServiceTags::default(), &NatPorts::default())
 }
 
-/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them (NAT-1).
+/// The same, where somebody has said what service tags mean, and where members of NAT rules' pools have ports already, and keep them
+/// (NAT-1).
 ///
 /// # Errors
 /// As for [`check()`].

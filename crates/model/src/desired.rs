@@ -144,6 +144,7 @@ pub struct Pool {
     pub(crate) name: String,
     pub(crate) members: Vec<Member>,
     pub(crate) return_path: ReturnPath,
+    pub(crate) drain: Duration,
     /// It is the target of an inbound NAT rule.
     pub(crate) sole: bool,
 }
@@ -165,6 +166,12 @@ impl Pool {
     #[must_use]
     pub const fn return_path(&self) -> ReturnPath {
         self.return_path
+    }
+
+    /// How long a member that leaves keeps its connections (FLOW-3); zero is not at all.
+    #[must_use]
+    pub const fn drain(&self) -> Duration {
+        self.drain
     }
 }
 
@@ -344,6 +351,7 @@ pub struct Rule {
     pub(crate) probe: Option<ProbeIndex>,
     pub(crate) when_down: WhenDown,
     pub(crate) hairpin: bool,
+    pub(crate) after_idle: AfterIdle,
     /// The member of the pool that it is for: a port of a range is one member's.
     pub(crate) only: Option<IpAddr>,
 }
@@ -425,6 +433,34 @@ impl Rule {
     #[must_use]
     pub const fn hairpin(&self) -> bool {
         self.hairpin
+    }
+
+    /// What becomes of connections that were silent for the idle time. It is about TCP.
+    #[must_use]
+    pub const fn after_idle(&self) -> AfterIdle {
+        self.after_idle
+    }
+}
+
+/// What becomes of TCP connections that were silent for the idle time (FLOW-5). By default they are forgotten, and chosen afresh when
+/// they speak again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AfterIdle {
+    pub(crate) reset: bool,
+    pub(crate) strict: bool,
+}
+
+impl AfterIdle {
+    /// Whether both ends are reset.
+    #[must_use]
+    pub const fn reset(self) -> bool {
+        self.reset
+    }
+
+    /// Whether a packet of a connection that is not kept in mind is dropped, instead of being chosen for afresh.
+    #[must_use]
+    pub const fn strict(self) -> bool {
+        self.strict
     }
 }
 

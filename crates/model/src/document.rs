@@ -35,6 +35,7 @@ pub use probe::{Probe, ProbeExtension};
 pub use rule::{LoadBalancingRule, RuleExtension};
 pub use security::{
     DefaultAction, NetworkSecurityGroup, SecurityGroupExtension, SecurityRule, SecurityRuleExtension,
+    ServiceTag,
 };
 pub use virtual_server::VirtualServer;
 

@@ -22,8 +22,8 @@ impl From<Limits> for Terms {
     }
 }
 
-/// The prefixes that service tags stand for, such as `Storage` or `Sql.WestEurope`: who runs the balancer says so, as Azure does for its own
-/// services. Upper and lower case are one.
+/// The prefixes that service tags stand for, such as `Storage` or `Sql.WestEurope`: who runs the balancer says so, as Azure does for its
+/// own services. Upper and lower case are one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Vec<String>>")]
 pub struct ServiceTags(BTreeMap<String, Vec<Prefix>>);
@@ -43,7 +43,10 @@ impl ServiceTags {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadServiceTag {
     /// It has an address of its own already, or is no word.
-    #[error("`{0}` cannot be a service tag: tags are words, such as `Storage` or `Sql.WestEurope`, and not one of {known}", known = ServiceTags::KNOWN.join(", "))]
+    #[error(
+        "`{0}` cannot be a service tag: tags are words, such as `Storage` or `Sql.WestEurope`, and not one of {known}",
+        known = ServiceTags::KNOWN.join(", ")
+    )]
     Name(String),
     /// What stands for it is no prefix.
     #[error(

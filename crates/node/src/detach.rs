@@ -2,7 +2,7 @@
 
 use std::io;
 
-use kernel::{Kernel, KernelError, Place};
+use kernel::{KernelError, Place};
 
 use crate::availability::{Doorway, close};
 use crate::legend::Legend;
@@ -14,7 +14,8 @@ use crate::presence::{ipv6, leave};
 /// There is none under this name, somebody serves it, or a pin or an interface of its own could not be removed.
 pub fn detach(place: &Place) -> Result<(), DetachError> {
     let legend = Legend::read(&place.file("json"));
-    let attached = Kernel::look(place).and_then(|kernel| kernel.attached()).unwrap_or_default();
+    // Another version's tables are none of its business, and may be what is to be got rid of.
+    let attached = kernel::attached(place).unwrap_or_default();
     kernel::detach(place)?;
     for on in attached {
         for frontend in legend.frontends.iter().filter_map(|frontend| ipv6(frontend.address)) {

@@ -3,19 +3,22 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use engine::{Replica, Tables, trace as run};
 use kernel::{Kernel, KernelError, Place};
 use model::Protocol;
 use plane::row::{Mac, Role, Slot, protocol};
-use plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict, masqueraded};
+use plane::{Drop, Pass, Reason, Remembered, Reset, Sent, Tick, Verdict, masqueraded};
 use serde::Serialize;
 
 use crate::availability::Doorway;
 use crate::health::HealthView;
 use crate::legend::Legend;
 use crate::probe_frame::first_packet;
+
+mod flows;
+
+pub use flows::{Flows, MasqueradedFlow, RememberedFlows, TrackedConnection, flows};
 
 /// What a data path counted.
 #[derive(Clone, Debug, Serialize)]
@@ -36,6 +39,8 @@ pub struct Stats {
     pub remembered: RememberedStats,
     /// Packets by what became of them, and why.
     pub verdicts: Vec<VerdictStats>,
+    /// Resets that were sent, by their cause.
+    pub resets: Vec<ResetStats>,
 }
 
 /// An interface with the data path on it.
@@ -124,6 +129,8 @@ pub struct RememberedStats {
     pub masquerades: u64,
     /// Masqueraded flows for which there is room.
     pub masquerades_limit: u64,
+    /// Connections of which all is known that it takes to reset them; they are among the flows.
+    pub tracked: u64,
     /// Slots whose change is not over.
     pub changing_slots: u64,
 }
@@ -139,6 +146,15 @@ pub struct VerdictStats {
     pub packets: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// Resets that were sent to ends of connections.
+#[derive(Clone, Debug, Serialize)]
+pub struct ResetStats {
+    /// Why.
+    pub cause: String,
+    /// How many.
+    pub resets: u64,
 }
 
 /// Reads everything that is counted.
@@ -170,6 +186,7 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
         flows_limit: 8 << sizes.flow_bits,
         masquerades: kernel.outward_words().filter(|words| masqueraded(*words, now).is_some()).count() as u64,
         masquerades_limit: 1 << sizes.masquerade_bits,
+        tracked: kernel.tracked().filter(|(word, _)| Remembered::of(*word, now).is_some()).count() as u64,
         changing_slots: changing as u64,
     };
     let verdicts = kernel.reason_counts()?;
@@ -187,6 +204,10 @@ pub fn stats(place: &Place) -> Result<Stats, KernelError> {
                 let (packets, bytes) = verdicts.get(reason).copied().unwrap_or_default();
                 VerdictStats { verdict: (*verdict).into(), reason: (*name).into(), packets, bytes }
             })
+            .collect(),
+        resets: Reset::ALL
+            .iter()
+            .map(|(cause, name)| ResetStats { cause: (*name).into(), resets: kernel.resets(*cause) })
             .collect(),
     })
 }
@@ -268,6 +289,7 @@ fn member_stats(kernel: &Kernel, legend: &Legend, tables: &Tables) -> Result<Vec
                 .iter()
                 .find(|member| member.identity == row.pool() && member.address == address);
             let state = match row.hop() {
+                Some(_) if row.is_leaving() => "draining".into(),
                 Some(_) => "ready".into(),
                 None => legend.unreached.get(&address).cloned().unwrap_or_else(|| "unresolved".into()),
             };
@@ -306,99 +328,6 @@ pub fn health(place: &Place) -> Result<HealthView, KernelError> {
 /// There is no such data path, or it may not be looked at.
 pub fn tables(place: &Place) -> Result<String, KernelError> {
     Ok(Kernel::look(place)?.dump()?.to_string())
-}
-
-/// What a data path remembers.
-#[derive(Clone, Debug, Serialize)]
-pub struct Flows {
-    /// Flows of which only a fingerprint is kept, by member.
-    pub remembered: Vec<RememberedFlows>,
-    /// Masqueraded flows, whole.
-    pub masqueraded: Vec<MasqueradedFlow>,
-}
-
-/// Flows that are remembered with a member.
-#[derive(Clone, Debug, Serialize)]
-pub struct RememberedFlows {
-    /// The member's pool.
-    pub pool: String,
-    /// The member's name.
-    pub member: String,
-    /// The member's address.
-    pub address: IpAddr,
-    /// How many.
-    pub flows: u64,
-    /// How many of which more than one packet was seen.
-    pub confirmed: u64,
-    /// How many are remembered because of a change.
-    pub pinned: u64,
-}
-
-/// A masqueraded flow.
-#[derive(Clone, Debug, Serialize)]
-pub struct MasqueradedFlow {
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// The client.
-    pub client: SocketAddr,
-    /// The frontend.
-    pub frontend: SocketAddr,
-    /// The member's address.
-    pub member: IpAddr,
-    /// The own address's port towards the member.
-    pub port: u16,
-    /// Seconds for which it is still kept without another packet.
-    pub remaining: u64,
-}
-
-/// Reads what is remembered; at most `most` masqueraded flows.
-///
-/// # Errors
-/// There is no such data path, or it may not be looked at.
-pub fn flows(place: &Place, most: usize) -> Result<Flows, KernelError> {
-    let kernel = Kernel::look(place)?;
-    let legend = Legend::read(&place.file("json"));
-    let tables = kernel.dump()?;
-    let now = kernel.now()?;
-    let clock = kernel::clock();
-    let shift = i32::from(tables.config.tick_shift()) - i32::from(clock.shift);
-    let tick = clock.tick.mul_f64(2f64.powi(shift));
-
-    let mut by_member: BTreeMap<u32, [u64; 3]> = BTreeMap::new();
-    for flow in kernel.flow_words().filter_map(|word| Remembered::of(word, now)) {
-        let [flows, confirmed, pinned] = by_member.entry(flow.member()).or_default();
-        *flows += 1;
-        *confirmed += u64::from(flow.is_confirmed());
-        *pinned += u64::from(flow.is_pinned());
-    }
-    let remembered = by_member.into_iter().filter_map(|(number, [flows, confirmed, pinned])| {
-        let row = tables.members.get(&number)?;
-        let address = IpAddr::from(row.address());
-        let named =
-            legend.members.iter().find(|member| member.identity == row.pool() && member.address == address);
-        Some(RememberedFlows {
-            pool: named.map_or_else(|| format!("{:016x}", row.pool()), |member| member.pool.clone()),
-            member: named.map_or_else(String::new, |member| member.name.clone()),
-            address,
-            flows,
-            confirmed,
-            pinned,
-        })
-    });
-    let masqueraded =
-        kernel.outward_words().filter_map(|words| masqueraded(words, now)).take(most).filter_map(|kept| {
-            let row = tables.members.get(&kept.member)?;
-            let remaining: Duration = tick * kept.remaining;
-            Some(MasqueradedFlow {
-                protocol: protocol_name(kept.flow.protocol),
-                client: SocketAddr::new(kept.flow.source.into(), kept.flow.source_port),
-                frontend: SocketAddr::new(kept.flow.destination.into(), kept.flow.destination_port),
-                member: row.address().into(),
-                port: kept.port,
-                remaining: remaining.as_secs(),
-            })
-        });
-    Ok(Flows { remembered: remembered.collect(), masqueraded: masqueraded.collect() })
 }
 
 /// What would become of a flow's first packet.
@@ -534,6 +463,9 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Drop(Drop::Denied) => {
             "dropped: a security rule denies packets from there; `forebay trace` says which"
         }
+        Verdict::Drop(Drop::Forgotten) => {
+            "dropped: the connection was silent for too long, and its rule does not choose for it afresh"
+        }
         Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",
         Verdict::Send(_, Sent::Returned) | Verdict::Route(Sent::Returned) => "returned to the client",
@@ -547,7 +479,7 @@ pub fn in_words(verdict: Verdict) -> String {
     words.into()
 }
 
-fn protocol_name(kind: u8) -> String {
+pub(crate) fn protocol_name(kind: u8) -> String {
     match kind {
         protocol::TCP => "tcp".into(),
         protocol::UDP => "udp".into(),

@@ -1,31 +1,30 @@
 //! The names behind the numbers of the tables, written beside the pins for those who look later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use engine::identity;
+use engine::{Tables, identity};
 use model::{Desired, NatPorts};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::reach::Reach;
 
-/// What the tables do not say.
+/// What the tables do not say. Another version's process may have written less, or more.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct Legend {
     pub(crate) rules: Vec<NamedRule>,
     pub(crate) members: Vec<NamedMember>,
     pub(crate) frontends: Vec<NamedFrontend>,
     /// Security rules by their identity.
-    #[serde(default)]
     pub(crate) security: BTreeMap<u64, String>,
     /// Why members are not reached, in words.
     pub(crate) unreached: BTreeMap<IpAddr, String>,
     /// Which ports members have in the ranges of inbound NAT rules: the next process gives them the same.
-    #[serde(default)]
     nat_ports: Value,
 }
 
@@ -87,6 +86,16 @@ impl Legend {
             unreached: unreached.collect(),
             nat_ports: desired.nat_ports().to_json(),
         }
+    }
+
+    /// With the names of members that have left, and are still in the tables.
+    pub(crate) fn keeping(mut self, former: &Self, tables: &Tables) -> Self {
+        let left = tables.members.values().filter(|row| row.is_leaving());
+        let left: BTreeSet<(u64, IpAddr)> =
+            left.map(|row| (row.pool(), IpAddr::from(row.address()))).collect();
+        let named = former.members.iter().filter(|it| left.contains(&(it.identity, it.address)));
+        self.members.extend(named.cloned());
+        self
     }
 
     /// The ports that members had; none where nobody has written them down.

@@ -10,6 +10,7 @@ mod advise;
 mod availability;
 mod detach;
 mod documents;
+mod ending;
 pub mod health;
 pub mod inspect;
 mod legend;
@@ -22,6 +23,7 @@ mod serve;
 mod settings;
 mod source;
 pub mod stamp;
+pub mod watch;
 
 pub use availability::Available;
 pub use detach::{DetachError, detach};

@@ -17,12 +17,13 @@ use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use plane::row::{Hop, Mac};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use worker::{Want, Worker};
 
@@ -242,6 +243,20 @@ impl Watcher {
             Some(Ok(Err(error))) => Err(error),
             Some(Ok(Ok(())) | Err(_)) | None => Err(WatchError::Ended),
         }
+    }
+
+    /// Gives the neighbours a moment to answer, so that the first packets find them.
+    pub async fn wait_for_members(&mut self, patience: Duration) -> Result<(), WatchError> {
+        let end = Instant::now() + patience;
+        while self.reaches().values().any(|reach| matches!(reach, Reach::Unanswered { .. }))
+            && Instant::now() < end
+        {
+            if let Ok(changed) = timeout(end.saturating_duration_since(Instant::now()), self.changed()).await
+            {
+                changed?;
+            }
+        }
+        Ok(())
     }
 }
 

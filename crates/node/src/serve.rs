@@ -10,14 +10,16 @@ use std::time::{Duration, Instant, SystemTime};
 use engine::{Change, Clock, Compiler, Full, Health, Settling, Surroundings, Tables, pinned};
 use kernel::{Attached, Kernel, KernelError, Options, Place};
 use model::{Desired, Problem};
+use plane::Tick;
 use plane::row::Hop;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval, sleep_until, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, info, warn};
 
 use crate::advise::advise;
 use crate::availability::{Caller, Doorway};
+use crate::ending::{self, Ender};
 use crate::health::{Care, HealthView, Vitals};
 use crate::legend::Legend;
 use crate::observed::{Observed, Outcome};
@@ -117,7 +119,7 @@ pub async fn serve(
     let mut intake = Intake::open(source);
     let legend = Legend::read(&Place::new(&settings.state, &settings.name)?.file("json"));
     let wanted = intake.read(&legend.nat_ports())?;
-    let mut balancer = Balancer::open(settings, wanted, observed).await?;
+    let mut balancer = Balancer::open(settings, wanted, legend, observed).await?;
     match balancer.start(intake.outlives_refusal()) {
         Ok(reports) => reports.into_iter().for_each(&mut report),
         Err(error) => return Err(balancer.give_up(error).await),
@@ -126,7 +128,8 @@ pub async fn serve(
     let mut settle = interval(SETTLE);
     let mut sweep = interval(SWEEP);
     let mut tell = interval(TELL);
-    for timer in [&mut settle, &mut sweep, &mut tell] {
+    let mut end = interval(ending::PERIOD);
+    for timer in [&mut settle, &mut sweep, &mut tell, &mut end] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
         timer.tick().await;
     }
@@ -140,6 +143,9 @@ pub async fn serve(
             _ = settle.tick() => balancer.settle()?,
             _ = sweep.tick() => balancer.sweep()?,
             _ = tell.tick() => balancer.tell_health(),
+            _ = end.tick() => if balancer.end().await? {
+                end.reset_after(ending::SOON);
+            },
             heard = balancer.care.heard() => balancer.hear(heard?)?,
             () = sleep_until(balancer.grace_ends.into()), if balancer.grace => {
                 balancer.grace = false;
@@ -175,10 +181,14 @@ struct Balancer<'a> {
     /// When members' health was told last.
     told: Instant,
     compiler: Compiler,
+    /// Tells both ends of connections that are over.
+    ender: Ender,
     settling: Settling,
     clock: Clock,
     /// What the tables in force were made of.
     desired: Arc<Desired>,
+    /// The names of what is in force.
+    legend: Legend,
     /// The newest revision that was taken up.
     revision: u64,
     /// The tables in force are those of an earlier process, because there was no room for what is wanted now.
@@ -200,6 +210,7 @@ impl<'a> Balancer<'a> {
     async fn open(
         settings: Settings,
         Wanted { revision, desired }: Wanted,
+        legend: Legend,
         observed: &'a watch::Sender<Observed>,
     ) -> Result<Self, ServeError> {
         let place = Place::new(&settings.state, &settings.name)?;
@@ -210,8 +221,8 @@ impl<'a> Balancer<'a> {
         let tables = kernel.dump()?;
         let former_hops =
             tables.members.values().filter_map(|row| Some((row.address().into(), row.hop()?))).collect();
-        watcher.want(&addresses(&desired)).await;
-        wait_for_members(&mut watcher).await?;
+        watcher.want(&ending::reached(&desired, &tables)).await;
+        watcher.wait_for_members(PATIENCE).await?;
         let now = Instant::now();
         let clock = kernel::clock().hurried(settings.hurry);
         let care = Care::start(settings.health.hints, watcher.doubts())?;
@@ -236,9 +247,11 @@ impl<'a> Balancer<'a> {
             health: Arc::default(),
             told: now,
             compiler: Compiler::default(),
+            ender: Ender::start(),
             settling: Settling::default(),
             clock,
             desired,
+            legend,
             revision,
             inherited: false,
             tables,
@@ -368,12 +381,12 @@ impl<'a> Balancer<'a> {
         };
         self.revision = revision;
         let before = self.frontends();
-        self.watcher.want(&addresses(&desired)).await;
+        self.watcher.want(&ending::reached(&desired, &self.tables)).await;
         self.care.want(&desired, &self.surroundings(), &self.tables);
         let after = match self.compile(&desired) {
             Ok(after) => after,
             Err(full) => {
-                self.watcher.want(&addresses(&self.desired)).await;
+                self.watcher.want(&ending::reached(&self.desired, &self.tables)).await;
                 self.care.want(&self.desired, &self.surroundings(), &self.tables);
                 self.tell(Outcome::Failed(describe(&full)));
                 return Ok(Report::Failed(describe(&full)));
@@ -482,18 +495,22 @@ impl<'a> Balancer<'a> {
             hops,
             sizes: self.kernel.sizes(),
             clock: self.clock,
+            now: self.now(),
         }
     }
 
     /// Takes the way from the tables in force to `after`, and says how many steps it had.
     fn go_to(&mut self, after: Tables) -> Result<usize, ServeError> {
         let changes = self.tables.changes_to(&after);
+        self.ender.drain(&self.kernel, (&self.tables, &after), self.clock)?;
         self.kernel.apply(&changes)?;
         self.tables = after;
+        self.ender.flush(&self.kernel);
         if !changes.is_empty() {
             debug!(steps = changes.len(), "tables changed");
         }
-        let legend = Legend::of(&self.desired, self.watcher.reaches());
+        self.legend = Legend::of(&self.desired, self.watcher.reaches()).keeping(&self.legend, &self.tables);
+        let legend = &self.legend;
         if let Err(cause) = legend.write(&self.place.file("json")) {
             warn!("could not write the names for `forebay show`: {cause}");
         }
@@ -526,6 +543,23 @@ impl<'a> Balancer<'a> {
         Ok(())
     }
 
+    /// Ends connections that were silent for long, and those of members whose time is over. Whether there may be more.
+    async fn end(&mut self) -> Result<bool, ServeError> {
+        if ending::is_due(&self.tables, self.now()) {
+            self.adapt()?;
+            self.watcher.want(&ending::reached(&self.desired, &self.tables)).await;
+        }
+        Ok(self.ender.sweep(&self.kernel, &self.tables, self.clock)?)
+    }
+
+    /// The data path's time.
+    fn now(&self) -> Tick {
+        self.kernel.now().unwrap_or_else(|error| {
+            warn!("the data path's time is not known: {}", describe(&error));
+            Tick::default()
+        })
+    }
+
     fn sweep(&mut self) -> Result<(), ServeError> {
         let now = self.kernel.now()?.0;
         self.kernel.apply(&vec![Change::Sweep { now }])?;
@@ -543,24 +577,6 @@ fn usable(address: &IpAddr) -> bool {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_loopback(),
         IpAddr::V6(v6) => !v6.is_unicast_link_local() && !v6.is_loopback(),
     }
-}
-
-fn addresses(desired: &Desired) -> BTreeSet<IpAddr> {
-    desired.pools().iter().flat_map(|pool| pool.members().iter().map(|member| member.address())).collect()
-}
-
-/// Gives the neighbours a moment to answer, so that the first packets find them.
-async fn wait_for_members(watcher: &mut Watcher) -> Result<(), WatchError> {
-    let all_there = |watcher: &Watcher| {
-        watcher.reaches().values().all(|reach| !matches!(reach, Reach::Unanswered { .. }))
-    };
-    let end = Instant::now() + PATIENCE;
-    while !all_there(watcher) && Instant::now() < end {
-        if let Ok(changed) = timeout(end.saturating_duration_since(Instant::now()), watcher.changed()).await {
-            changed?;
-        }
-    }
-    Ok(())
 }
 
 /// An error with its causes, in one line.

@@ -75,7 +75,7 @@ impl Default for HealthSettings {
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
-    /// Flows that can be remembered without their addresses (8 bytes each): 64 to 134,217,728.
+    /// Flows that can be remembered (8 bytes each, and 64 for what is known of connections that are reset in the end): 64 to 134,217,728.
     pub flows: u32,
     /// Masqueraded flows (128 bytes each): 8 to 16,777,216.
     pub masquerades: u32,

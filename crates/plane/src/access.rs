@@ -32,6 +32,16 @@ pub(crate) fn ask<W: World>(world: &W, list: u32, source: Address, bytes: u32) -
     if entry.allows() { ADMITTED } else { DENIED }
 }
 
+/// The security rule by which a list denies packets from this address, or 0. Nothing is counted.
+#[inline(always)]
+pub(crate) fn denier<W: World>(world: &W, list: u32, source: Address) -> u32 {
+    let Some(place) = place(world, list, source) else { return 0 };
+    match world.access(place) {
+        Some(entry) if entry.list() == list && !entry.allows() => entry.rule(),
+        _ => 0,
+    }
+}
+
 /// The place of the last entry of a list that begins at this address or before it.
 #[inline(always)]
 fn place<W: World>(world: &W, list: u32, source: Address) -> Option<u32> {

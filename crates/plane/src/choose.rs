@@ -35,6 +35,8 @@ pub(crate) fn choose<W: World>(
         match reachable(world, remembered.member()) {
             // FLOW-1: a session without connection leaves a member that is down, and so does a connection that starts again.
             Ok(_) if (start || remembers || plan.resets) && is_down(world, plan, remembered.member()) => {}
+            // FLOW-3
+            Ok(member) if (start || remembers) && member.is_leaving() => {}
             Ok(_) => {
                 memory.refresh(world, remembered, !start, plan.idle, now);
                 return Ok((remembered.member(), false));
@@ -52,20 +54,54 @@ pub(crate) fn choose<W: World>(
         // What a slot chose that is not changing is found again without memory, unless the memory holds something else, or the
         // flow's packets do not show where it starts.
         if remembers || !settled || memory.remembered.is_some() {
-            memory.remember(world, chosen.0, Why { pinned: start, confirmed: false }, plan.idle, now);
+            let why = Why { pinned: start, confirmed: false, tracked: false };
+            memory.remember(world, chosen.0, why, plan.idle, now);
         }
         return Ok(chosen);
     }
     if settled {
         return somebody(slot.current(), false);
     }
+    let chosen = somebody(former(world, flow, plan, slot)?, start)?;
+    memory.remember(world, chosen.0, Why { pinned: true, confirmed: true, tracked: false }, plan.idle, now);
+    Ok(chosen)
+}
+
+/// The member that a slot which is changing had before.
+#[inline(always)]
+fn former<W: World>(world: &W, flow: &Flow, plan: Plan, slot: Slot) -> Result<u32, Drop> {
     let by = if plan.settled { plan.distribution } else { plan.former };
     let former = find_slot(world, flow, plan, by)?.stable();
     // CLUS-1: who takes new flows does not know this one, and resets it.
-    let stays = !plan.resets || !is_down(world, plan, former);
-    let chosen = somebody(if stays { former } else { slot.current() }, start)?;
-    memory.remember(world, chosen.0, Why { pinned: true, confirmed: true }, plan.idle, now);
-    Ok(chosen)
+    Ok(if plan.resets && is_down(world, plan, former) { slot.current() } else { former })
+}
+
+/// Who takes a connection that begins; `full`: it cannot be remembered.
+#[inline(always)]
+pub(crate) fn slot_for_new<W: World>(world: &W, flow: &Flow, plan: Plan, full: bool) -> Result<u32, Drop> {
+    let slot = find_slot(world, flow, plan, plan.distribution)?;
+    let number = if full && !settled(slot, plan) { former(world, flow, plan, slot)? } else { slot.current() };
+    Ok(somebody(number, true)?.0)
+}
+
+/// Who has a connection that is under way, and not remembered.
+#[inline(always)]
+pub(crate) fn from_slot<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
+    let slot = find_slot(world, flow, plan, plan.distribution)?;
+    let number = if settled(slot, plan) { slot.current() } else { former(world, flow, plan, slot)? };
+    Ok(somebody(number, false)?.0)
+}
+
+/// Whether a connection is with another member than its slot leads to: it needs the memory also where its rule does not.
+#[inline(always)]
+pub(crate) fn is_elsewhere<W: World>(world: &W, flow: &Flow, plan: Plan, member: u32) -> bool {
+    if plan.direct {
+        return false;
+    }
+    match find_slot(world, flow, plan, plan.distribution) {
+        Ok(slot) => slot.current() != member,
+        Err(_) => false,
+    }
 }
 
 /// The member that has a flow, without remembering anything: for packets that are about the flow, and not of it.

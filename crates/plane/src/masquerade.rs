@@ -11,18 +11,20 @@
 //!
 //! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
 
+use core::ops::Range;
+
 use crate::Tick;
 use crate::choose::is_down;
 use crate::flow::{Flow, inward_place};
 use crate::frame::Frame;
 use crate::outline::{NOWHERE, VACANT};
 use crate::parse::Packet;
-use crate::pipeline::{addressed_to, find_address, forwarded, ingress_link, not_itself, reachable, rule_of};
+use crate::pipeline::{addressed_to, find_address, forwarded, ingress_link, not_itself, reachable};
 use crate::report::Quoted;
 use crate::rewrite;
 use crate::row::{
-    Address, BUSY, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan, Role,
-    RuleRow, protocol,
+    Address, BUSY, ConfigRow, ENTRY_WORDS, LINK_PLACES, LIVE, LinkRow, Mac, MemberRow, OUTWARD_WAYS, Plan,
+    Role, RuleRow, protocol,
 };
 use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
@@ -38,8 +40,7 @@ pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Re
     let (packet, start) = (&parcel.packet, parcel.segment.start);
     let flow = &parcel.flow();
     let link = ingress_link(world).ok_or(Drop::UnknownLink)?;
-    let frontend = find_address(world, packet.destination).ok_or(Drop::Changing)?;
-    let rule = &rule_of(world, frontend.number(), flow)?;
+    let rule = &parcel.place.rule(world, flow)?;
     let plan = rule.plan();
     let own = world.config().own(packet.v4).ok_or(Drop::NoOwnAddress)?;
     let client = rewrite::load_mac(frame, 6).ok_or(Drop::Malformed)?;
@@ -140,7 +141,12 @@ fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundO
 /// The first of the places in which a flow with this tag may be kept by its client's side.
 #[inline(always)]
 pub(crate) fn first_place<W: World>(world: &W, tag: u64) -> u32 {
-    let mask = ((1u64 << (world.config().masquerade_bits() & 31)) - 1) as u32;
+    place_of(tag, world.config())
+}
+
+#[inline(always)]
+fn place_of(tag: u64, config: ConfigRow) -> u32 {
+    let mask = ((1u64 << (config.masquerade_bits() & 31)) - 1) as u32;
     (tag >> 16) as u32 & mask & !(OUTWARD_WAYS - 1)
 }
 
@@ -188,6 +194,10 @@ fn known<W: World>(
     let sides = read::<W>(entry, 5);
     let (protocol, called) = (sides as u8, (sides >> 32) as u16);
     if (start || protocol == protocol::UDP || plan.resets) && is_down(world, plan, number) {
+        return Ok(None);
+    }
+    // FLOW-3
+    if (start || protocol == protocol::UDP) && member.is_leaving() {
         return Ok(None);
     }
     if word as u32 != until {
@@ -412,6 +422,12 @@ pub struct Masqueraded {
     pub port: u16,
     /// Ticks for which it is still kept.
     pub remaining: u32,
+}
+
+/// The places in which a flow may be kept by its client's side.
+pub fn places(flow: &Flow, config: ConfigRow) -> Range<u32> {
+    let first = place_of(flow.identity(), config);
+    first..first + OUTWARD_WAYS
 }
 
 /// The flow in an outward entry's words; `None` where there is none, or it has run out at `now`.

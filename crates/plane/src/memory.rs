@@ -6,9 +6,11 @@
 //! | 15 | confirmed: more than one packet was seen |
 //! | 16–30 | the member's number |
 //! | 31 | pinned: remembered because of a change, not because all flows of its rule are |
-//! | 32–63 | tag: bits of the flow's identity that did not choose the bucket |
+//! | 32 | tracked: more is known of it in the row of the same place ([`Tracked`](crate::Tracked)) |
+//! | 33–63 | tag: bits of the flow's identity that did not choose the bucket |
 //!
-//! An entry that ran out may be replaced by any flow; one that is not confirmed only by another flow's first packet when the bucket
+//! An entry that ran out may be replaced by any flow, a tracked one only where there is no other; one that is not confirmed only by
+//! another flow's first packet when the bucket
 //! is full; a confirmed one by nobody (FLOW-6).
 
 use crate::Tick;
@@ -19,6 +21,9 @@ use crate::world::{Word, World};
 const TIME: u64 = 0x7fff;
 const CONFIRMED: u64 = 1 << 15;
 const PINNED: u64 = 1 << 31;
+const TRACKED: u64 = 1 << 32;
+/// Where the tag begins.
+const TAG: u32 = 33;
 
 /// A remembered flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +54,30 @@ impl Remembered {
         self.0 & CONFIRMED != 0
     }
 
+    /// Whether more is known of the flow of this word, which may have run out.
+    #[inline(always)]
+    pub fn is_tracked(word: u64) -> bool {
+        word & TRACKED != 0
+    }
+
+    /// From a word, whether or not it has run out.
+    #[inline(always)]
+    pub fn whenever(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// Whether this word is an entry of the flow with this identity.
+    #[inline(always)]
+    pub(crate) fn is_of(word: u64, identity: u64) -> bool {
+        word >> TAG == identity >> TAG
+    }
+
+    /// The same flow, remembered because of a change or not.
+    #[inline(always)]
+    pub(crate) fn pinned(self, pinned: bool) -> Self {
+        Self(self.0 & !PINNED | if pinned { PINNED } else { 0 })
+    }
+
     /// Whether it is remembered because of a change.
     #[inline(always)]
     pub fn is_pinned(self) -> bool {
@@ -63,6 +92,8 @@ pub(crate) struct Why {
     pub(crate) pinned: bool,
     /// It was under way before this packet.
     pub(crate) confirmed: bool,
+    /// More is known of it, in the row of the same place.
+    pub(crate) tracked: bool,
 }
 
 /// What the memory says of a flow.
@@ -89,7 +120,7 @@ pub fn find<W: World>(world: &W, identity: u64, now: Tick) -> Found {
         None => 0,
     };
     // Another processor may have given the entry away in between.
-    let remembered = if word >> 32 == identity >> 32 { Remembered::of(word, now) } else { None };
+    let remembered = if Remembered::is_of(word, identity) { Remembered::of(word, now) } else { None };
     Found { identity, way, remembered }
 }
 
@@ -99,6 +130,12 @@ pub(crate) fn bucket_place<W: World>(world: &W, identity: u64) -> u32 {
 }
 
 impl Found {
+    /// The place of the flow's entry among all entries, or of the one that it would take.
+    #[inline(always)]
+    pub(crate) fn place<W: World>(&self, world: &W) -> u32 {
+        bucket_place(world, self.identity) * BUCKET_WAYS as u32 + (self.way & (BUCKET_WAYS - 1)) as u32
+    }
+
     /// Whether the flow is not remembered, and cannot be.
     #[inline(always)]
     pub(crate) fn is_full(&self) -> bool {
@@ -120,8 +157,9 @@ impl Found {
     pub(crate) fn remember<W: World>(&self, world: &W, member: u32, why: Why, idle: u16, now: Tick) {
         let pinned = if why.pinned { PINNED } else { 0 };
         let confirmed = if why.confirmed { CONFIRMED } else { 0 };
-        let tag = self.identity >> 32 << 32;
-        self.write(world, tag | pinned | (member as u64) << 16 | confirmed | until(now, idle));
+        let tracked = if why.tracked { TRACKED } else { 0 };
+        let tag = self.identity >> TAG << TAG;
+        self.write(world, tag | tracked | pinned | (member as u64) << 16 | confirmed | until(now, idle));
     }
 
     #[inline(always)]

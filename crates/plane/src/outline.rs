@@ -33,19 +33,25 @@ const PORT_STEP: u32 = 7_919;
 pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     let now = Tick(now);
     let Some(bucket) = world.bucket(bucket_place(world, identity)) else { return NOWHERE };
-    let tag = identity >> 32;
     let mut victim = NOWHERE;
     let mut vacancy = 0;
     let mut index = 0;
     while index < BUCKET_WAYS {
         let word = bucket[index].get();
         let age = match Remembered::of(word, now) {
-            Some(_) if word >> 32 == tag => return index as u32,
+            Some(_) if Remembered::is_of(word, identity) => return index as u32,
             // The longer ago an unconfirmed flow was seen, the better a victim it is.
             Some(remembered) if !remembered.is_confirmed() => {
                 1 + MAX_IDLE_TICKS as u64 - remembered.remaining(now)
             }
             Some(_) => 0,
+            // Both ends may still wait for their reset: it is the flow's own place, or the last that another one gets.
+            None if Remembered::is_tracked(word) => {
+                if Remembered::is_of(word, identity) {
+                    return VACANT | index as u32;
+                }
+                u64::MAX - 1
+            }
             None => u64::MAX,
         };
         if age > vacancy {
@@ -97,6 +103,14 @@ pub fn piece_way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
 #[inline(always)]
 pub fn access_by<W: World>(world: &W, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
     crate::access::ask(world, list, Address { high, low }, bytes)
+}
+
+/// What is known of a connection is brought up to date by a packet of it, which the parcel tells of; gives its member. `numbers`: the
+/// packet's first sequence number, and what it acknowledges; `rest`: the sequence number after its last, and its flags; `time`: the
+/// index of the link that it came in by, and the tick.
+#[inline(always)]
+pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+    crate::track::in_mind(world, plan, numbers, rest, station, ((time >> 32) as u32, Tick(time as u32)))
 }
 
 /// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the

@@ -6,7 +6,7 @@ use crate::frame::Frame;
 use crate::parse;
 use crate::row::{
     Address, AddressRow, Key, LINK_PLACES, LINK_TRIES, LinkRow, MemberRow, Path, Plan, RULE_PLACES, Role,
-    RuleRow,
+    RuleRow, protocol,
 };
 use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
@@ -83,7 +83,7 @@ fn at_frontend<F: Frame, W: World, const THOROUGH: bool>(
     forwarded
 }
 
-/// A client's packet, to a member. The parcel is kept for other stages already.
+/// A client's packet, to a member.
 #[inline(always)]
 fn forward<F: Frame, W: World, const THOROUGH: bool>(
     frame: &mut F,
@@ -93,27 +93,50 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
     now: Tick,
 ) -> Result<Verdict, Stop> {
     let (packet, segment, flow) = (parcel.packet, parcel.segment, parcel.flow());
-    let rule = if THOROUGH {
-        let rule = rule_of(world, frontend, &flow)?;
+    let (rule, place) = if THOROUGH {
+        let (rule, place) = found_rule(world, frontend, &flow)?;
         access::admit(world, &rule, packet.source, frame.len())?;
-        rule
+        (rule, place)
     } else {
         match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
-            Some(rule) if rule.list() == 0 => usable(rule)?,
-            _ => return Err(Stop::Then(Stage::Forward)),
+            Some((rule, place)) if rule.list() == 0 => (usable(rule)?, place),
+            _ => return Err(parcel.hand(world, Stage::Forward)),
         }
     };
     let plan = rule.plan();
-    let masquerades = match plan.path {
-        Path::Masquerade => true,
-        // A member would answer another one, or itself, without the balancer.
-        Path::Gateway => plan.hairpin && is_member(world, packet.source),
-        Path::Floating | Path::FloatingGateway => false,
-    };
-    if masquerades {
-        return Err(Stop::Then(Stage::Masquerade));
+    let place = RulePlace { frontend, place };
+    if plan.tracks && flow.protocol == protocol::TCP {
+        return Err(parcel.under(place).hand(world, Stage::Track));
+    }
+    if masquerades(world, plan, packet.source) {
+        return Err(parcel.under(place).hand(world, Stage::Masquerade));
     }
     let (number, started) = choose(world, &flow, segment.start, plan, now)?;
+    deliver(frame, world, &parcel, &rule, number, started)
+}
+
+/// Whether the balancer's own address stands in for a client's under this plan.
+#[inline(always)]
+pub(crate) fn masquerades<W: World>(world: &W, plan: Plan, client: Address) -> bool {
+    match plan.path {
+        Path::Masquerade => true,
+        // A member would answer another one, or itself, without the balancer.
+        Path::Gateway => plan.hairpin && is_member(world, client),
+        Path::Floating | Path::FloatingGateway => false,
+    }
+}
+
+/// A client's packet, as the member with this number is to see it, on its way there.
+#[inline(always)]
+pub(crate) fn deliver<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    parcel: &Parcel,
+    rule: &RuleRow,
+    number: u32,
+    started: bool,
+) -> Result<Verdict, Stop> {
+    let (packet, flow, plan) = (&parcel.packet, parcel.flow(), rule.plan());
     let member = reachable(world, number)?;
     not_itself(&flow, &member, plan)?;
     let hop = member.hop().ok_or(Drop::Unresolved)?;
@@ -121,17 +144,17 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
     match plan.path {
         Path::Gateway => {
             let inside = Flow { destination: member.address(), destination_port: port, ..flow };
-            rewrite::endpoints(frame, world, &packet, &flow, &inside)?;
+            rewrite::endpoints(frame, world, packet, &flow, &inside)?;
         }
         Path::Floating | Path::FloatingGateway | Path::Masquerade => {
             if !hop.adjacent {
                 return Err(Drop::NotAdjacent.into());
             }
-            rewrite::destination_port(frame, world, &packet, &flow, port)?;
+            rewrite::destination_port(frame, world, packet, &flow, port)?;
         }
     }
     rewrite::stations(frame, hop.destination, hop.source)?;
-    Ok(forwarded(frame, world, &rule, number, started, hop.link))
+    Ok(forwarded(frame, world, rule, number, started, hop.link))
 }
 
 /// A packet that leaves to a member is counted.
@@ -153,12 +176,44 @@ pub(crate) fn forwarded<F: Frame, W: World>(
 /// The rule of a packet to the frontend with this number.
 #[inline(always)]
 pub(crate) fn rule_of<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result<RuleRow, Drop> {
-    let rule = match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
-        Some(rule) => rule,
+    let (rule, _) = found_rule(world, frontend, flow)?;
+    Ok(rule)
+}
+
+/// The same, with its place.
+#[inline(always)]
+fn found_rule<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result<(RuleRow, u32), Drop> {
+    let (rule, place) = match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
+        Some(found) => found,
         // HA-1: the rule for everything stands behind those for something.
         None => find_rule(world, Key::all(frontend)).ok_or(Drop::NoRule)?,
     };
-    usable(rule)
+    Ok((usable(rule)?, place))
+}
+
+/// Where a stage found the rule of a packet, so that the next one need not look for it.
+#[derive(Clone, Copy)]
+pub(crate) struct RulePlace {
+    pub(crate) frontend: u32,
+    pub(crate) place: u32,
+}
+
+impl RulePlace {
+    /// Nobody has looked for it.
+    pub(crate) const NOWHERE: Self = Self { frontend: 0, place: 0 };
+
+    /// The rule of this flow, unless it went somewhere else in between.
+    #[inline(always)]
+    pub(crate) fn rule<W: World>(self, world: &W, flow: &Flow) -> Result<RuleRow, Drop> {
+        let rule = world.rule(self.place & (RULE_PLACES - 1)).ok_or(Drop::Changing)?;
+        let key = rule.key();
+        if key == Some(Key::new(self.frontend, flow.protocol, flow.destination_port))
+            || key == Some(Key::all(self.frontend))
+        {
+            return usable(rule);
+        }
+        Err(Drop::Changing)
+    }
 }
 
 /// The rule, unless nothing can be done by it now.
@@ -243,15 +298,15 @@ pub(crate) fn find_address<W: World>(world: &W, address: Address) -> Option<Addr
 }
 
 #[inline(always)]
-fn find_rule<W: World>(world: &W, key: Key) -> Option<RuleRow> {
+fn find_rule<W: World>(world: &W, key: Key) -> Option<(RuleRow, u32)> {
     let [first, second] = key_places(key, RULE_PLACES - 1);
     let row = world.rule(first)?;
     if row.key() == Some(key) {
-        return Some(row);
+        return Some((row, first));
     }
     let row = world.rule(second)?;
     if row.key() == Some(key) {
-        return Some(row);
+        return Some((row, second));
     }
     None
 }

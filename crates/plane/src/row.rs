@@ -9,14 +9,16 @@ mod address;
 mod member;
 mod rule;
 mod slot;
+mod watch;
 mod whole;
 
 pub use access::{AccessRow, ListRow};
 pub use address::{Address, Mac};
 pub use member::{Hop, MemberRow};
-pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow, View};
+pub use rule::{Distribution, Key, MAX_IDLE_TICKS, Path, Plan, ReturnRow, RuleRow, Strict, View};
 pub use slot::Slot;
-pub use whole::{AddressRow, ConfigRow, LinkRow, Role};
+pub use watch::{REPORT_WORDS, Report, WATCH_WORDS, WatchRow};
+pub use whole::{AddressRow, ConfigRow, LinkRow, MOMENT_BITS, Role};
 
 /// The row is being rewritten: believe nothing of it.
 pub const BUSY: u64 = 2;
@@ -55,10 +57,16 @@ pub const ACCESS_PLACES: u32 = 1 << 17;
 pub const LIST_STEPS: u32 = ACCESS_PLACES.ilog2() + 1;
 /// Security rules that are counted; 0 is none.
 pub const MAX_SECURITY_RULES: u32 = 1 << 14;
+/// Who may watch what is dropped, at the same time.
+pub const MAX_WATCHES: usize = 4;
+/// Reports a second that one who watches may want.
+pub const MAX_REPORTS: u32 = 10_000;
 /// Ways of a bucket of remembered flows.
 pub const BUCKET_WAYS: usize = 8;
 /// Words of an entry for a masqueraded flow.
 pub const ENTRY_WORDS: usize = 8;
+/// Words of what is known of a connection that is kept in mind.
+pub const TRACK_WORDS: usize = 8;
 /// Places in which a masqueraded flow may be kept, by its client's side.
 pub const OUTWARD_WAYS: u32 = 4;
 /// First of the own address's ports that masquerading uses. They lie below the ports that Linux gives to local sockets.

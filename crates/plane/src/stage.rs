@@ -4,10 +4,11 @@
 use crate::flow::Flow;
 use crate::frame::Frame;
 use crate::parse::{Packet, Segment};
+use crate::pipeline::RulePlace;
 use crate::row::{Address, MAX_TRANSPORT};
 use crate::verdict::{Drop, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, answer, masquerade, pieces, pipeline, report, way_back};
+use crate::{Tick, answer, masquerade, pieces, pipeline, report, track, way_back};
 
 /// A part of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,6 +28,8 @@ pub enum Stage {
     Forward = 5,
     /// An ICMP packet.
     Report = 6,
+    /// A client's packet of a connection that is kept in mind.
+    Track = 7,
 }
 
 /// What follows a stage.
@@ -40,7 +43,7 @@ pub enum Step {
 
 impl Stage {
     /// Every stage, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Enter,
         Self::Masquerade,
         Self::Return,
@@ -48,6 +51,7 @@ impl Stage {
         Self::Untangle,
         Self::Forward,
         Self::Report,
+        Self::Track,
     ];
 
     /// The name of its program.
@@ -60,6 +64,7 @@ impl Stage {
             Self::Untangle => "forebay_untangle",
             Self::Forward => "forebay_forward",
             Self::Report => "forebay_report",
+            Self::Track => "forebay_track",
         }
     }
 
@@ -74,6 +79,7 @@ impl Stage {
             Self::Untangle => untangle(frame, world, now),
             Self::Forward => forward(frame, world, now),
             Self::Report => report(frame, world, now),
+            Self::Track => track(frame, world, now),
         }
     }
 }
@@ -133,6 +139,12 @@ pub fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     report::report(frame, world, now).into()
 }
 
+/// [`Stage::Track`].
+#[inline(always)]
+pub fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
+    track::track(frame, world, now).into()
+}
+
 impl From<Result<Verdict, Stop>> for Step {
     #[inline(always)]
     fn from(result: Result<Verdict, Stop>) -> Self {
@@ -146,13 +158,15 @@ impl From<Result<Verdict, Stop>> for Step {
 }
 
 /// Words of a parcel.
-pub const PARCEL_WORDS: usize = 6;
+pub const PARCEL_WORDS: usize = 7;
 
 /// What one stage tells the next about a packet, so that it is parsed once.
 #[derive(Clone, Copy)]
 pub(crate) struct Parcel {
     pub(crate) packet: Packet,
     pub(crate) segment: Segment,
+    /// Where its rule is, for stages that begin where one was found.
+    pub(crate) place: RulePlace,
 }
 
 const V4: u64 = 1 << 16;
@@ -164,13 +178,19 @@ impl Parcel {
     /// A packet without ports.
     #[inline(always)]
     pub(crate) const fn new(packet: Packet) -> Self {
-        Self { packet, segment: Segment { ports: 0, start: false } }
+        Self { packet, segment: Segment { ports: 0, start: false }, place: RulePlace::NOWHERE }
     }
 
     /// A packet with ports.
     #[inline(always)]
     pub(crate) const fn with(packet: Packet, segment: Segment) -> Self {
-        Self { packet, segment }
+        Self { packet, segment, place: RulePlace::NOWHERE }
+    }
+
+    /// A packet of which the rule is known.
+    #[inline(always)]
+    pub(crate) const fn under(self, place: RulePlace) -> Self {
+        Self { place, ..self }
     }
 
     /// Who speaks to whom.
@@ -186,12 +206,26 @@ impl Parcel {
         Stop::Then(to)
     }
 
-    /// The same parcel, as the next stage would take it. The verifier then knows nothing of how each field came about, and follows what
-    /// comes next once, not once for each way that leads there.
+    /// The same parcel, of which the verifier knows nothing: it then follows what comes next once, not once for each way that leads there.
+    /// What it cannot know are bits of a table that are never set.
     #[inline(always)]
     pub(crate) fn through<W: World>(&self, world: &W) -> Self {
-        self.keep(world);
-        Self::take(world)
+        let unset = world.config().unset();
+        let packet = &self.packet;
+        let address = |it: Address| Address { high: it.high ^ unset, low: it.low ^ unset };
+        let flag = |it: bool| (it as u64 ^ unset) & 1 != 0;
+        Self {
+            packet: Packet {
+                source: address(packet.source),
+                destination: address(packet.destination),
+                protocol: packet.protocol ^ unset as u8,
+                v4: flag(packet.v4),
+                transport: (packet.transport ^ unset as usize) & MAX_TRANSPORT,
+                ..*packet
+            },
+            segment: Segment { start: flag(self.segment.start), ..self.segment },
+            place: self.place,
+        }
     }
 
     #[inline(always)]
@@ -212,13 +246,14 @@ impl Parcel {
                 | ((packet.transport & MAX_TRANSPORT) as u64) << 24
                 | (packet.payload as u64) << 40,
             self.segment.ports as u64,
+            (self.place.frontend as u64) << 32 | self.place.place as u64,
         ]);
     }
 
     /// Takes what the stage before handed over.
     #[inline(always)]
     pub(crate) fn take<W: World>(world: &W) -> Self {
-        let [source_high, source_low, high, low, rest, ports] = world.kept();
+        let [source_high, source_low, high, low, rest, ports, place] = world.kept();
         let packet = Packet {
             source: Address { high: source_high, low: source_low },
             destination: Address { high, low },
@@ -230,6 +265,10 @@ impl Parcel {
             transport: (rest >> 24) as usize & MAX_TRANSPORT,
             payload: (rest >> 40) as u32,
         };
-        Self { packet, segment: Segment { ports: ports as u32, start: rest & START != 0 } }
+        Self {
+            packet,
+            segment: Segment { ports: ports as u32, start: rest & START != 0 },
+            place: RulePlace { frontend: (place >> 32) as u32, place: place as u32 },
+        }
     }
 }

@@ -80,6 +80,8 @@ pub enum Drop {
     Extensions = 30,
     /// ACL-1: a security rule denies packets from there.
     Denied = 31,
+    /// FLOW-5: a connection that is not kept in mind, under a rule that does not choose for it afresh.
+    Forgotten = 48,
 }
 
 /// What a frame was sent as.
@@ -102,12 +104,29 @@ pub enum Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reason(pub u8);
 
+/// Why the two ends of a connection are reset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reset {
+    /// FLOW-5: it was silent for the idle time.
+    Idle = 0,
+    /// FLOW-3: its member left the pool, and the drain period is over.
+    Drained = 1,
+}
+
+impl Reset {
+    /// Every cause with its name, in the order of their numbers.
+    pub const ALL: [(Self, &'static str); 2] = [(Self::Idle, "Idle"), (Self::Drained, "Drained")];
+}
+
+/// Rows in the table of resets.
+pub const RESET_CAUSES: u32 = Reset::ALL.len() as u32;
+
 /// Rows in the table of reasons.
 pub const REASONS: u32 = 64;
 
 impl Reason {
     /// Every reason with its verdict and name, in the order of their numbers.
-    pub const ALL: [(Reason, &'static str, &'static str); 26] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 27] = [
         (Reason(0), "pass", "NotIp"),
         (Reason(1), "pass", "NotOurs"),
         (Reason(2), "pass", "OtherHost"),
@@ -134,6 +153,7 @@ impl Reason {
         (Reason(34), "send", "Answered"),
         (Reason(35), "send", "Reported"),
         (Reason(36), "send", "Echoed"),
+        (Reason(48), "drop", "Forgotten"),
     ];
 }
 

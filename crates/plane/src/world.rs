@@ -2,7 +2,7 @@
 
 use crate::row::{
     AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, ListRow, MemberRow, ReturnRow,
-    RuleRow, Slot,
+    RuleRow, Slot, TRACK_WORDS,
 };
 use crate::stage::PARCEL_WORDS;
 
@@ -22,6 +22,8 @@ pub trait Word {
 pub type Bucket<W> = [<W as World>::Word; BUCKET_WAYS];
 /// An entry for a masqueraded flow: one cache line.
 pub type Entry<W> = [<W as World>::Word; ENTRY_WORDS];
+/// What is known of a connection that is kept in mind: one cache line.
+pub type Track<W> = [<W as World>::Word; TRACK_WORDS];
 
 /// The tables, the memories, the counters and the link a frame came in by.
 ///
@@ -32,6 +34,8 @@ pub trait World: Sized {
 
     /// Interface index of the link the frame came in by.
     fn ingress(&self) -> u32;
+    /// The time in moments, of which a tick has up to `2^MOMENT_BITS`. It wraps.
+    fn moment(&self) -> u32;
     /// Keeps what one stage tells the next about the frame.
     fn keep(&self, parcel: [u64; PARCEL_WORDS]);
     /// What the stage before kept.
@@ -58,6 +62,8 @@ pub trait World: Sized {
     fn access(&self, place: u32) -> Option<AccessRow>;
     /// A bucket of remembered flows.
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>>;
+    /// What is known of the connection whose entry in the memory of flows has this place among all entries.
+    fn track(&self, place: u32) -> Option<&Track<Self>>;
     /// A masqueraded flow, in its place by the client's side.
     fn outward(&self, place: u32) -> Option<&Entry<Self>>;
     /// A masqueraded flow, in its place by the member's side.
@@ -102,6 +108,12 @@ pub trait World: Sized {
     #[inline(always)]
     fn access_by(&self, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
         crate::outline::access_by(self, list, high, low, bytes)
+    }
+
+    /// [`outline::keep_in_mind`](crate::outline::keep_in_mind), which a world may run out of line.
+    #[inline(always)]
+    fn keep_in_mind(&self, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+        crate::outline::keep_in_mind(self, plan, numbers, rest, station, time)
     }
 
     /// [`outline::take_port`](crate::outline::take_port), which a world may run out of line.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 use forebay_plane::row::{
-    BUSY, ConfigRow, Distribution, Hop, LinkRow, MAX_IDLE_TICKS, MemberRow, Path, Plan, Slot,
+    BUSY, ConfigRow, Distribution, Hop, LinkRow, MAX_IDLE_TICKS, MemberRow, Path, Plan, Slot, Strict,
 };
 use forebay_plane::{Drop, Pass, Reason, Remembered, Sent, Tick, Verdict};
 use world::{
@@ -489,7 +489,7 @@ fn the_longest_idle_time_can_be_told_from_having_run_out() {
 fn a_plan_is_the_same_after_it_was_a_word() {
     for path in [Path::Floating, Path::FloatingGateway, Path::Gateway, Path::Masquerade] {
         for by in [Distribution::FiveTuple, Distribution::SourceIp, Distribution::SourceIpProtocol] {
-            for flags in 0..32 {
+            for flags in 0..128 {
                 let plan = Plan {
                     backend_port: 65_535,
                     ring: 4_095,
@@ -501,6 +501,9 @@ fn a_plan_is_the_same_after_it_was_a_word() {
                     resets: flags & 4 != 0,
                     hairpin: flags & 8 != 0,
                     direct: flags & 16 != 0,
+                    tracks: flags & 32 != 0,
+                    announces: flags & 64 != 0,
+                    strict: [Strict::No, Strict::Soon, Strict::Yes][flags % 3],
                     idle: MAX_IDLE_TICKS,
                 };
                 assert_eq!(Plan::from_word(plan.word()), plan);

@@ -29,6 +29,7 @@ pub fn text(snapshot: &Snapshot, realised: &Realised) -> String {
     reached(&mut page, realised);
     if let Some(counted) = &realised.counted {
         traffic(&mut page, &counted.stats);
+        resets(&mut page, &counted.stats);
         memory(&mut page, &counted.stats);
         page.number("counters_read_timestamp_seconds", "When packets were last counted", seconds(counted.at));
     }
@@ -242,11 +243,22 @@ fn column<const N: usize>(rows: &[(Labels, [u64; N])], at: usize) -> impl Iterat
     rows.iter().map(move |(labels, numbers)| (labels.clone(), numbers[at]))
 }
 
+/// Connections that were reset, and why.
+fn resets(page: &mut Page, stats: &Stats) {
+    let rows = stats.resets.iter().map(|it| (vec![("cause", it.cause.clone())], it.resets));
+    page.counter("resets", "Resets that were sent to ends of connections, by their cause", rows);
+}
+
 /// How much is remembered, and how much could be.
 fn memory(page: &mut Page, stats: &Stats) {
     let it = &stats.remembered;
     page.number("flows_remembered", "Flows that are remembered", it.flows);
     page.number("flows_limit", "Flows for which there is room", it.flows_limit);
+    page.number(
+        "connections_tracked",
+        "Connections that are kept in mind to be reset when they are over",
+        it.tracked,
+    );
     page.number("masquerades_remembered", "Masqueraded flows that are remembered", it.masquerades);
     page.number("masquerades_limit", "Masqueraded flows for which there is room", it.masquerades_limit);
     page.number("changing_slots", "Slots whose change is not over", it.changing_slots);

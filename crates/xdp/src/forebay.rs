@@ -16,6 +16,9 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 #[path = "forebay/route.rs"]
 mod route;
+#[cfg(target_arch = "bpf")]
+#[path = "forebay/watch.rs"]
+mod watch;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

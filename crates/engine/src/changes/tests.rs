@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use plane::row::TRACK_WORDS;
 use plane::{Pass, Tick, Verdict};
 
 use super::{Change, Name};
@@ -275,6 +276,7 @@ impl Frames {
         let outcome = |packet: &Packet| {
             let memory = Memory::of(
                 self.flows.clone(),
+                vec![[0; TRACK_WORDS]; 8 * self.flows.len()],
                 self.pieces.clone(),
                 self.outward.clone(),
                 self.inward.clone(),

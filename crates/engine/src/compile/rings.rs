@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use model::{Desired, Member, PoolIndex, ProbeIndex, Rule};
+use plane::Tick;
 use plane::row::{Address, DOWN_WORDS, Key, MAX_MEMBERS, Plan, RuleRow, View};
 
+use super::leaving::Leaving;
 use super::{Full, Share, identity, key_of, number};
 use crate::standing::Health;
 use crate::surroundings::Surroundings;
@@ -22,15 +24,19 @@ pub(super) struct Numbered {
     pub(super) pool: u64,
     pub(super) address: IpAddr,
     pub(super) number: u32,
+    /// Where it has left the pool.
+    pub(super) leaves_at: Option<Tick>,
 }
 
 pub(super) struct Members {
     pub(super) all: Vec<Numbered>,
     numbers: BTreeMap<(u64, IpAddr), u32>,
+    /// Those that have left, by their pool and family.
+    gone: BTreeMap<(u64, bool), Vec<u32>>,
 }
 
 impl Members {
-    pub(super) fn number(desired: &Desired, before: &Tables) -> Result<Self, Full> {
+    pub(super) fn number(desired: &Desired, leaving: &Leaving, before: &Tables) -> Result<Self, Full> {
         const FULL: Full = Full {
             table: "members",
             limit: MAX_MEMBERS - 1,
@@ -38,23 +44,29 @@ impl Members {
             mend: "spread the pools over more balancers",
         };
         let wanted = || {
-            desired.pools().iter().flat_map(|pool| {
+            let stay = desired.pools().iter().flat_map(|pool| {
                 let name = identity(pool.name());
-                pool.members().iter().map(move |member| (name, member.address()))
-            })
+                pool.members().iter().map(move |member| (name, member.address(), None))
+            });
+            stay.chain(leaving.all().map(|gone| (gone.pool, gone.address, Some(gone.until))))
         };
         let known: BTreeMap<(u64, IpAddr), u32> = before
             .members
             .iter()
             .map(|(number, row)| ((row.pool(), row.address().into()), *number))
             .collect();
-        let numbers = number(wanted(), &known, MAX_MEMBERS).ok_or(FULL)?;
-        let all = wanted()
-            .filter_map(|(pool, address)| {
-                Some(Numbered { pool, address, number: *numbers.get(&(pool, address))? })
+        let keys = wanted().map(|(pool, address, _)| (pool, address));
+        let numbers = number(keys, &known, MAX_MEMBERS).ok_or(FULL)?;
+        let all: Vec<Numbered> = wanted()
+            .filter_map(|(pool, address, leaves_at)| {
+                Some(Numbered { pool, address, number: *numbers.get(&(pool, address))?, leaves_at })
             })
             .collect();
-        Ok(Self { all, numbers })
+        let mut gone: BTreeMap<(u64, bool), Vec<u32>> = BTreeMap::new();
+        for member in all.iter().filter(|member| member.leaves_at.is_some()) {
+            gone.entry((member.pool, member.address.is_ipv4())).or_default().push(member.number);
+        }
+        Ok(Self { all, numbers, gone })
     }
 }
 
@@ -75,6 +87,8 @@ pub(crate) fn view_of(desired: &Desired, rule: &Rule) -> View {
 pub(super) struct Rings<'a> {
     /// The numbers of members, by pool and address.
     members: &'a BTreeMap<(u64, IpAddr), u32>,
+    /// The numbers of members that have left, by pool and family.
+    gone: &'a BTreeMap<(u64, bool), Vec<u32>>,
     /// The ring and the shares of each group that has members.
     groups: BTreeMap<Group, (u32, Vec<Share>)>,
     /// The rules of each group.
@@ -97,7 +111,9 @@ impl<'a> Rings<'a> {
         let shares_of = |(group, rules): (&Group, &Vec<&Rule>)| {
             let rule = rules.first()?;
             let shares = shares(desired, rule, members, health);
-            (!shares.is_empty()).then_some((*group, (view_of(desired, rule), shares)))
+            // FLOW-3: also those who have left may have flows.
+            let is_gone = || members.gone.contains_key(&(identity(desired.pool(group.0).name()), group.1));
+            (!shares.is_empty() || is_gone()).then_some((*group, (view_of(desired, rule), shares)))
         };
         let shares: BTreeMap<Group, (View, Vec<Share>)> = rules.iter().filter_map(shares_of).collect();
         let known = rings_before(before);
@@ -107,7 +123,7 @@ impl<'a> Rings<'a> {
         let groups = shares
             .into_iter()
             .filter_map(|(group, (view, shares))| Some((group, (*rings.get(&(view, group.1))?, shares))));
-        Ok(Self { members: &members.numbers, groups: groups.collect(), rules })
+        Ok(Self { members: &members.numbers, gone: &members.gone, groups: groups.collect(), rules })
     }
 
     pub(super) fn ring_of(&self, rule: &Rule) -> u32 {
@@ -135,6 +151,12 @@ impl<'a> Rings<'a> {
         };
         at.is_ok_and(|at| desired.frontends().get(at).is_some_and(|it| it.echo()))
             && desired.rules_at(frontend).iter().any(serves)
+    }
+
+    /// The members that have left a group's pool, and keep their connections.
+    pub(super) fn leaving(&self, desired: &Desired, group: Group) -> impl Iterator<Item = u32> + '_ {
+        let pool = identity(desired.pool(group.0).name());
+        self.gone.get(&(pool, group.1)).into_iter().flatten().copied()
     }
 
     pub(super) fn by_ring(&self) -> BTreeMap<u32, (&Group, &[Share])> {

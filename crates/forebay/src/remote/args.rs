@@ -1,8 +1,12 @@
 //! The commands that ask a server, as they were typed.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::ValueEnum;
+
+use crate::drops;
 
 /// Which server.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -131,7 +135,45 @@ pub struct Watch {
     #[arg(short, long, value_enum, default_value = "text")]
     pub output: Told,
     #[command(flatten)]
+    pub drops: Drops,
+    #[command(flatten)]
     pub server: Server,
+}
+
+/// What a data path of this host drops, instead of what changes on a server.
+#[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Drops")]
+pub struct Drops {
+    /// Tell packets that the data path of this host drops, with the reason. Asks the kernel and no server.
+    #[arg(long, conflicts_with_all = ["kind", "server", "ca", "config"])]
+    pub drops: bool,
+    /// Only packets from this frontend or to it: an address, or an address and a port.
+    #[arg(long, value_name = "ADDRESS[:PORT]", requires = "drops", value_parser = drops::frontend)]
+    pub frontend: Option<(IpAddr, Option<u16>)>,
+    /// Only packets from this address or prefix, or to it.
+    #[arg(long, value_name = "ADDRESS[/LENGTH]", requires = "drops", value_parser = drops::prefix)]
+    pub client: Option<(IpAddr, u8)>,
+    /// Only these reasons, as `forebay show stats` names them: NoRule,Denied.
+    #[arg(long, value_name = "REASON", requires = "drops", value_delimiter = ',', value_parser = drops::reason)]
+    pub reason: Vec<node::watch::Reason>,
+    /// Tell at most so many a second, and count the others.
+    #[arg(
+        long, value_name = "NUMBER", requires = "drops", default_value = "100",
+        value_parser = clap::value_parser!(u32).range(1..=10_000)
+    )]
+    pub rate: u32,
+    /// End after this time: `10s`, `5m`, `1h`.
+    #[arg(long = "for", value_name = "TIME", requires = "drops", value_parser = drops::time)]
+    pub time: Option<Duration>,
+    /// End after so many packets.
+    #[arg(long, value_name = "NUMBER", requires = "drops", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// The balancer's name. May be left out where there is only one.
+    #[arg(long, requires = "drops")]
+    pub name: Option<String>,
+    /// Where pins are.
+    #[arg(long, value_name = "FOLDER", requires = "drops", default_value = "/run/forebay")]
+    pub state: PathBuf,
 }
 
 /// How changes are printed.

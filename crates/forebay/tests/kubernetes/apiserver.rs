@@ -26,8 +26,11 @@ use patch::Manner;
 pub use rights::HOME;
 use rights::{Rights, Wish};
 
+use crate::cluster::Cluster;
 use crate::world::eventually;
 
+/// Whoever is being answered is let go within this.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// How often a watch says up to where nothing happened.
 const BOOKMARK: Duration = Duration::from_secs(2);
 
@@ -88,10 +91,10 @@ impl ApiServer {
         server
     }
 
-    /// Nobody answers any more; connections are cut.
+    /// Nobody answers any more; connections are cut when this returns.
     pub fn go_away(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
+            runtime.shutdown_timeout(GONE_WITHIN);
         }
     }
 
@@ -127,11 +130,6 @@ impl ApiServer {
         self.kubeconfig_of(folder, "person", "{}")
     }
 
-    /// A kubeconfig in a folder, for the controller.
-    pub fn kubeconfig_of_the_controller(&self, folder: &Path) -> PathBuf {
-        self.kubeconfig_of(folder, CONTROLLER, &format!("{{ token: {CONTROLLER} }}"))
-    }
-
     fn kubeconfig_of(&self, folder: &Path, name: &str, user: &str) -> PathBuf {
         let path = folder.join(format!("kubeconfig-{name}"));
         let address = self.address;
@@ -143,12 +141,25 @@ impl ApiServer {
         path
     }
 
-    /// What the controller wanted to do and was not allowed to.
-    pub fn forbidden(&self) -> Vec<String> {
+    fn objects(&self) -> MutexGuard<'_, Objects> {
+        self.shared.objects.lock().unwrap()
+    }
+}
+
+impl Cluster for ApiServer {
+    fn namespace(&self) -> &str {
+        "default"
+    }
+
+    fn kubeconfig_of_the_controller(&self, folder: &Path) -> PathBuf {
+        self.kubeconfig_of(folder, CONTROLLER, &format!("{{ token: {CONTROLLER} }}"))
+    }
+
+    fn forbidden(&self) -> Vec<String> {
         self.shared.forbidden.lock().unwrap().clone()
     }
 
-    pub fn create(&self, collection: &str, namespace: &str, object: &Value) -> Value {
+    fn create(&self, collection: &str, namespace: &str, object: &Value) -> Value {
         let name = object["metadata"]["name"].as_str().unwrap().to_owned();
         let created =
             self.objects().create(&(collection.to_owned(), namespace.to_owned(), name), object.clone());
@@ -156,29 +167,25 @@ impl ApiServer {
         created.unwrap()
     }
 
-    pub fn merge(&self, collection: &str, namespace: &str, name: &str, change: &Value) -> Value {
+    fn merge(&self, collection: &str, namespace: &str, name: &str, change: &Value) -> Value {
         let name = (collection.to_owned(), namespace.to_owned(), name.to_owned());
-        let of_status = change.get("status").is_some() && collection == "services";
+        let of_status = change.get("status").is_some() && ["services", "nodes"].contains(&collection);
         let changed = self.objects().patch(&name, Manner::Merge, change, of_status);
         self.shared.tell();
         changed.unwrap()
     }
 
-    pub fn delete(&self, collection: &str, namespace: &str, name: &str) {
+    fn delete(&self, collection: &str, namespace: &str, name: &str) {
         self.objects().delete(&(collection.to_owned(), namespace.to_owned(), name.to_owned())).unwrap();
         self.shared.tell();
     }
 
-    pub fn get(&self, collection: &str, namespace: &str, name: &str) -> Option<Value> {
+    fn get(&self, collection: &str, namespace: &str, name: &str) -> Option<Value> {
         self.objects().get(&(collection.to_owned(), namespace.to_owned(), name.to_owned())).ok()
     }
 
-    pub fn list(&self, collection: &str) -> Vec<Value> {
+    fn list(&self, collection: &str) -> Vec<Value> {
         self.objects().list(collection, "")
-    }
-
-    fn objects(&self) -> MutexGuard<'_, Objects> {
-        self.shared.objects.lock().unwrap()
     }
 }
 

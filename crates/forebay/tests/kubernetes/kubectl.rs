@@ -6,6 +6,7 @@ use std::process::Command;
 use forebay::lab::skip_or_fail;
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{World, becomes, eventually, kubectl};
 
 const MANIFEST: &str = "apiVersion: v1

@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod apiserver;
+mod away;
+mod cluster;
 mod kubectl;
 mod life;
 mod modes;
+mod real;
 mod scale;
 mod several;
 mod traffic;

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{Controller, World, becomes, eventually};
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{Controller, World, becomes};
 
 #[test]

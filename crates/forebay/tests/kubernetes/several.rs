@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::json;
 
 use crate::apiserver::HOME;
+use crate::cluster::Cluster as _;
 use crate::world::{World, becomes};
 
 #[test]

@@ -1,10 +1,8 @@
-//! What goes wrong: bad Services, others who write, watches that end, and servers that are away.
-
-use std::thread::sleep;
-use std::time::Duration;
+//! What goes wrong: bad Services, others who write, and watches that end.
 
 use serde_json::json;
 
+use crate::cluster::Cluster as _;
 use crate::world::{World, becomes, eventually};
 
 const IDLE: &str = "service.beta.kubernetes.io/azure-load-balancer-tcp-idle-timeout";
@@ -109,45 +107,6 @@ fn watches_that_end_and_cannot_go_on_lose_nothing() {
     world.api.expire_watches();
     world.api.delete("nodes", "", "node-0");
     becomes(&vec!["10.240.1.1".to_owned()], || world.members("kubernetes"));
-}
-
-#[test]
-fn an_api_server_that_was_away_is_heard_again() {
-    let mut world = World::start();
-    let _controller = world.controller("one");
-    world.add_service("web", 80, &json!({}));
-    world.await_ingress("web");
-    world.api.go_away();
-    world.api.merge(
-        "services",
-        "default",
-        "web",
-        &json!({ "spec": { "ports": [{ "port": 8080, "protocol": "TCP" }] } }),
-    );
-    world.add_service("api", 81, &json!({}));
-    world.add_node(2);
-    sleep(Duration::from_secs(4));
-    assert_eq!(world.rules("kubernetes"), ["80->80"], "what was served still is");
-    world.api.come_back();
-    world.await_ingress("api");
-    becomes(&vec!["8080->8080".to_owned(), "81->81".to_owned()], || world.rules("kubernetes"));
-    becomes(&3, || world.members("kubernetes").len());
-}
-
-#[test]
-fn a_server_that_is_away_is_told_of_and_gets_everything_when_it_is_back() {
-    let mut world = World::start();
-    let _controller = world.controller("one");
-    world.add_service("web", 80, &json!({}));
-    world.await_ingress("web");
-    world.kill_server();
-    world.add_service("api", 81, &json!({}));
-    let why = eventually("it is told", || world.was_told("api", "SyncLoadBalancerFailed"));
-    assert!(why.contains("no server answers") || why.contains("connection"), "{why}");
-    assert_eq!(world.ingress("web").len(), 1);
-    world.start_server();
-    world.await_ingress("api");
-    assert_eq!(world.rules("kubernetes"), ["80->80", "81->81"]);
 }
 
 #[test]

@@ -13,14 +13,15 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::apiserver::{ApiServer, HOME};
+use crate::cluster::Cluster;
 
 /// Everything that is waited for comes within this, on a machine that does other things as well.
 pub const WITHIN: Duration = Duration::from_secs(60);
 const START: Duration = Duration::from_secs(30);
 
 /// All there is in a test.
-pub struct World {
-    pub api: ApiServer,
+pub struct World<C: Cluster = ApiServer> {
+    pub api: C,
     server: Option<Child>,
     address: String,
     pub folder: TempDir,
@@ -34,7 +35,7 @@ pub struct Controller {
     metrics: String,
 }
 
-impl World {
+impl World<ApiServer> {
     /// A cluster with two nodes, and a server that has public addresses from 203.0.113.0 on.
     pub fn start() -> Self {
         Self::of_size(2)
@@ -51,6 +52,15 @@ impl World {
     }
 
     fn made(nodes: u16, settings: &Value) -> Self {
+        let world = Self::around(ApiServer::start(), settings);
+        (0..nodes).for_each(|number| world.add_node(number));
+        world
+    }
+}
+
+impl<C: Cluster> World<C> {
+    /// A server for a cluster.
+    pub fn around(api: C, settings: &Value) -> Self {
         let mut config = json!({
             "vnetName": "net",
             "forebay": {
@@ -59,11 +69,9 @@ impl World {
             },
         });
         merge(&mut config, settings);
-        let api = ApiServer::start();
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self { api, server: None, address: "127.0.0.1:0".to_owned(), folder, config };
         world.start_server();
-        (0..nodes).for_each(|number| world.add_node(number));
         world
     }
 
@@ -147,11 +155,11 @@ impl World {
             "spec": { "type": "LoadBalancer", "ports": [{ "port": port, "protocol": "TCP" }] },
         });
         merge(&mut service, more);
-        self.api.create("services", "default", &service)
+        self.api.create("services", self.api.namespace(), &service)
     }
 
     pub fn service(&self, name: &str) -> Option<Value> {
-        self.api.get("services", "default", name)
+        self.api.get("services", self.api.namespace(), name)
     }
 
     /// The addresses that a Service is called at.
@@ -211,7 +219,7 @@ impl World {
     }
 }
 
-impl Drop for World {
+impl<C: Cluster> Drop for World<C> {
     fn drop(&mut self) {
         if !thread::panicking() {
             assert_eq!(
@@ -299,7 +307,9 @@ pub fn becomes<T: PartialEq + Debug>(wanted: &T, look: impl Fn() -> T) {
 }
 
 fn forebay() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_forebay"));
+    // Whoever measures may name a binary that was built for release.
+    let binary = std::env::var_os("FOREBAY_TEST_BINARY");
+    let mut command = Command::new(binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_forebay").into()));
     command.env_remove("FOREBAY_TOKEN").env_remove("FOREBAY_CONFIG").env_remove("KUBECONFIG");
     if std::env::var_os("FOREBAY_LOG").is_none() {
         command.env("FOREBAY_LOG", "error");
@@ -324,7 +334,7 @@ fn await_line(said: &Receiver<String>, start: &str) -> String {
 }
 
 /// Lays one object over another.
-fn merge(object: &mut Value, more: &Value) {
+pub fn merge(object: &mut Value, more: &Value) {
     match (object, more) {
         (Value::Object(fields), Value::Object(more)) => {
             for (field, value) in more {

@@ -199,6 +199,11 @@ impl<'a> Balancer<'a> {
         self.json(&["show", "flows"])
     }
 
+    /// What `show tables` says.
+    pub fn tables(&self) -> String {
+        self.forebay(&["show", "tables"]).out
+    }
+
     /// What `trace` says.
     pub fn json(&self, arguments: &[&str]) -> Value {
         let said = self.forebay(&[arguments, &["--json"]].concat());
@@ -265,6 +270,11 @@ impl Stats {
     /// Packets that ended for this reason.
     pub fn verdict(&self, reason: &str) -> u64 {
         self.row("verdicts", "reason", reason)["packets"].as_u64().unwrap()
+    }
+
+    /// Resets that were sent for this cause.
+    pub fn resets(&self, cause: &str) -> u64 {
+        self.row("resets", "cause", cause)["resets"].as_u64().unwrap()
     }
 
     pub fn frontend(&self, address: IpAddr) -> &Value {

@@ -27,6 +27,10 @@ pub struct Rule {
     pub probe: Option<&'static str>,
     /// Connections to a member that goes down are reset.
     pub resets: bool,
+    /// Both ends of a connection that was silent for the idle time are reset.
+    pub announces: bool,
+    /// A connection that was silent for the idle time is dropped.
+    pub strict: bool,
     /// A member may be led to itself.
     pub hairpin: bool,
     /// The protocol, where it is another than what sessions speak: all of them (HA ports), or one that nobody speaks here.
@@ -54,6 +58,8 @@ impl Rule {
             pool,
             probe: None,
             resets: false,
+            announces: false,
+            strict: false,
             hairpin: false,
             protocol: None,
         }
@@ -73,6 +79,14 @@ impl Rule {
 
     pub fn resetting(self) -> Self {
         Self { resets: true, ..self }
+    }
+
+    pub fn announcing(self) -> Self {
+        Self { announces: true, ..self }
+    }
+
+    pub fn strict(self) -> Self {
+        Self { strict: true, ..self }
     }
 
     pub fn with_hairpin(self) -> Self {
@@ -119,6 +133,12 @@ impl Rule {
         }
         if self.resets {
             properties["forebay"]["resetOnMemberDown"] = true.into();
+        }
+        if self.announces {
+            properties["enableTcpReset"] = true.into();
+        }
+        if self.strict {
+            properties["forebay"]["dropForgotten"] = true.into();
         }
         if self.hairpin {
             properties["forebay"]["hairpin"] = true.into();
@@ -228,6 +248,8 @@ pub struct Document {
     pub orders: BTreeMap<IpAddr, &'static str>,
     /// The members that weigh more than one.
     pub weights: BTreeMap<IpAddr, u32>,
+    /// Seconds for which members that leave keep their connections.
+    pub drain: u32,
     pub sku: &'static str,
 }
 
@@ -244,7 +266,8 @@ impl Document {
         let pools = vec![Pool { name: "web", members, gateway: false }];
         let (ranges, frontends, probes) = (Vec::new(), Vec::new(), Vec::new());
         let (orders, weights) = (BTreeMap::new(), BTreeMap::new());
-        Self { rules: rules.to_vec(), ranges, frontends, pools, probes, orders, weights, sku: "Standard" }
+        let (rules, drain, sku) = (rules.to_vec(), 0, "Standard");
+        Self { rules, ranges, frontends, pools, probes, orders, weights, drain, sku }
     }
 
     /// The same with these probes.
@@ -301,6 +324,7 @@ impl Document {
                 "properties": {
                     "loadBalancerBackendAddresses": pool.members.iter().map(member).collect::<Vec<_>>(),
                     "forebay": { "returnPath": if pool.gateway { "gateway" } else { "masquerade" } },
+                    "drainPeriodInSeconds": self.drain,
                 },
             })
         };

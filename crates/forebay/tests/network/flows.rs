@@ -273,6 +273,31 @@ fn detaching_takes_everything_out_of_the_kernel() {
 }
 
 #[test]
+fn another_versions_data_path_is_detached_and_leaves_nothing() {
+    // FLOW-7
+    let Some(net) = Net::flat("detach-other", 1) else { return };
+    let rules = floating_and_plain();
+    let _servers = net.serve(&rules);
+    let mut balancer = Balancer::start(&net, &Document::new(&rules, net.everybody()));
+    let groups = || net.balancer.ip(&["maddr", "show", "dev", ETH0]).unwrap();
+    let frontends = ["33:33:ff:00:00:01", "33:33:ff:00:00:03"];
+    assert!(frontends.iter().all(|group| groups().contains(group)), "{}", groups());
+    balancer.stop();
+    // As if rules had been shorter: links take their place.
+    let pins = format!("/run/forebay/bpf/{}", balancer.name);
+    net.balancer.must(&["mv", &format!("{pins}/LINKS"), &format!("{pins}/RULES")]).unwrap();
+    let refused = balancer.forebay(&["show", "stats"]);
+    assert!(refused.err.contains("is another version's"), "{refused:?}");
+    let done = balancer.detach();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    assert!(!frontends.iter().any(|group| groups().contains(group)), "{}", groups());
+    let own = net.balancer.ip(&["-d", "link", "show", "dev", ETH0]).unwrap();
+    assert!(!own.contains("xdp"), "{own}");
+    let left = said(&net.balancer, &["ls", "/run/forebay"]).out;
+    assert!(!left.contains(&balancer.name), "{left}");
+}
+
+#[test]
 fn a_pool_that_grows_under_load_breaks_no_connection() {
     // DIST-2
     let Some(net) = Net::flat("growth", 4) else { return };

@@ -1,7 +1,7 @@
 //! Forebay on hosts in network namespaces: real clients, real servers, the ordinary `forebay serve`, and what is on the wire.
 //!
 //! Each test has a lab of its own, so they run beside each other. They need root (or sudo), `ip` and `tcpdump`; some use `curl`,
-//! `nginx`, `iperf3`, `ping` and `arping` where those are installed.
+//! `nginx`, `dnsmasq`, `dig`, `iperf3`, `ping` and `arping` where those are installed.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
@@ -11,8 +11,11 @@ mod clock;
 mod cluster;
 mod command_line;
 mod control;
+mod crowd;
 mod distribution;
 mod document;
+mod drops;
+mod endings;
 mod flapping;
 mod floating;
 mod flows;
@@ -31,5 +34,6 @@ mod patient;
 mod programs;
 mod ranges;
 mod rules;
+mod services;
 mod session;
 mod wire;

@@ -50,6 +50,8 @@ pub struct Scene {
 struct Pool {
     members: BTreeSet<IpAddr>,
     gateway: bool,
+    /// Seconds for which members that leave keep their connections.
+    drain: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +66,8 @@ struct Rule {
     probe: usize,
     resets: bool,
     hairpin: bool,
+    tcp_reset: bool,
+    strict: bool,
 }
 
 /// An inbound NAT rule, which leads to one member.
@@ -134,6 +138,7 @@ impl Scene {
                     }
                 }
             }
+            8 if random.chance(50) => self.pools[pool].drain = random.pick(&[0, 60, 600]),
             8 => self.pools[pool].gateway ^= true,
             9 => self.own_v4 = random.chance(85).then_some(OWN_V4),
             10 => self.own_v6 = random.chance(85).then_some(OWN_V6),
@@ -200,6 +205,8 @@ impl Scene {
                         elsewhere: random.chance(50),
                         distribution: random.below(3),
                         idle: 4 + random.below(97),
+                        tcp_reset: random.chance(40),
+                        strict: random.chance(25),
                     };
                     self.rules.insert(key, rule);
                 }
@@ -231,6 +238,7 @@ impl Scene {
             hops: self.hops.clone(),
             sizes: SIZES,
             clock,
+            now: plane::Tick::default(),
         }
     }
 
@@ -342,6 +350,7 @@ impl Scene {
             let properties = json!({
                 "loadBalancerBackendAddresses": pool.members.iter().map(member).collect::<Vec<_>>(),
                 "forebay": { "returnPath": if pool.gateway { "gateway" } else { "masquerade" } },
+                "drainPeriodInSeconds": pool.drain,
             });
             json!({ "name": format!("p{number}"), "properties": properties })
         });
@@ -355,7 +364,10 @@ impl Scene {
                 "backendPort": self.backend_port(address, protocol, port, rule),
                 "enableFloatingIP": rule.floating, "loadDistribution": DISTRIBUTIONS[rule.distribution],
                 "idleTimeoutInMinutes": rule.idle, "probe": own(format!("probes/p{}", rule.probe)),
-                "forebay": { "resetOnMemberDown": rule.resets, "hairpin": rule.hairpin },
+                "enableTcpReset": rule.tcp_reset,
+                "forebay": {
+                    "resetOnMemberDown": rule.resets, "hairpin": rule.hairpin, "dropForgotten": rule.strict,
+                },
             });
             json!({ "name": rule_name(key), "properties": properties })
         });
@@ -367,6 +379,7 @@ impl Scene {
                 "frontendIPConfiguration": frontend(address), "protocol": word(protocol),
                 "frontendPort": port, "backendPort": if nat.floating { port } else { 2_000 + number },
                 "enableFloatingIP": nat.floating, "idleTimeoutInMinutes": nat.idle,
+                "enableTcpReset": nat.idle % 2 == 0,
             });
             json!({ "name": rule_name(key), "properties": properties })
         });

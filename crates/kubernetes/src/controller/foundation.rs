@@ -1,5 +1,5 @@
-//! What has to be there before any Service: the network of the nodes, and public addresses to hand out. On Azure they are there; here the
-//! cloud config may say them, and then the controller makes them.
+//! What has to be there before any Service: the security group, the network of the nodes, and public addresses to hand out. On Azure they
+//! are there; here the cloud config may say the latter two, and then the controller makes them.
 
 use client::{Client, Error, Precondition};
 use model::document::{AddressSpace, IpPool, LogicalNetwork, LogicalSubnet, Subnet, VirtualNetwork};
@@ -7,13 +7,15 @@ use model::{Document, Kind, ResourceId};
 
 use crate::config::Config;
 use crate::documents::Places;
+use crate::translate::{complete, new_group};
 
 /// The subnet and the pools of public addresses are called this.
 const PUBLIC: &str = "public";
 
 /// Makes what is missing, and says whether anything was.
 pub(super) async fn lay(server: &Client, config: &Config, cluster: &str) -> Result<bool, Error> {
-    let mut has_written = false;
+    let group = Places(config).security_group();
+    let mut has_written = settle(server, &group, |there| security(config, there)).await?;
     if !config.subnets.is_empty() {
         let id = Places(config).network();
         has_written |= settle(server, &id, |there| network(config, &id, there)).await?;
@@ -49,6 +51,19 @@ async fn settle(
     };
     let Some(document) = wanted(document) else { return Ok(false) };
     server.put(&document, &condition).await.map(|_| true)
+}
+
+/// The group, with what the config says of it. Its rules are the Services' business.
+fn security(config: &Config, there: Option<Document>) -> Option<Document> {
+    match there {
+        None => Some(new_group(config).into()),
+        Some(Document::NetworkSecurityGroup(there)) => {
+            let mut group = (*there).clone();
+            complete(&mut group, config);
+            (group != *there).then(|| group.into())
+        }
+        Some(_) => None,
+    }
 }
 
 /// The network with the subnets it lacks. Those that are there are not touched.
@@ -144,6 +159,19 @@ mod tests {
     }
 
     #[test]
+    fn the_group_is_there_before_any_rule_and_says_what_tags_stand_for() {
+        let config = config();
+        let made = security(&config, None).unwrap();
+        assert_eq!(security(&config, Some(made.clone())), None);
+        let Document::NetworkSecurityGroup(group) = &made else { unreachable!() };
+        let prefixes: Vec<_> = group.prefixes_of_tag("storage").unwrap().collect();
+        assert_eq!(prefixes, ["192.0.2.0/24".parse().unwrap()]);
+        let mut other = (**group).clone();
+        other.forebay = None;
+        assert_eq!(security(&config, Some(other.into())), Some(made));
+    }
+
+    #[test]
     fn pools_follow_the_config() {
         let config = config();
         let made = pools(&config, "k-public", "id", None).unwrap();
@@ -157,6 +185,7 @@ mod tests {
         let value = json!({ "forebay": {
             "subnets": { "nodes": ["10.1.0.0/24"], "edge": ["10.2.0.0/24", "fd00:2::/64"] },
             "publicAddresses": ["203.0.113.0/28", "203.0.113.32-203.0.113.40"],
+            "serviceTags": { "Storage": ["192.0.2.0/24"] },
         } });
         Config::read(&value).unwrap()
     }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use model::document::words::TransportProtocol;
 use model::document::{
     LoadBalancer, LoadBalancingRule, NetworkSecurityGroup, PublicIpAddress, Reference, SecurityRule,
 };
@@ -95,7 +96,7 @@ fn members(documents: &Documents, balancer: &LoadBalancer, pool: &str) -> Vec<Va
 fn rule(it: &LoadBalancingRule) -> Value {
     json!({
         "name": it.name,
-        "protocol": it.protocol.map(|it| it.as_str()),
+        "protocol": it.protocol.map(in_azures_words),
         "frontend": name_of(it.frontend_ip_configuration.as_ref()),
         "frontendPort": it.frontend_port,
         "backendPool": name_of(it.backend_address_pool.as_ref()),
@@ -107,6 +108,19 @@ fn rule(it: &LoadBalancingRule) -> Value {
         "distribution": it.load_distribution.map(|it| it.as_str()),
         "disableOutboundSnat": it.disable_outbound_snat.unwrap_or_default(),
     })
+}
+
+/// Azure has no word for SCTP: it shows a rule for all protocols, with one port.
+const fn in_azures_words(protocol: TransportProtocol) -> &'static str {
+    match protocol {
+        TransportProtocol::Sctp => TransportProtocol::All.as_str(),
+        TransportProtocol::Tcp
+        | TransportProtocol::Udp
+        | TransportProtocol::All
+        | TransportProtocol::Quic
+        | TransportProtocol::Gre
+        | TransportProtocol::Esp => protocol.as_str(),
+    }
 }
 
 fn public_ip(it: &PublicIpAddress) -> Value {

@@ -1,7 +1,9 @@
 //! Rules: one for each port of a Service and family, or one for all ports.
 
 use model::document::words::{Distribution, TransportProtocol};
-use model::document::{FrontendIpConfiguration, LoadBalancer, LoadBalancingRule, Probe, Reference};
+use model::document::{
+    FrontendIpConfiguration, LoadBalancer, LoadBalancingRule, Probe, Reference, RuleExtension,
+};
 
 use super::Translation;
 use super::owner::is_own;
@@ -123,8 +125,14 @@ impl Translation<'_> {
             |collection, name: &str| Reference::to(self.places.in_balancer(&balancer.name, collection, name));
         let pool = within("backendAddressPools", &self.pool_of(service, family));
         let distribution = if service.is_sticky() { Distribution::SourceIp } else { Distribution::Default };
+        // On Azure the subnet of the nodes names the group, and judges what else is behind it as well.
+        let guard = RuleExtension {
+            service_security_group: Some(Reference::to(self.places.security_group())),
+            ..RuleExtension::default()
+        };
         Ok(LoadBalancingRule {
             name,
+            forebay: Some(guard),
             frontend_ip_configuration: Some(within("frontendIPConfigurations", &frontend.name)),
             backend_address_pool: Some(pool.clone()),
             backend_address_pools: vec![pool],
@@ -148,12 +156,12 @@ fn idle_timeout(service: &Service<'_>) -> Result<u32, Failure> {
     Ok(minutes.unsigned_abs())
 }
 
-/// A rule has no word for SCTP. One that says all protocols and a port means SCTP on that port.
+/// Azure has no word for SCTP, and cloud-provider-azure writes a rule for all protocols with a port.
 const fn protocol(transport: Transport) -> TransportProtocol {
     match transport {
         Transport::Tcp => TransportProtocol::Tcp,
         Transport::Udp => TransportProtocol::Udp,
-        Transport::Sctp => TransportProtocol::All,
+        Transport::Sctp => TransportProtocol::Sctp,
     }
 }
 
@@ -225,6 +233,10 @@ pub(super) fn is_same(there: &LoadBalancingRule, wanted: &LoadBalancingRule) -> 
     };
     let is_tcp = wanted.protocol == Some(TransportProtocol::Tcp);
     let is_on = |flag: Option<bool>| flag.unwrap_or_default();
+    let guard = |rule: &LoadBalancingRule| {
+        let group = rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref());
+        group.map(|it| it.id.to_lowercase())
+    };
     there.name.eq_ignore_ascii_case(&wanted.name)
         && there.protocol == wanted.protocol
         && (!is_tcp || is_on(there.enable_tcp_reset) == is_on(wanted.enable_tcp_reset))
@@ -235,6 +247,7 @@ pub(super) fn is_same(there: &LoadBalancingRule, wanted: &LoadBalancingRule) -> 
         && there.frontend_port == wanted.frontend_port
         && there.backend_port == wanted.backend_port
         && same_end(&there.probe, &wanted.probe)
+        && guard(there) == guard(wanted)
         && is_on(there.enable_floating_ip) == is_on(wanted.enable_floating_ip)
         && is_on(there.disable_outbound_snat) == is_on(wanted.disable_outbound_snat)
         && there.idle_timeout_in_minutes.zip(wanted.idle_timeout_in_minutes).is_none_or(|(a, b)| a == b)

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use model::document::words::{Access as Verdict, Direction, SecurityProtocol};
-use model::document::{NetworkSecurityGroup, SecurityRule};
+use model::document::{NetworkSecurityGroup, SecurityRule, ServiceTag};
 
 use super::access::{Access, is_listed};
 use super::{Translation, additional};
 use crate::annotation::NO_SECURITY_RULES;
-use crate::config::PoolType;
-use crate::documents::Write;
+use crate::config::{Config, PoolType};
+use crate::documents::{Places, Write};
 use crate::failure::{Class, Failure};
 use crate::name;
 use crate::service::{Family, Service, Transport, is_load_balancer};
@@ -197,15 +197,10 @@ impl Translation<'_> {
         }
         let mut group = match &there {
             Some(there) => (**there).clone(),
-            None => NetworkSecurityGroup {
-                name: self.config.security_group.0.clone(),
-                id: Some(self.places.security_group()),
-                location: self.config.location.clone(),
-                ..NetworkSecurityGroup::default()
-            },
+            None => new_group(self.config),
         };
         group.security_rules = rules.into_iter().map(Rule::into_document).collect();
-        tag::settle(&mut group.tags, &self.config.tags, &self.config.system_tags);
+        complete(&mut group, self.config);
         if there.as_deref() != Some(&group) {
             self.draft.write(Write::PutSecurityGroup(Arc::new(group)));
         }
@@ -229,6 +224,32 @@ impl Translation<'_> {
             known.extend(additional(&other).unwrap_or_default());
         }
         known
+    }
+}
+
+/// The group before there is any Service. Rules of load balancers name it, so it is there before them.
+pub(crate) fn new_group(config: &Config) -> NetworkSecurityGroup {
+    let mut group = NetworkSecurityGroup {
+        name: config.security_group.0.clone(),
+        id: Some(Places(config).security_group()),
+        location: config.location.clone(),
+        ..NetworkSecurityGroup::default()
+    };
+    complete(&mut group, config);
+    group
+}
+
+/// What the group says beside its rules: tags, and what service tags stand for.
+pub(crate) fn complete(group: &mut NetworkSecurityGroup, config: &Config) {
+    tag::settle(&mut group.tags, &config.tags, &config.system_tags);
+    let Some(known) = &config.service_tags else { return };
+    let said = group.forebay.as_ref().is_some_and(|it| !it.service_tags.is_empty());
+    if said || !known.is_empty() {
+        let tags = known.iter().map(|(name, prefixes)| ServiceTag {
+            name: Some(name.clone()),
+            address_prefixes: prefixes.clone(),
+        });
+        group.forebay.get_or_insert_default().service_tags = tags.collect();
     }
 }
 

@@ -1,5 +1,6 @@
 //! Whom rules admit (ACL-1). A packet must pass the security group that its frontend names, and, as on Azure, those of the member: of its
 //! interface and of its subnet. Since it is judged before a member is chosen, a rule's packets must pass the groups of all its members.
+//! The group of a cluster's Services is asked like one of the members' (ACL-2).
 
 mod group;
 
@@ -8,7 +9,7 @@ use std::net::IpAddr;
 use std::ptr::from_ref;
 use std::rc::Rc;
 
-use self::group::{Group, Side};
+use self::group::{Group, Seat};
 use super::Scope;
 use super::balancer::Balancer;
 use super::pool::{Member, Origin, Pool};
@@ -25,7 +26,7 @@ pub(super) struct Lists<'a, 's> {
     lists: Vec<SecurityList>,
     known: BTreeMap<SecurityList, usize>,
     /// A group is read once for each network whose addresses its rules may mean.
-    read: BTreeMap<(*const NetworkSecurityGroup, *const VirtualNetwork), Rc<Group>>,
+    read: BTreeMap<(*const NetworkSecurityGroup, *const VirtualNetwork, Seat), Rc<Group>>,
     /// Rules share pools, which are large.
     of_members: BTreeMap<Led, Rc<[Rc<Group>]>>,
 }
@@ -56,10 +57,10 @@ impl<'a, 's> Lists<'a, 's> {
         }
         let target = Target::of(balancer, rule)?;
         let frontend = self.of_frontend(balancer, rule.frontend);
+        let service = self.of_service(balancer, rule, &target);
         let members = self.of_members(balancer, rule.pool, &target);
-        let mut groups = Vec::new();
-        groups.extend(frontend.map(|group| group.asked_about(&target, Side::Frontend)));
-        groups.extend(members.iter().map(|group| group.asked_about(&target, Side::Member)));
+        let groups = frontend.iter().chain(&service).chain(members.iter());
+        let groups: Vec<_> = groups.map(|group| group.asked_about(&target)).collect();
         if groups.is_empty() {
             return None;
         }
@@ -75,7 +76,23 @@ impl<'a, 's> Lists<'a, 's> {
     fn of_frontend(&mut self, balancer: &Balancer<'a>, frontend: Option<IpAddr>) -> Option<Rc<Group>> {
         let name = balancer.frontends.iter().find(|it| it.address == frontend)?.name;
         let document = balancer.document.frontend_ip_configurations.iter().find(|it| it.name == name)?;
-        self.group(document.forebay.as_ref()?.network_security_group.as_ref(), None)
+        self.group(document.forebay.as_ref()?.network_security_group.as_ref(), None, Seat::Frontend)
+    }
+
+    fn of_service(
+        &mut self,
+        balancer: &Balancer<'a>,
+        rule: &Rule<'a>,
+        target: &Target<'_, 'a>,
+    ) -> Option<Rc<Group>> {
+        let network = self.network_of(balancer, rule.pool);
+        self.group(rule.guard, network, Seat::Service { internal: target.internal })
+    }
+
+    /// The network that a pool's members are of.
+    fn network_of(&self, balancer: &Balancer<'a>, pool: usize) -> Option<&'a VirtualNetwork> {
+        let reference = balancer.document.backend_address_pools.get(pool)?.virtual_network.as_ref()?;
+        VirtualNetwork::of(self.scope.inventory.find(&reference.id)?.document())
     }
 
     fn of_members(
@@ -88,8 +105,7 @@ impl<'a, 's> Lists<'a, 's> {
         if let Some(groups) = self.of_members.get(&led) {
             return Rc::clone(groups);
         }
-        let document = balancer.document.backend_address_pools.get(pool);
-        let network = document.and_then(|pool| self.network(pool.virtual_network.as_ref()));
+        let network = self.network_of(balancer, pool);
         let mut groups: Vec<Rc<Group>> = Vec::new();
         for member in target.members() {
             for group in self.of_member(member, network).into_iter().flatten() {
@@ -111,7 +127,7 @@ impl<'a, 's> Lists<'a, 's> {
                 let place = binding.subnet().and_then(|subnet| self.scope.inventory.find(&subnet.id));
                 let (subnet, network) = place.map(subnet_at).unwrap_or_default();
                 let own = binding.interface().network_security_group.as_ref();
-                [self.group(own, network), self.of_subnet(subnet, network)]
+                [self.group(own, network, Seat::Member), self.of_subnet(subnet, network)]
             }
             Origin::Entry(_) => {
                 let has = |subnet: &&Subnet| subnet.prefixes().any(|prefix| prefix.contains(member.address));
@@ -126,23 +142,19 @@ impl<'a, 's> Lists<'a, 's> {
         subnet: Option<&Subnet>,
         network: Option<&'a VirtualNetwork>,
     ) -> Option<Rc<Group>> {
-        self.group(subnet?.network_security_group.as_ref(), network)
+        self.group(subnet?.network_security_group.as_ref(), network, Seat::Member)
     }
 
     fn group(
         &mut self,
         reference: Option<&Reference>,
         network: Option<&'a VirtualNetwork>,
+        seat: Seat,
     ) -> Option<Rc<Group>> {
         let document = NetworkSecurityGroup::of(self.scope.inventory.find(&reference?.id)?.document())?;
-        let key = (from_ref(document), network.map_or(std::ptr::null(), from_ref));
-        Some(Rc::clone(
-            self.read.entry(key).or_insert_with(|| Rc::new(Group::read(document, network, self.scope.tags))),
-        ))
-    }
-
-    fn network(&self, reference: Option<&Reference>) -> Option<&'a VirtualNetwork> {
-        VirtualNetwork::of(self.scope.inventory.find(&reference?.id)?.document())
+        let key = (from_ref(document), network.map_or(std::ptr::null(), from_ref), seat);
+        let read = || Rc::new(Group::read(document, network, self.scope.tags, seat));
+        Some(Rc::clone(self.read.entry(key).or_insert_with(read)))
     }
 }
 
@@ -156,6 +168,8 @@ fn subnet_at(place: Place<'_>) -> (Option<&Subnet>, Option<&VirtualNetwork>) {
 struct Target<'r, 'a> {
     protocol: Protocol,
     frontend: IpAddr,
+    /// Whether the frontend does not face the public.
+    internal: bool,
     frontend_port: u16,
     backend_port: u16,
     floating: bool,
@@ -165,9 +179,11 @@ struct Target<'r, 'a> {
 
 impl<'r, 'a> Target<'r, 'a> {
     fn of(balancer: &'r Balancer<'a>, rule: &Rule<'a>) -> Option<Self> {
+        let at = balancer.frontends.iter().find(|it| it.address == rule.frontend);
         Some(Self {
             protocol: rule.protocol,
             frontend: rule.frontend?,
+            internal: at.is_some_and(|at| at.internal),
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
             floating: rule.floating,

@@ -89,7 +89,11 @@ const TARGETS: &[Target] = &[
     },
     whole(&["publicIPAddress"], &[Kind::PublicIpAddress], "a public IP address"),
     whole(&["publicIPPrefix"], &[Kind::PublicIpPrefix], "a public IP prefix"),
-    whole(&["networkSecurityGroup"], &[Kind::NetworkSecurityGroup], "a network security group"),
+    whole(
+        &["networkSecurityGroup", "serviceSecurityGroup"],
+        &[Kind::NetworkSecurityGroup],
+        "a network security group",
+    ),
     whole(&["virtualNetwork"], &[Kind::VirtualNetwork, Kind::LogicalNetwork], "a network"),
     whole(&["logicalNetwork"], &[Kind::LogicalNetwork], "a logical network"),
     whole(&["virtualServer"], &[Kind::VirtualServer], "a virtual server"),

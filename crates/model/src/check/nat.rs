@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::balancer::Balancer;
+use super::frontend::Frontend;
 use super::membership::{Binding, Membership};
 use super::pool::Pool;
 use super::reference::{Sibling, resolve};
@@ -25,7 +26,7 @@ pub(super) fn follow<'a>(balancer: &mut Balancer<'a>, scope: &Scope<'_>, members
     for (index, rule) in document.inbound_nat_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         let bindings = members.of_nat_rule(balancer.entry, index);
-        not_there_yet(&mut balancer.report, &at, rule);
+        rule::protocol_not_there_yet(&mut balancer.report, &at, rule.protocol);
         if is_range(rule) {
             no_target(rule, bindings, members);
             follow_range(balancer, &at, rule, scope.ports);
@@ -61,14 +62,6 @@ fn no_target(rule: &InboundNatRule, bindings: &[Binding<'_>], members: &Membersh
         let message =
             format!("NAT rule `{}` leads to each member of its pool: put this into that pool", rule.name);
         members.refuse(binding, Code::InboundNatRuleInUse, message);
-    }
-}
-
-fn not_there_yet(report: &mut Report, at: &Path, rule: &InboundNatRule) {
-    rule::protocol_not_there_yet(report, at, rule.protocol);
-    if rule.enable_tcp_reset == Some(true) {
-        let mend = "idle flows are forgotten without a reset: set it to false";
-        field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
     }
 }
 
@@ -129,24 +122,37 @@ fn follow_rule<'a>(
     let Some(pool) = pool else { return };
     pools.push(pool);
     let frontend = frontends.get(frontend).filter(|frontend| frontend.done && is_done);
-    let build = || {
-        Some(Rule {
-            name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
-            frontend: frontend?.address,
-            pool: position,
-            protocol: rule::protocol_done(protocol)?,
-            frontend_port: u16::try_from(frontend_port).ok()?,
-            backend_port: u16::try_from(backend_port).ok()?,
-            distribution: Distribution::Default,
-            floating,
-            idle: rule::idle(rule.idle_timeout_in_minutes)?,
-            probe: None,
-            when_down: WhenDown::Continue,
-            hairpin: false,
-            only: None,
-        })
-    };
-    rules.extend(build());
+    let target = Target { pool: position, port: backend_port, floating };
+    let build =
+        |frontend: &Frontend<'_>| led(rule, frontend.address, (protocol, frontend_port), target, None);
+    rules.extend(frontend.and_then(build));
+}
+
+/// A NAT rule's frontend port, and whom it leads to: everybody of the pool, which is its one target, or one of them.
+fn led<'a>(
+    rule: &'a InboundNatRule,
+    frontend: Option<IpAddr>,
+    (protocol, port): (TransportProtocol, u32),
+    target: Target,
+    only: Option<IpAddr>,
+) -> Option<Rule<'a>> {
+    Some(Rule {
+        name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
+        frontend,
+        pool: target.pool,
+        protocol: rule::protocol_done(protocol)?,
+        frontend_port: u16::try_from(port).ok()?,
+        backend_port: u16::try_from(target.port).ok()?,
+        distribution: Distribution::Default,
+        floating: target.floating,
+        idle: rule::idle(rule.idle_timeout_in_minutes)?,
+        probe: None,
+        when_down: WhenDown::Continue,
+        hairpin: false,
+        after_idle: rule::after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
+        only,
+        guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),
+    })
 }
 
 /// Says which frontends beside the first one it does not listen on.
@@ -195,21 +201,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
         let name = NatPorts::name(&entry.key, &rule.name);
         let ports = former.allot(&name, in_words(&route.ports), &members);
         let build = |(member, port): (&IpAddr, &u16)| {
-            Some(Rule {
-                name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
-                frontend: frontend.address,
-                pool: target.pool,
-                protocol: rule::protocol_done(protocol)?,
-                frontend_port: *port,
-                backend_port: u16::try_from(target.port).ok()?,
-                distribution: Distribution::Default,
-                floating,
-                idle: rule::idle(rule.idle_timeout_in_minutes)?,
-                probe: None,
-                when_down: WhenDown::Continue,
-                hairpin: false,
-                only: Some(*member),
-            })
+            led(rule, frontend.address, (protocol, u32::from(*port)), target, Some(*member))
         };
         if is_done && frontend.done && is_forwarded {
             rules.extend(ports.iter().filter_map(build));

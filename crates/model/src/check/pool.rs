@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::balancer::LimitsOfSku;
 use super::membership::{Binding, Membership};
@@ -22,6 +23,7 @@ pub(super) struct Pool<'a> {
     pub(super) at: Path,
     pub(super) members: Vec<Member<'a>>,
     pub(super) return_path: ReturnPath,
+    pub(super) drain: Duration,
     /// It is the target of an inbound NAT rule.
     pub(super) sole: bool,
 }
@@ -53,6 +55,7 @@ impl<'a> Pool<'a> {
             at: at.clone(),
             members: Member::of_interface(target).into_iter().collect(),
             return_path: ReturnPath::Masquerade,
+            drain: Duration::ZERO,
             sole: true,
         }
     }
@@ -67,7 +70,8 @@ impl<'a> Pool<'a> {
         let mut members: Vec<_> = self.members.iter().map(member).collect();
         members.sort_by_key(desired::Member::address);
         let name = format!("{balancer}/{}", self.name);
-        desired::Pool { name, members, return_path: self.return_path, sole: self.sole }
+        let (return_path, drain) = (self.return_path, self.drain);
+        desired::Pool { name, members, return_path, drain, sole: self.sole }
     }
 }
 
@@ -115,6 +119,7 @@ pub(super) fn open<'a>(
             name: Cow::Borrowed(&document.name),
             members,
             return_path: return_path.unwrap_or(ReturnPath::Masquerade),
+            drain: Duration::from_secs(document.drain_period_in_seconds.unwrap_or(0).into()),
             sole: false,
             at,
         });
@@ -125,15 +130,6 @@ pub(super) fn open<'a>(
 }
 
 fn not_there_yet(report: &mut Report, at: &Path, document: &BackendAddressPool) {
-    if document.drain_period_in_seconds.is_some_and(|seconds| seconds > 0) {
-        let at = at.field("drainPeriodInSeconds");
-        field::not_there_yet(
-            report,
-            &at,
-            "draining comes",
-            "remove it: flows of a removed member stop at once",
-        );
-    }
     if !document.tunnel_interfaces.is_empty() {
         let at = at.field("tunnelInterfaces");
         field::not_there_yet(report, &at, "tunnels of Gateway load balancers come", "remove them");

@@ -10,7 +10,7 @@ use super::field;
 use super::frontend::Frontend;
 use super::pool::Pool;
 use super::reference::{Sibling, resolve};
-use crate::desired::{self, PoolIndex, ProbeIndex, Protocol, WhenDown};
+use crate::desired::{self, AfterIdle, PoolIndex, ProbeIndex, Protocol, WhenDown};
 use crate::document::words::{IpVersion, SkuName, TransportProtocol};
 use crate::document::{LoadBalancer, LoadBalancingRule, Reference, RuleExtension};
 use crate::problem::{Code, Path, Report};
@@ -32,7 +32,10 @@ pub(super) struct Rule<'a> {
     pub(super) probe: Option<usize>,
     pub(super) when_down: WhenDown,
     pub(super) hairpin: bool,
+    pub(super) after_idle: AfterIdle,
     pub(super) only: Option<IpAddr>,
+    /// The security group of a cluster's Services.
+    pub(super) guard: Option<&'a Reference>,
 }
 
 impl Rule<'_> {
@@ -57,6 +60,7 @@ impl Rule<'_> {
             probe,
             when_down: self.when_down,
             hairpin: self.hairpin,
+            after_idle: self.after_idle,
             only: self.only,
         })
     }
@@ -168,7 +172,9 @@ fn build(
         probe: None,
         when_down: WhenDown::Continue,
         hairpin: false,
+        after_idle: after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
         only: None,
+        guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),
     })
 }
 
@@ -196,6 +202,12 @@ fn hairpin(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> bool {
         report.add(&at.field("forebay").field("hairpin"), Code::InvalidRequestFormat, message);
     }
     hairpin
+}
+
+/// FLOW-5
+pub(super) fn after_idle(reset: Option<bool>, extension: Option<&RuleExtension>) -> AfterIdle {
+    let strict = extension.and_then(|extension| extension.drop_forgotten);
+    AfterIdle { reset: reset == Some(true), strict: strict == Some(true) }
 }
 
 /// The ports at which a rule of this protocol and frontend port takes packets; without ports they count as all.
@@ -250,10 +262,6 @@ pub(super) fn protocol_not_there_yet(report: &mut Report, at: &Path, protocol: O
 
 fn not_there_yet(report: &mut Report, at: &Path, rule: &LoadBalancingRule) {
     protocol_not_there_yet(report, at, rule.protocol);
-    if rule.enable_tcp_reset == Some(true) {
-        let mend = "idle flows are forgotten without a reset: set it to false";
-        field::not_there_yet(report, &at.field("enableTcpReset"), "TCP reset comes", mend);
-    }
     let others = [
         (rule.enable_connection_tracking, "enableConnectionTracking", "connection tracking comes"),
         (

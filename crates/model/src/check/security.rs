@@ -41,13 +41,18 @@ pub(super) fn examine(
     if scope.inventory.links_to(entry).next().is_some() {
         let inbound = rules.iter().enumerate().filter(|(_, it)| it.direction == Some(Direction::Inbound));
         for (index, rule) in inbound {
-            in_part(report, &array.element(&rule.name, index), rule, scope.tags);
+            in_part(report, &array.element(&rule.name, index), rule, (document, scope.tags));
         }
     }
 }
 
 /// What cannot be told of a packet before a member is chosen, or of nobody's addresses.
-fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule, tags: &ServiceTags) {
+fn in_part(
+    report: &mut Report,
+    at: &Path,
+    rule: &SecurityRule,
+    (group, tags): (&NetworkSecurityGroup, &ServiceTags),
+) {
     const MEND: &str = "until then the rule denies all that it may speak of, and allows nothing";
     let named = texts(&rule.source_port_range, &rule.source_port_ranges);
     if !named.is_empty() && !named.iter().any(|range| port_range(range) == Some(0..=u16::MAX)) {
@@ -66,10 +71,12 @@ fn in_part(report: &mut Report, at: &Path, rule: &SecurityRule, tags: &ServiceTa
         ("sourceAddressPrefix", source_address_prefix, "sourceAddressPrefixes", source_address_prefixes);
     for (at, text) in places(at, sources) {
         if let Some(Addresses::Tag(tag)) = addresses(text)
+            && group.prefixes_of_tag(tag).is_none()
             && tags.prefixes(tag).is_none()
         {
-            let message =
-                format!("`service_tags` of the settings does not say which prefixes `{tag}` has: {MEND}");
+            let message = format!(
+                "neither the group's `serviceTags` nor `service_tags` of the settings say which prefixes `{tag}` has: {MEND}"
+            );
             report.fall_short(&at, message);
         }
     }

@@ -132,7 +132,7 @@ fn a_document_of_twenty_mistakes_gets_twenty_problems() {
           { "name": "again", "properties": { "privateIPAddress": "10.0.0.100", "subnet": { "id": "/s" } } }
         ],
         "backendAddressPools": [
-          { "name": "web", "properties": { "drainPeriodInSeconds": 5, "loadBalancerBackendAddresses": [
+          { "name": "web", "properties": { "tunnelInterfaces": [{ "port": 10800 }], "loadBalancerBackendAddresses": [
             { "name": "vm1", "properties": { "ipAddress": "10.0.0.4" } },
             { "name": "vm2", "properties": { "ipAddress": "127.0.0.1" } },
             { "name": "vm3", "properties": { "ipAddress": "10.0.0" } },
@@ -145,7 +145,7 @@ fn a_document_of_twenty_mistakes_gets_twenty_problems() {
           { "name": "a", "properties": { "frontendIPConfiguration": { "id": "frontendIPConfigurations/green" },
             "backendAddressPool": { "id": "backendAddressPools/web" },
             "protocol": "Tcp", "frontendPort": 80, "backendPort": 80, "probe": { "id": "probes/alive" },
-            "enableTcpReset": true } },
+            "enableConnectionTracking": true } },
           { "name": "b", "properties": { "frontendIPConfiguration": { "id": "frontendIPConfigurations/green" },
             "backendAddressPool": { "id": "backendAddressPools/web" },
             "protocol": "Tcp", "frontendPort": 80, "backendPort": 80 } },
@@ -159,15 +159,15 @@ fn a_document_of_twenty_mistakes_gets_twenty_problems() {
     check(
         text,
         &[
-            ("backendAddressPools/web/drainPeriodInSeconds", NotThereYet),
             ("backendAddressPools/web/loadBalancerBackendAddresses/vm1", DuplicateName),
             ("backendAddressPools/web/loadBalancerBackendAddresses/vm2/ipAddress", AddressNotUsable),
             ("backendAddressPools/web/loadBalancerBackendAddresses/vm3/ipAddress", WrongType),
+            ("backendAddressPools/web/tunnelInterfaces", NotThereYet),
             ("colour", UnknownField),
             ("frontendIPConfigurations/again/privateIPAddress", MultipleIpConfigsRequestSamePrivateIpAddress),
             ("frontendIPConfigurations/empty", FrontendIPConfigHasNoSubnetOrPublicIP),
             ("frontendIPConfigurations/lost/privateIPAddress", AddressUnknown),
-            ("loadBalancingRules/a/enableTcpReset", NotThereYet),
+            ("loadBalancingRules/a/enableConnectionTracking", NotThereYet),
             ("loadBalancingRules/b/backendPort", RulesUseSameBackendPortProtocolAndPool),
             ("loadBalancingRules/b/frontendPort", RulesUseSameFrontendPortProtocolAndIPConfig),
             ("loadBalancingRules/c/backendPort", MissingField),
@@ -538,17 +538,31 @@ fn a_floating_rule_that_changes_the_port_needs_a_way_back() {
 }
 
 #[test]
+fn what_becomes_of_connections_that_are_over_is_what_the_document_says() {
+    // FLOW-3, FLOW-5
+    let wanted = |reset: Value, extension: Value, drain: Value| {
+        let with = [
+            ("loadBalancingRules/https/enableTcpReset", reset),
+            ("loadBalancingRules/https/forebay", extension),
+            ("backendAddressPools/web/drainPeriodInSeconds", drain),
+        ];
+        let all = crate::check(&[source(&edited(&with))]).unwrap_or_else(|problems| panic!("{problems:#?}"));
+        let rule = all.rules().iter().find(|rule| rule.name() == "b/https").unwrap();
+        (rule.after_idle().reset(), rule.after_idle().strict(), all.pool(rule.pool()).drain().as_secs())
+    };
+    assert_eq!(wanted(json!(true), json!(null), json!(300)), (true, false, 300));
+    assert_eq!(wanted(json!(false), json!({ "dropForgotten": true }), json!(0)), (false, true, 0));
+    assert_eq!(wanted(json!(null), json!({ "dropForgotten": false }), json!(null)), (false, false, 0));
+}
+
+#[test]
 fn what_comes_later_is_refused_and_not_ignored() {
     let rule = "loadBalancingRules/https";
     refused("sku", json!({ "name": "Gateway" }), NotThereYet).at("sku/name");
     refused("sku", json!({ "name": "Service" }), NotThereYet).at("sku/name");
     refused("sku", json!({ "name": "Standard", "tier": "Global" }), NotThereYet).at("sku/tier");
-    for field in [
-        "enableTcpReset",
-        "enableConnectionTracking",
-        "enableDestinationServiceEndpoint",
-        "allowBackendPortConflict",
-    ] {
+    for field in ["enableConnectionTracking", "enableDestinationServiceEndpoint", "allowBackendPortConflict"]
+    {
         refused(&format!("{rule}/{field}"), json!(true), NotThereYet);
         set(&format!("{rule}/{field}"), json!(false), &[]);
     }
@@ -559,8 +573,6 @@ fn what_comes_later_is_refused_and_not_ignored() {
         &[("b", &format!("{rule}/probe"), InvalidResourceReference)],
     );
     let pool = "backendAddressPools/web";
-    refused(&format!("{pool}/drainPeriodInSeconds"), json!(1), NotThereYet);
-    set(&format!("{pool}/drainPeriodInSeconds"), json!(0), &[]);
     refused(
         &format!("{pool}/tunnelInterfaces"),
         json!([{ "port": 10_800, "type": "Internal" }]),
@@ -804,7 +816,7 @@ fn inbound_nat_rules_and_their_ranges_are_checked() {
     check(with(range(500, 501), "protocol", json!("Udp")), &[]);
     check(with(range(500, 501), "protocol", json!("Sctp")), &[]);
     check(with(range(500, 501), "protocol", json!("All")), &[("protocol", InvalidRequestFormat)]);
-    check(with(range(500, 501), "enableTcpReset", json!(true)), &[("enableTcpReset", NotThereYet)]);
+    check(with(range(500, 501), "enableTcpReset", json!(true)), &[]);
     check(with(range(500, 501), "enableFloatingIP", json!(true)), &[("enableFloatingIP", NotThereYet)]);
     let mut same_port = range(500, 501);
     same_port["backendPort"] = json!(8443);

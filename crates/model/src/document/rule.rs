@@ -38,6 +38,11 @@ object! {
         reset_on_member_down: Option<bool> = "resetOnMemberDown",
         /// A member that calls the frontend may be led to itself (HAIR-1).
         hairpin: Option<bool> = "hairpin",
+        /// Packets of a TCP connection that was silent for the idle time are dropped, instead of being chosen for afresh (FLOW-5).
+        drop_forgotten: Option<bool> = "dropForgotten",
+        /// The security group that a cluster keeps for its Services. It judges the packets of this rule, as if the members' subnets named
+        /// it (ACL-2).
+        service_security_group: Option<Reference> = "serviceSecurityGroup",
     }
 }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Reference;
 use super::words::{Access, Direction, Logging, SecurityProtocol};
+use crate::net::Prefix;
 
 resource! {
     /// Which packets may pass.
@@ -62,6 +63,16 @@ object! {
     SecurityGroupExtension {
         inbound_default_action: Option<DefaultAction> = "inboundDefaultAction",
         outbound_default_action: Option<DefaultAction> = "outboundDefaultAction",
+        /// Ours: what the service tags in its rules stand for.
+        service_tags: Vec<ServiceTag> = "serviceTags",
+    }
+}
+
+object! {
+    /// A name for addresses. On Azure everybody knows what it stands for.
+    ServiceTag {
+        name: Option<String> = "name",
+        address_prefixes: Vec<Prefix> = "addressPrefixes",
     }
 }
 
@@ -79,5 +90,15 @@ words! {
     DefaultAction {
         Permit = "Permit",
         Deny = "Deny",
+    }
+}
+
+impl NetworkSecurityGroup {
+    /// What a service tag stands for, where the group says so.
+    pub fn prefixes_of_tag(&self, tag: &str) -> Option<impl Iterator<Item = Prefix> + '_> {
+        let known = self.forebay.as_ref()?.service_tags.iter();
+        let mut named =
+            known.filter(|it| it.name.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(tag)));
+        Some(named.next()?.address_prefixes.iter().copied())
     }
 }

@@ -22,6 +22,7 @@ pub struct Hop {
 
 const ADJACENT: u64 = 1 << 50;
 const RESOLVED: u64 = 1 << 51;
+const LEAVING: u64 = 1 << 32;
 const MEMBER_LIVE: u64 = 1 << 48;
 const MEMBER_BUSY: u64 = 1 << 49;
 
@@ -47,6 +48,24 @@ impl MemberRow {
             0,
             0,
         ])
+    }
+
+    /// The same member, which has left its pool and keeps its connections until the tick `until` (FLOW-3). One word tells, which the
+    /// member in its pool has as zero.
+    pub const fn leaving(self, until: u32) -> Self {
+        let [publish, high, low, source, number, pool, _, spare] = self.0;
+        Self([publish, high, low, source, number, pool, until as u64 | LEAVING, spare])
+    }
+
+    /// Whether it has left its pool.
+    #[inline(always)]
+    pub const fn is_leaving(self) -> bool {
+        self.0[6] != 0
+    }
+
+    /// The tick until which it keeps its connections, where it has left its pool.
+    pub const fn leaves_at(self) -> Option<u32> {
+        if self.is_leaving() { Some(self.0[6] as u32) } else { None }
     }
 
     /// The word that closes a row with this publishing word while it is rewritten.

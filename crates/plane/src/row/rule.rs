@@ -114,8 +114,45 @@ pub struct Plan {
     pub hairpin: bool,
     /// NAT-1: there is one member, and nothing to choose.
     pub direct: bool,
+    /// Connections are kept in mind, with all that a reset of both ends takes (FLOW-3, FLOW-5).
+    pub tracks: bool,
+    /// Both ends of a connection that was silent for the idle time are reset (FLOW-5).
+    pub announces: bool,
+    /// What becomes of a connection under way that is not kept in mind (FLOW-5).
+    pub strict: Strict,
     /// Ticks without a packet after which a flow is forgotten: at most [`MAX_IDLE_TICKS`].
     pub idle: u16,
+}
+
+/// Whether a connection under way is dropped that is not kept in mind, instead of being chosen afresh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Strict {
+    /// It is chosen afresh.
+    No,
+    /// It is chosen afresh until every connection that began before is kept in mind, or has been silent for the idle time.
+    Soon,
+    /// It is dropped.
+    Yes,
+}
+
+impl Strict {
+    #[inline(always)]
+    const fn bits(self) -> u64 {
+        match self {
+            Self::No => 0,
+            Self::Soon => 1,
+            Self::Yes => 2,
+        }
+    }
+
+    #[inline(always)]
+    const fn from_bits(bits: u64) -> Self {
+        match bits & 3 {
+            0 => Self::No,
+            1 => Self::Soon,
+            _ => Self::Yes,
+        }
+    }
 }
 
 /// The longest idle time in ticks; what a memory entry can tell from one that ran out.
@@ -146,6 +183,9 @@ impl Plan {
             | (self.resets as u64) << 40
             | (self.hairpin as u64) << 41
             | (self.direct as u64) << 42
+            | (self.tracks as u64) << 43
+            | (self.announces as u64) << 44
+            | self.strict.bits() << 45
             | (self.idle as u64) << 48
     }
 
@@ -168,6 +208,9 @@ impl Plan {
             resets: word >> 40 & 1 != 0,
             hairpin: word >> 41 & 1 != 0,
             direct: word >> 42 & 1 != 0,
+            tracks: word >> 43 & 1 != 0,
+            announces: word >> 44 & 1 != 0,
+            strict: Strict::from_bits(word >> 45),
             idle: (word >> 48) as u16,
         }
     }

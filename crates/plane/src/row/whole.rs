@@ -2,6 +2,9 @@
 
 use super::{Address, LIVE, Mac};
 
+/// A tick has `2^MOMENT_BITS` moments, where it has as many jiffies.
+pub const MOMENT_BITS: u8 = 3;
+
 /// What holds for the whole balancer. Each word stands for itself, but the own IPv6 address takes two: while the first of them is
 /// zero there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -51,10 +54,22 @@ impl ConfigRow {
         (self.0[0] >> 16) as u8
     }
 
+    /// A moment is `2^moment_shift` jiffies: an eighth of a tick, where a tick has as many jiffies.
+    #[inline(always)]
+    pub const fn moment_shift(self) -> u8 {
+        self.tick_shift().saturating_sub(MOMENT_BITS)
+    }
+
     /// Whether answers of some rule come back through this host.
     #[inline(always)]
     pub const fn gateway(self) -> bool {
         self.0[0] >> 24 & 1 != 0
+    }
+
+    /// Bits that are never set. The verifier does not know that.
+    #[inline(always)]
+    pub(crate) const fn unset(self) -> u64 {
+        self.0[0] >> 32
     }
 
     /// The balancer's own address of this family.

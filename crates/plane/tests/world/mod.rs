@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use forebay_plane::row::{
     AccessRow, Address, AddressRow, BUCKET_WAYS, ConfigRow, Distribution, ENTRY_WORDS, Hop, Key, LinkRow,
     ListRow, Mac, MemberRow, PIECE_BUCKETS, Path, Plan, RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow,
-    Slot, View,
+    Slot, Strict, TRACK_WORDS, View,
 };
 use forebay_plane::stage::PARCEL_WORDS;
-use forebay_plane::{Bucket, Entry, Tick, Verdict, Word, World, address_places, key_places, process};
+use forebay_plane::{Bucket, Entry, Tick, Track, Verdict, Word, World, address_places, key_places, process};
 
 pub const NOW: Tick = Tick(1_000);
 pub const LINK: u32 = 3;
@@ -55,6 +55,8 @@ pub struct Bench {
     pub unmatched: RefCell<Vec<u32>>,
     pub security: RefCell<Vec<u32>>,
     pub flows: Vec<[Shared; BUCKET_WAYS]>,
+    pub tracks: Vec<[Shared; TRACK_WORDS]>,
+    pub moment: Cell<u32>,
     pub outward: Vec<[Shared; ENTRY_WORDS]>,
     pub inward: Vec<[Shared; ENTRY_WORDS]>,
 }
@@ -68,6 +70,7 @@ impl Bench {
             pieces: (0..PIECE_BUCKETS).map(|_| Default::default()).collect(),
             now: Cell::new(NOW.0),
             flows: (0..8).map(|_| Default::default()).collect(),
+            tracks: (0..64).map(|_| Default::default()).collect(),
             outward: (0..64).map(|_| Default::default()).collect(),
             inward: (0..64).map(|_| Default::default()).collect(),
             ..Self::default()
@@ -164,6 +167,9 @@ pub fn plan(path: Path, backend_port: u16) -> Plan {
         resets: false,
         hairpin: false,
         direct: false,
+        tracks: false,
+        announces: false,
+        strict: Strict::No,
         idle: 236,
     }
 }
@@ -183,6 +189,10 @@ impl World for Bench {
 
     fn ingress(&self) -> u32 {
         self.ingress.get()
+    }
+
+    fn moment(&self) -> u32 {
+        self.moment.get()
     }
 
     fn keep(&self, parcel: [u64; PARCEL_WORDS]) {
@@ -235,6 +245,10 @@ impl World for Bench {
 
     fn bucket(&self, place: u32) -> Option<&Bucket<Self>> {
         self.flows.get(place as usize)
+    }
+
+    fn track(&self, place: u32) -> Option<&Track<Self>> {
+        self.tracks.get(place as usize)
     }
 
     fn outward(&self, place: u32) -> Option<&Entry<Self>> {

@@ -9,7 +9,7 @@ use engine::Health;
 use engine::health::{Outcome, Reason, Round, Ward};
 use node::health::Vitals;
 use node::inspect::{
-    FrontendStats, MemberStats, RememberedStats, RuleStats, SecurityStats, Stats, VerdictStats,
+    FrontendStats, MemberStats, RememberedStats, ResetStats, RuleStats, SecurityStats, Stats, VerdictStats,
 };
 use node::{Available, MemberSeen};
 use serde_json::json;
@@ -79,6 +79,8 @@ async fn what_is_counted_keeps_its_numbers() {
     check(&text, "forebay_verdict_packets_total{verdict=\"drop\",reason=\"NoMember\"} 41");
     check(&text, "forebay_security_rule_packets_total{security_rule=\"sg/office\"} 15");
     check(&text, "forebay_flows_remembered 51");
+    check(&text, "forebay_connections_tracked 56");
+    check(&text, "forebay_resets_total{cause=\"Idle\"} 57");
     check(&text, "forebay_flows_limit 52");
     check(&text, "forebay_changing_slots 55");
     check(&text, "forebay_counters_read_timestamp_seconds 1700");
@@ -211,8 +213,10 @@ fn stats() -> Stats {
             flows_limit: 52,
             masquerades: 53,
             masquerades_limit: 54,
+            tracked: 56,
             changing_slots: 55,
         },
+        resets: vec![ResetStats { cause: "Idle".into(), resets: 57 }],
         verdicts: vec![VerdictStats {
             verdict: "drop".into(),
             reason: "NoMember".into(),

@@ -430,6 +430,7 @@ fn stats(packets: u64, bytes: u64) -> Stats {
         flows_limit: 0,
         masquerades: 0,
         masquerades_limit: 0,
+        tracked: 0,
         changing_slots: 0,
     };
     Stats {
@@ -441,5 +442,6 @@ fn stats(packets: u64, bytes: u64) -> Stats {
         security: Vec::new(),
         remembered,
         verdicts: Vec::new(),
+        resets: Vec::new(),
     }
 }

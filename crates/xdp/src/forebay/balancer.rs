@@ -12,47 +12,64 @@ use plane::{Drop, Frame, Tick, Verdict, World};
 use crate::frame::XdpFrame;
 use crate::maps::{Maps, STAGES};
 use crate::route::route;
+use crate::watch;
 
 /// The data path: [`Stage::Enter`].
 #[xdp]
 pub fn forebay(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::enter(frame, maps, now), send_by_itself)
+    run(&context, Stage::Enter, |frame, maps, now| stage::enter(frame, maps, now), send_by_itself)
 }
 
 /// [`Stage::Masquerade`].
 #[xdp]
 pub fn forebay_masquerade(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::masquerade(frame, maps, now), send_by_itself)
+    run(&context, Stage::Masquerade, |frame, maps, now| stage::masquerade(frame, maps, now), send_by_itself)
 }
 
 /// [`Stage::Return`].
 #[xdp]
 pub fn forebay_return(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::back(frame, maps, now), |context| route(context.ctx))
+    run(
+        &context,
+        Stage::Return,
+        |frame, maps, now| stage::back(frame, maps, now),
+        |context| route(context.ctx),
+    )
 }
 
 /// [`Stage::Answer`].
 #[xdp]
 pub fn forebay_answer(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, _| stage::answer(frame, maps), send_by_itself)
+    run(&context, Stage::Answer, |frame, maps, _| stage::answer(frame, maps), send_by_itself)
 }
 
 /// [`Stage::Untangle`].
 #[xdp]
 pub fn forebay_untangle(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::untangle(frame, maps, now), send_by_itself)
+    run(&context, Stage::Untangle, |frame, maps, now| stage::untangle(frame, maps, now), send_by_itself)
 }
 
 /// [`Stage::Forward`].
 #[xdp]
 pub fn forebay_forward(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::forward(frame, maps, now), send_by_itself)
+    run(&context, Stage::Forward, |frame, maps, now| stage::forward(frame, maps, now), send_by_itself)
 }
 
 /// [`Stage::Report`].
 #[xdp]
 pub fn forebay_report(context: XdpContext) -> u32 {
-    run(&context, |frame, maps, now| stage::report(frame, maps, now), |context| route(context.ctx))
+    run(
+        &context,
+        Stage::Report,
+        |frame, maps, now| stage::report(frame, maps, now),
+        |context| route(context.ctx),
+    )
+}
+
+/// [`Stage::Track`].
+#[xdp]
+pub fn forebay_track(context: XdpContext) -> u32 {
+    run(&context, Stage::Track, |frame, maps, now| stage::track(frame, maps, now), send_by_itself)
 }
 
 /// Stages that know the way of each frame need no routes. What a program does not hold the verifier need not follow.
@@ -65,6 +82,7 @@ fn send_by_itself(_context: &XdpContext) -> u32 {
 #[inline(always)]
 fn run(
     context: &XdpContext,
+    this: Stage,
     stage: impl FnOnce(&mut XdpFrame, &Maps, Tick) -> Step,
     route: impl FnOnce(&XdpContext) -> u32,
 ) -> u32 {
@@ -80,7 +98,10 @@ fn run(
     maps.count_reason(verdict.reason(), bytes);
     match verdict {
         Verdict::Pass(_) => xdp_action::XDP_PASS,
-        Verdict::Drop(_) => xdp_action::XDP_DROP,
+        Verdict::Drop(why) => {
+            watch::dropped(context, &maps, this, why);
+            xdp_action::XDP_DROP
+        }
         Verdict::Send(link, _) if link == ingress => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Verdict::Send(link, _) => unsafe { bpf_redirect(link, 0) as u32 },
@@ -100,6 +121,7 @@ fn follow(context: &XdpContext, next: Stage) -> Verdict {
         Stage::Untangle => jump(context, Stage::Untangle),
         Stage::Forward => jump(context, Stage::Forward),
         Stage::Report => jump(context, Stage::Report),
+        Stage::Track => jump(context, Stage::Track),
     }
     Verdict::Drop(Drop::Changing)
 }
@@ -114,6 +136,12 @@ fn jump(context: &XdpContext, stage: Stage) {
 #[xdp]
 pub fn forebay_now(_context: XdpContext) -> u32 {
     now(&Maps { ingress: 0 }).0
+}
+
+/// The same of the moment.
+#[xdp]
+pub fn forebay_moment(_context: XdpContext) -> u32 {
+    Maps { ingress: 0 }.moment()
 }
 
 #[inline(always)]

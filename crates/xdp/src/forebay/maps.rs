@@ -8,16 +8,18 @@ use core::ptr;
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
+    helpers::bpf_jiffies64,
     macros::map,
-    maps::{Array, PerCpuArray, ProgramArray},
+    maps::{Array, PerCpuArray, ProgramArray, RingBuf},
 };
 use plane::row::{
     ACCESS_PLACES, ADDRESS_PLACES, AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS,
     LINK_PLACES, LinkRow, ListRow, MAX_ADDRESSES, MAX_LISTS, MAX_MEMBERS, MAX_RULES, MAX_SECURITY_RULES,
-    MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow, RuleRow, Slot,
+    MAX_WATCHES, MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow,
+    RuleRow, Slot, TRACK_WORDS, WATCH_WORDS, WatchRow,
 };
 use plane::stage::{PARCEL_WORDS, Stage};
-use plane::{Bucket, Entry, REASONS, Reason, Word, World, outline};
+use plane::{Bucket, Drop, Entry, REASONS, RESET_CAUSES, Reason, Track, Word, World, outline};
 
 /// What the memories have room for until the control plane says otherwise.
 const DEFAULT_ROOM: u32 = 1 << 10;
@@ -47,6 +49,13 @@ static ACCESS: Array<[u64; 3]> = Array::with_max_entries(ACCESS_PLACES, BPF_F_MM
 static SECURITY: Array<u64> = Array::with_max_entries(MAX_SECURITY_RULES, BPF_F_MMAPABLE);
 #[map]
 static FLOWS: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
+/// What is known of connections that are kept in mind, each in the place of its entry in `FLOWS`.
+#[map]
+static TRACKS: Array<[u64; TRACK_WORDS]> =
+    Array::with_max_entries(DEFAULT_ROOM * BUCKET_WAYS as u32, BPF_F_MMAPABLE);
+/// Resets that were sent, by their cause: the control plane's.
+#[map]
+static RESETS: Array<u64> = Array::with_max_entries(RESET_CAUSES, BPF_F_MMAPABLE);
 #[map]
 static PIECES: Array<[u64; BUCKET_WAYS]> = Array::with_max_entries(PIECE_BUCKETS, BPF_F_MMAPABLE);
 #[map]
@@ -54,9 +63,9 @@ static OUTWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM
 #[map]
 static INWARD: Array<[u64; ENTRY_WORDS]> = Array::with_max_entries(DEFAULT_ROOM, BPF_F_MMAPABLE);
 
-/// The programs of the stages, by their numbers.
+/// The programs of the stages, by their numbers; behind them the one that tells what they drop.
 #[map]
-pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32, 0);
+pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len() as u32 + 1, 0);
 /// What one stage tells the next, on one processor.
 #[map]
 static PARCEL: PerCpuArray<[u64; PARCEL_WORDS]> = PerCpuArray::with_max_entries(1, 0);
@@ -74,6 +83,28 @@ static SECURITY_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(MA
 /// Packets, bytes.
 #[map]
 static REASON_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(REASONS, 0);
+
+/// Those who watch what is dropped, in one value: whether there is anybody is one question.
+#[map]
+static WATCHES: Array<[u64; WATCH_WORDS * MAX_WATCHES]> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+/// What they are told.
+#[map]
+pub static REPORTS_0: RingBuf = RingBuf::with_byte_size(REPORT_BYTES, 0);
+#[map]
+pub static REPORTS_1: RingBuf = RingBuf::with_byte_size(REPORT_BYTES, 0);
+#[map]
+pub static REPORTS_2: RingBuf = RingBuf::with_byte_size(REPORT_BYTES, 0);
+#[map]
+pub static REPORTS_3: RingBuf = RingBuf::with_byte_size(REPORT_BYTES, 0);
+/// Packets of which they were told, and of which they were not, because there was no room or they did not want so many.
+#[map]
+static WATCH_COUNTS: PerCpuArray<[u64; 2]> = PerCpuArray::with_max_entries(MAX_WATCHES as u32, 0);
+/// The stage that dropped the frame on one processor, and why.
+#[map]
+static DROPPED: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Room for reports: for a third of a second of as many as anybody may want. Pages of 64 KiB fit into it as well.
+const REPORT_BYTES: u32 = 1 << 18;
 
 /// A word of a map's value.
 #[repr(transparent)]
@@ -126,12 +157,84 @@ impl Maps {
     }
 }
 
+impl Maps {
+    /// Whether somebody watches what is dropped, or was killed while watching.
+    #[inline(always)]
+    pub fn is_watched(&self) -> bool {
+        let Some(rows) = WATCHES.get_ptr(0) else { return false };
+        let first: *const u64 = rows.cast();
+        let mut some = 0;
+        let mut place = 0;
+        while place < MAX_WATCHES {
+            // SAFETY: the map gave the pointer, and each row lies within its value.
+            some |= unsafe { ptr::read_volatile(first.add(place * WATCH_WORDS)) };
+            place += 1;
+        }
+        some != 0
+    }
+
+    /// Keeps why a frame is dropped for the program that reports it.
+    #[inline(always)]
+    pub fn keep_dropped(&self, stage: Stage, why: Drop) {
+        if let Some(place) = DROPPED.get_ptr_mut(0) {
+            // SAFETY: the map gave the pointer, and no other processor has this copy.
+            unsafe { *place = (stage as u64) << 8 | why as u64 };
+        }
+    }
+
+    /// The stage that dropped the frame, and why.
+    #[inline(always)]
+    pub fn kept_dropped(&self) -> (u32, Reason) {
+        // SAFETY: the map gave the pointer, and no other processor has this copy.
+        let word = DROPPED.get_ptr(0).map_or(0, |place| unsafe { *place });
+        ((word >> 8) as u32, Reason(word as u8))
+    }
+
+    /// Counts a report of one who watches.
+    #[inline(always)]
+    pub fn count_watch(&self, place: usize, is_told: bool) {
+        if let Some(counts) = WATCH_COUNTS.get_ptr_mut(place as u32) {
+            add(counts.cast(), 0, is_told as u64);
+            add(counts.cast(), 1, !is_told as u64);
+        }
+    }
+}
+
+/// What the one who watches in this place wants.
+#[inline(always)]
+pub fn watch_row(place: usize) -> Option<WatchRow> {
+    let words: *const u64 = WATCHES.get_ptr(0)?.cast();
+    let mut row = [0; WATCH_WORDS];
+    let mut word = 0;
+    while word < WATCH_WORDS {
+        // SAFETY: the map gave the pointer, and the row lies within its value.
+        row[word] = unsafe { ptr::read_volatile(words.add(place * WATCH_WORDS + word)) };
+        word += 1;
+    }
+    Some(WatchRow(row))
+}
+
+/// A word of the same row.
+#[inline(always)]
+pub fn watch_word(place: usize, word: usize) -> Option<&'static MapWord> {
+    let words: *const MapWord = WATCHES.get_ptr(0)?.cast();
+    // SAFETY: the map gave the pointer, the row lies within its value, which lives as long as the program.
+    Some(unsafe { &*words.add(place * WATCH_WORDS + word) })
+}
+
 impl World for Maps {
     type Word = MapWord;
 
     #[inline(always)]
     fn ingress(&self) -> u32 {
         self.ingress
+    }
+
+    #[inline(always)]
+    fn moment(&self) -> u32 {
+        // SAFETY: a helper without arguments.
+        let jiffies = unsafe { bpf_jiffies64() };
+        (jiffies >> (self.config().moment_shift() & 31)) as u32
     }
 
     #[inline(always)]
@@ -220,6 +323,13 @@ impl World for Maps {
     }
 
     #[inline(always)]
+    fn track(&self, place: u32) -> Option<&Track<Self>> {
+        let row: *const Track<Self> = TRACKS.get_ptr(place)?.cast();
+        // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
+        Some(unsafe { &*row })
+    }
+
+    #[inline(always)]
     fn outward(&self, place: u32) -> Option<&Entry<Self>> {
         let entry: *const Entry<Self> = OUTWARD.get_ptr(place)?.cast();
         // SAFETY: the map gave the pointer, its values live as long as the program, and are `MapWord`s.
@@ -283,6 +393,11 @@ impl World for Maps {
     #[inline(always)]
     fn take_port(&self, key: u64, seed: u32, now: u32) -> u64 {
         forebay_take_port(key, seed, now)
+    }
+
+    #[inline(always)]
+    fn keep_in_mind(&self, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+        forebay_keep_in_mind(plan, numbers, rest, station, time)
     }
 
     #[inline(always)]
@@ -357,4 +472,10 @@ extern "C" fn forebay_access_by(list: u32, high: u64, low: u64, bytes: u32) -> u
 #[inline(never)]
 extern "C" fn forebay_take_port(key: u64, seed: u32, now: u32) -> u64 {
     outline::take_port(&Maps { ingress: 0 }, key, seed, now)
+}
+
+#[unsafe(no_mangle)]
+#[inline(never)]
+extern "C" fn forebay_keep_in_mind(plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
+    outline::keep_in_mind(&Maps { ingress: 0 }, plan, numbers, rest, station, time)
 }

@@ -186,8 +186,12 @@ impl Objects {
         self.history.push_back(Happened { version, collection, kind, object });
     }
 
-    /// What a cluster fills in: node ports.
+    /// What a cluster fills in: node ports. Nothing of what is empty is shown.
     fn complete(&mut self, collection: &str, object: &mut Value) {
+        let is_empty = |value: &Value| {
+            value.as_array().is_some_and(Vec::is_empty) || value.as_object().is_some_and(Map::is_empty)
+        };
+        object_of(object, "metadata").retain(|_, value| !is_empty(value));
         if collection != "services" || object["spec"]["type"] != "LoadBalancer" {
             return;
         }

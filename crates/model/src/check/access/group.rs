@@ -5,7 +5,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
-use std::sync::Arc;
 
 use super::Target;
 use crate::check::security::{Addresses, addresses, port_range, texts};
@@ -20,17 +19,25 @@ type Range = (IpAddr, IpAddr);
 
 /// What a group says of packets that come in.
 pub(super) struct Group {
+    seat: Seat,
     /// Those that speak of some packets, in their order.
     rules: Vec<Inbound>,
-    /// What holds where none of them speaks; the last one speaks of everybody.
-    defaults: Vec<ListedRule>,
+    /// Azure's `AllowVnetInBound`, where it stands behind them.
+    network: Option<ListedRule>,
+    /// What holds where nothing else does.
+    last: ListedRule,
 }
 
-/// Of which end a group is: it is asked about the port and address there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Side {
+/// Where a group stands on the way of a packet: it is asked about the port and address there.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Seat {
     Frontend,
     Member,
+    /// At the member, by the rule of a cluster's Service.
+    Service {
+        /// Its frontend does not face the public.
+        internal: bool,
+    },
 }
 
 struct Inbound {
@@ -39,6 +46,10 @@ struct Inbound {
     /// `None` is every port.
     ports: Option<Vec<RangeInclusive<u16>>>,
     destinations: Places,
+    /// Destinations are named by their addresses.
+    names_addresses: bool,
+    /// It speaks of packets from every port.
+    is_from_every_port: bool,
 }
 
 /// Where packets go that a rule speaks of.
@@ -57,6 +68,8 @@ enum Places {
 #[derive(Clone, Copy)]
 struct Meanings<'m> {
     network: &'m [Range],
+    seat: Seat,
+    document: &'m NetworkSecurityGroup,
     tags: &'m ServiceTags,
 }
 
@@ -75,80 +88,90 @@ impl Group {
         document: &NetworkSecurityGroup,
         network: Option<&VirtualNetwork>,
         tags: &ServiceTags,
+        seat: Seat,
     ) -> Self {
-        let space = network.and_then(|network| network.address_space.as_ref());
-        let network: Vec<Range> =
-            space.map(|space| space.address_prefixes.iter().map(range).collect()).unwrap_or_default();
-        let meanings = Meanings { network: &network, tags };
+        let meanings = Meanings { network: &network_of(network, seat), seat, document, tags };
         let mut rules: Vec<&SecurityRule> = document.security_rules.iter().collect();
         rules.retain(|rule| rule.direction == Some(Direction::Inbound));
         rules.sort_by_key(|rule| rule.priority);
-        let default = document.forebay.as_ref().and_then(|extension| extension.inbound_default_action);
         let named = |rule: &str, allows: bool, sources: Vec<Range>| ListedRule {
             name: format!("{}/{rule}", document.name).into(),
             allows,
             sources: sources.into(),
         };
-        let everybody = all_but(Vec::new());
+        let default = document.forebay.as_ref().and_then(|extension| extension.inbound_default_action);
+        let network = || named("AllowVnetInBound", true, meanings.network.to_vec());
+        let (last, allows) = match default {
+            Some(action) => ("inboundDefaultAction", action == DefaultAction::Permit),
+            None => ("DenyAllInBound", false),
+        };
         Self {
-            rules: rules
-                .into_iter()
-                .filter_map(|rule| Inbound::read(rule, &document.name, meanings))
-                .collect(),
-            defaults: match default {
-                Some(DefaultAction::Permit) => vec![named("inboundDefaultAction", true, everybody)],
-                Some(DefaultAction::Deny) => vec![named("inboundDefaultAction", false, everybody)],
-                None => {
-                    vec![named("AllowVnetInBound", true, network), named("DenyAllInBound", false, everybody)]
-                }
-            },
+            seat,
+            rules: rules.into_iter().filter_map(|rule| Inbound::read(rule, meanings)).collect(),
+            network: default.is_none().then(network),
+            last: named(last, allows, everybody()),
         }
     }
 
     /// The rules that decide, in their order; the last one speaks of everybody.
-    pub(super) fn asked_about(&self, target: &Target<'_, '_>, side: Side) -> Vec<ListedRule> {
-        let decides = |rule: &&Inbound| match rule.speaks_of(target, side) {
-            Match::No => false,
-            // What it allows for certain it allows, and nothing more.
-            Match::Perhaps => !rule.listed.allows,
-            Match::Yes => true,
+    pub(super) fn asked_about(&self, target: &Target<'_, '_>) -> Vec<ListedRule> {
+        let matches = self.rules.iter().map(|rule| (rule, rule.speaks_of(target, self.seat)));
+        let matches: Vec<(&Inbound, Match)> = matches.filter(|(_, matches)| *matches != Match::No).collect();
+        // A rule says who may call a Service, by the address that packets go to: then nobody else may, from wherever.
+        let is_closed = self.seat.is_service()
+            && matches.iter().any(|(rule, _)| rule.listed.allows && rule.names_addresses);
+        // What a rule allows for certain it allows, and nothing more.
+        let decides = |(rule, matches): &&(&Inbound, Match)| {
+            !rule.listed.allows || *matches == Match::Yes && rule.is_from_every_port
         };
-        let rules = self.rules.iter().filter(decides).map(|rule| &rule.listed);
-        rules.chain(&self.defaults).cloned().collect()
+        let rules = matches.iter().filter(decides).map(|(rule, _)| &rule.listed);
+        rules.chain(self.network.iter().filter(|_| !is_closed)).chain([&self.last]).cloned().collect()
+    }
+}
+
+impl Seat {
+    const fn is_service(self) -> bool {
+        matches!(self, Self::Service { .. })
     }
 }
 
 impl Inbound {
-    /// None of a rule that decides nothing.
-    fn read(rule: &SecurityRule, group: &str, meanings: Meanings<'_>) -> Option<Self> {
+    /// None of a rule that does nothing.
+    fn read(rule: &SecurityRule, meanings: Meanings<'_>) -> Option<Self> {
         let allows = rule.access? == Access::Allow;
-        let from = ports(&texts(&rule.source_port_range, &rule.source_port_ranges));
-        if allows && from.is_some() {
-            return None;
-        }
-        let texts_of_sources = texts(&rule.source_address_prefix, &rule.source_address_prefixes);
-        let sources = match places(&texts_of_sources, &rule.source_application_security_groups, meanings) {
+        let sources = texts(&rule.source_address_prefix, &rule.source_address_prefixes);
+        let sources = match places(&sources, &rule.source_application_security_groups, meanings) {
             Places::Some { ranges, whole } if allows || whole => ranges,
             Places::Unknown if allows => Vec::new(),
-            Places::Everywhere | Places::Unknown | Places::Some { .. } => all_but(Vec::new()),
+            Places::Everywhere | Places::Unknown | Places::Some { .. } => everybody(),
         };
         let destinations = texts(&rule.destination_address_prefix, &rule.destination_address_prefixes);
         Some(Self {
             listed: ListedRule {
-                name: format!("{group}/{}", rule.name).into(),
+                name: format!("{}/{}", meanings.document.name, rule.name).into(),
                 allows,
-                sources: Arc::from(sources),
+                sources: sources.into(),
             },
             protocol: rule.protocol,
             ports: ports(&texts(&rule.destination_port_range, &rule.destination_port_ranges)),
-            destinations: places(&destinations, &rule.destination_application_security_groups, meanings),
+            names_addresses: destinations.iter().any(|text| text.parse::<IpAddr>().is_ok()),
+            destinations: places(&destinations, &rule.destination_application_security_groups, meanings)
+                .merged(),
+            is_from_every_port: ports(&texts(&rule.source_port_range, &rule.source_port_ranges)).is_none(),
         })
     }
 
-    fn speaks_of(&self, target: &Target<'_, '_>, side: Side) -> Match {
-        let spoken_of = self.protocol(target).min(self.port(target, side));
-        // Members are many: most rules are of other ports.
-        if spoken_of == Match::No { Match::No } else { spoken_of.min(self.destination(target, side)) }
+    fn speaks_of(&self, target: &Target<'_, '_>, seat: Seat) -> Match {
+        let spoken_of = match self.protocol(target).min(self.port(target, seat)) {
+            // Members are many: most rules are of other ports.
+            Match::No => return Match::No,
+            // A node takes no more of a Service for all ports than the Service's own: whoever may call one of them is let through.
+            Match::Perhaps if target.protocol == Protocol::All && seat.is_service() && self.listed.allows => {
+                Match::Yes
+            }
+            so_far @ (Match::Perhaps | Match::Yes) => so_far,
+        };
+        spoken_of.min(self.destination(target, seat))
     }
 
     fn protocol(&self, target: &Target<'_, '_>) -> Match {
@@ -161,33 +184,38 @@ impl Inbound {
         }
     }
 
-    fn port(&self, target: &Target<'_, '_>, side: Side) -> Match {
+    fn port(&self, target: &Target<'_, '_>, seat: Seat) -> Match {
         let Some(ports) = &self.ports else { return Match::Yes };
         if target.protocol == Protocol::All {
             return Match::Perhaps;
         }
-        let port = match side {
-            Side::Frontend => target.frontend_port,
-            Side::Member => target.backend_port,
+        let port = match seat {
+            Seat::Frontend => target.frontend_port,
+            Seat::Member | Seat::Service { .. } => target.backend_port,
         };
         if ports.iter().any(|range| range.contains(&port)) { Match::Yes } else { Match::No }
     }
 
     /// Whether it speaks of where the packet goes: to the member, or with floating IP to the frontend.
-    fn destination(&self, target: &Target<'_, '_>, side: Side) -> Match {
+    fn destination(&self, target: &Target<'_, '_>, seat: Seat) -> Match {
         let (ranges, whole) = match &self.destinations {
             Places::Everywhere => return Match::Yes,
             Places::Unknown => return Match::Perhaps,
             Places::Some { ranges, whole } => (ranges, *whole),
         };
-        let has = |address: IpAddr| ranges.iter().any(|(first, last)| (*first..=*last).contains(&address));
-        let (spoken_of, all) = if target.floating || side == Side::Frontend {
+        let has = |address: IpAddr| {
+            let before = ranges.partition_point(|(first, _)| *first <= address);
+            ranges[..before].last().is_some_and(|(_, last)| *last >= address)
+        };
+        let (spoken_of, all) = if target.floating || seat == Seat::Frontend {
             (usize::from(has(target.frontend)), 1)
         } else {
             (target.members().filter(|member| has(member.address)).count(), target.members().count())
         };
         match (spoken_of, whole) {
             (some, _) if some == all => Match::Yes,
+            // A node that has just come is named a moment later.
+            (1.., _) if seat.is_service() => Match::Yes,
             (0, true) => Match::No,
             _ => Match::Perhaps,
         }
@@ -201,26 +229,26 @@ fn ports(texts: &[&str]) -> Option<Vec<RangeInclusive<u16>>> {
     (!is_every).then_some(ranges)
 }
 
+/// The virtual network. On Azure that is also what is connected to it, and so everybody who gets to a private frontend; those who call
+/// a public one come from outside.
+fn network_of(network: Option<&VirtualNetwork>, seat: Seat) -> Vec<Range> {
+    if seat == (Seat::Service { internal: true }) {
+        return everybody();
+    }
+    let space = network.and_then(|network| network.address_space.as_ref());
+    space.map(|space| space.address_prefixes.iter().map(range).collect()).unwrap_or_default()
+}
+
 /// What prefixes, service tags and application security groups mean together.
 fn places<T>(texts: &[&str], application_groups: &[T], meanings: Meanings<'_>) -> Places {
-    let Meanings { network, tags } = meanings;
     let mut whole = application_groups.is_empty();
     if texts.is_empty() {
         return if whole { Places::Everywhere } else { Places::Unknown };
     }
     let mut ranges = Vec::new();
     for text in texts {
-        match addresses(text) {
-            Some(Addresses::Everybody) => ranges.extend(all_but(Vec::new())),
-            Some(Addresses::Range(first, last)) => ranges.push((first, last)),
-            Some(Addresses::VirtualNetwork) => ranges.extend(network),
-            Some(Addresses::Internet) => ranges.extend(all_but(network.to_vec())),
-            // Probes come from the balancer itself, and never through it.
-            Some(Addresses::Balancer) => {}
-            Some(Addresses::Tag(tag)) => match tags.prefixes(tag) {
-                Some(prefixes) => ranges.extend(prefixes.iter().map(range)),
-                None => whole = false,
-            },
+        match meanings.ranges(text) {
+            Some(of_text) => ranges.extend(of_text),
             None => whole = false,
         }
     }
@@ -229,8 +257,46 @@ fn places<T>(texts: &[&str], application_groups: &[T], meanings: Meanings<'_>) -
     Places::Some { ranges, whole }
 }
 
+impl Meanings<'_> {
+    /// `None` of a tag that nobody has said the addresses of.
+    fn ranges(&self, text: &str) -> Option<Vec<Range>> {
+        Some(match addresses(text)? {
+            Addresses::Everybody => everybody(),
+            Addresses::Range(first, last) => vec![(first, last)],
+            Addresses::VirtualNetwork => self.network.to_vec(),
+            Addresses::Internet if self.seat.is_service() => everybody(),
+            Addresses::Internet => all_but(self.network.to_vec()),
+            // Probes come from the balancer itself, and never through it.
+            Addresses::Balancer => Vec::new(),
+            Addresses::Tag(tag) => match self.document.prefixes_of_tag(tag) {
+                Some(prefixes) => prefixes.map(|prefix| range(&prefix)).collect(),
+                None => self.tags.prefixes(tag)?.iter().map(range).collect(),
+            },
+        })
+    }
+}
+
+impl Places {
+    /// The same, with ranges that do not overlap, so that one search finds an address.
+    fn merged(self) -> Self {
+        let Self::Some { ranges, whole } = self else { return self };
+        let mut merged: Vec<Range> = Vec::new();
+        for (first, last) in ranges {
+            match merged.last_mut() {
+                Some(before) if before.1 >= first => before.1 = before.1.max(last),
+                _ => merged.push((first, last)),
+            }
+        }
+        Self::Some { ranges: merged, whole }
+    }
+}
+
 fn range(prefix: &Prefix) -> Range {
     (prefix.first(), prefix.last())
+}
+
+fn everybody() -> Vec<Range> {
+    all_but(Vec::new())
 }
 
 /// All addresses of both families that are in none of these ranges.

@@ -123,6 +123,165 @@ fn a_packet_must_pass_every_group_on_its_way() {
 }
 
 #[test]
+fn a_port_of_a_range_asks_the_groups_of_its_one_member() {
+    // ACL-1, NAT-1
+    let range = json!({
+        "frontendIPConfiguration": to("loadBalancers/b/frontendIPConfigurations/f"),
+        "backendAddressPool": to(WEB), "protocol": "Tcp", "backendPort": 22,
+        "frontendPortRangeStart": 50_000, "frontendPortRangeEnd": 50_009,
+    });
+    let lb = changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules", named([("ssh", range)]));
+    let guarded = |name: &str, address: &str, group: &str| {
+        let vm = interface(name, Some(address), &[WEB], &[]);
+        changed(&vm, "networkSecurityGroup", to(&format!("networkSecurityGroups/{group}")))
+    };
+    let open = |name: &str| group(name, json!([rule("it", 100, json!({ "sourceAddressPrefix": "*" }))]));
+    let it = desired([
+        lb,
+        guarded("vm1", "10.1.2.10", "one"),
+        guarded("vm2", "10.1.2.11", "other"),
+        open("one"),
+        group("other", json!([])),
+    ]);
+    let groups = |port: u16| {
+        let rule = it.rules().iter().find(|rule| rule.frontend_port() == port).unwrap();
+        let list = &it.lists()[rule.list().unwrap()];
+        list.groups().map(|rules| rules[0].name().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(groups(50_000), ["one/it"], "what is against the other member is nothing to this one");
+    assert_eq!(groups(50_001), ["other/AllowVnetInBound"]);
+    assert_eq!(groups(80), ["one/it", "other/AllowVnetInBound"], "a rule that leads to both asks both");
+}
+
+#[test]
+fn the_group_of_a_cluster_judges_the_packets_of_the_rules_that_name_it() {
+    // ACL-2
+    let unnamed = balancer("b", Some("10.1.1.10"));
+    let it = judged([unnamed, member(&[]), group("k8s", json!([]))]);
+    assert_eq!(it.rules()[0].list(), Some(0), "that is the subnet's group");
+    assert_eq!(it.lists()[0].groups().count(), 1);
+
+    // Nobody says who may call: whoever gets to a private frontend may.
+    let to_vip = |edits: Value| {
+        let mut it = json!({ "destinationAddressPrefix": "10.1.1.10", "destinationPortRange": "80" });
+        it.as_object_mut().unwrap().extend(edits.as_object().unwrap().clone());
+        it
+    };
+    for source in [NEAR, FAR] {
+        assert_eq!(admitted(json!([]), true, source), ("k8s/AllowVnetInBound".into(), true));
+    }
+    // Somebody does: nobody else may.
+    let ranges = json!([rule("allow", 500, to_vip(json!({ "sourceAddressPrefix": "203.0.113.0/29" })))]);
+    assert_eq!(admitted(ranges.clone(), true, FAR), ("k8s/allow".into(), true));
+    assert_eq!(admitted(ranges.clone(), true, "203.0.113.8"), ("k8s/DenyAllInBound".into(), false));
+    assert_eq!(admitted(ranges, true, NEAR), ("k8s/DenyAllInBound".into(), false));
+    // What is said of another port, or of everywhere, is not about this Service.
+    for elsewhere in [
+        rule(
+            "allow",
+            500,
+            to_vip(json!({ "destinationPortRange": "81", "sourceAddressPrefix": "203.0.113.0/29" })),
+        ),
+        rule("allow", 500, json!({ "sourceAddressPrefix": "203.0.113.0/29" })),
+    ] {
+        assert!(admitted(json!([elsewhere]), true, NEAR).1);
+    }
+    let deny = json!([rule(
+        "deny",
+        4095,
+        json!({ "access": "Deny", "destinationAddressPrefix": "10.1.1.10", "protocol": "*" })
+    )]);
+    assert_eq!(admitted(deny, true, NEAR), ("k8s/deny".into(), false));
+}
+
+#[test]
+fn without_floating_ip_the_group_of_a_cluster_speaks_of_nodes() {
+    // ACL-2: a node that it does not name yet is none that keeps everybody out.
+    let of = |destinations: Value| {
+        let edits = json!({ "destinationAddressPrefixes": destinations, "destinationPortRange": "30080",
+                            "sourceAddressPrefix": "203.0.113.0/29" });
+        let another = interface("vm2", Some("10.1.2.11"), &[WEB], &[]);
+        let it = judged_with(json!([rule("allow", 500, edits)]), false, 30_080, "Tcp", [another]);
+        (decided(&it, FAR).1, decided(&it, NEAR).1)
+    };
+    assert_eq!(of(json!(["10.1.2.10", "10.1.2.11"])), (true, false));
+    assert_eq!(of(json!(["10.1.2.10"])), (true, false));
+    assert_eq!(of(json!(["10.1.2.99"])), (true, true), "of other Services");
+}
+
+#[test]
+fn whoever_may_call_one_port_of_a_service_for_all_ports_may_call_it() {
+    // ACL-2
+    let of = |more: Value| {
+        let edits = json!({ "destinationAddressPrefix": "10.1.1.10", "destinationPortRange": "80",
+                            "sourceAddressPrefix": "203.0.113.0/29" });
+        let mut rules = vec![rule("allow", 500, edits)];
+        rules.extend(more.as_array().unwrap().clone());
+        let it = judged_with(rules.into(), true, 0, "All", []);
+        (decided(&it, FAR).1, decided(&it, NEAR).1)
+    };
+    assert_eq!(of(json!([])), (true, false));
+    let deny = rule(
+        "deny",
+        4095,
+        json!({ "access": "Deny", "protocol": "*", "destinationAddressPrefix": "10.1.1.10" }),
+    );
+    assert_eq!(of(json!([deny])), (true, false));
+}
+
+#[test]
+fn a_group_may_say_what_its_service_tags_stand_for() {
+    // ACL-1
+    let tagged = |tags: Value| {
+        let rules = json!([rule("it", 100, json!({ "sourceAddressPrefix": "Storage" }))]);
+        let extension = json!({ "serviceTags": tags });
+        let sg =
+            document("networkSecurityGroups/sg", json!({ "securityRules": rules, "forebay": extension }));
+        decided(&judged([balancer("b", Some("10.1.1.10")), member(&[]), sg]), FAR).1
+    };
+    assert!(tagged(json!([{ "name": "storage", "addressPrefixes": ["203.0.113.0/24"] }])));
+    assert!(!tagged(json!([{ "name": "storage", "addressPrefixes": ["192.0.2.0/24"] }])));
+    assert!(!tagged(json!([])));
+}
+
+/// What the rules of a cluster's group say of a source; the frontend is private.
+fn admitted(rules: Value, floating: bool, source: &str) -> (String, bool) {
+    let it = judged_with(rules, floating, 80, "Tcp", []);
+    let list = &it.lists()[it.rules()[0].list().unwrap()];
+    let source: IpAddr = source.parse().unwrap();
+    let first = list.groups().next().unwrap();
+    let has = |rule: &&ListedRule| rule.sources(source.is_ipv4()).any(|(a, b)| (a..=b).contains(&source));
+    let decides = first.iter().find(has).unwrap();
+    (decides.name().to_owned(), decides.allows())
+}
+
+/// A rule to port 80 with that group; nobody else has one.
+fn judged_with(
+    rules: Value,
+    floating: bool,
+    backend_port: u16,
+    protocol: &str,
+    more: impl IntoIterator<Item = Arc<Document>>,
+) -> Desired {
+    let mut lb = balancer("b", Some("10.1.1.10"));
+    let extension = json!({ "serviceSecurityGroup": to("networkSecurityGroups/k8s") });
+    let frontend_port = if protocol == "All" { 0 } else { 80 };
+    for (field, value) in [
+        ("protocol", json!(protocol)),
+        ("frontendPort", json!(frontend_port)),
+        ("backendPort", json!(backend_port)),
+        ("enableFloatingIP", json!(floating)),
+        ("forebay", extension),
+    ] {
+        lb = changed(&lb, &format!("loadBalancingRules/0/properties/{field}"), value);
+    }
+    lb = changed(&lb, "inboundNatRules", json!([]));
+    let open =
+        document("networkSecurityGroups/sg", json!({ "forebay": { "inboundDefaultAction": "Permit" } }));
+    judged([lb, member(&[]), open, group("k8s", rules)].into_iter().chain(more))
+}
+
+#[test]
 fn a_list_of_the_network_controller_has_its_own_default() {
     for (default, allowed) in [("Permit", true), ("Deny", false)] {
         let acl = json!({ "securityRules": [], "forebay": { "inboundDefaultAction": default } });

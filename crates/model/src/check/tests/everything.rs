@@ -725,13 +725,14 @@ fn what_comes_later_is_accepted_and_said() {
         changed(&base(), &format!("loadBalancingRules/0/properties/{field}"), value)
     };
     let at = |field: &str| format!("loadBalancingRules/http/{field}");
-    falls_short(&rule("enableTcpReset", json!(true)), &at("enableTcpReset"), 1);
+    falls_short(&rule("enableConnectionTracking", json!(true)), &at("enableConnectionTracking"), 1);
     falls_short(&rule("protocol", json!("Quic")), &at("protocol"), 0);
     falls_short(&rule("protocol", json!("GRE")), &at("protocol"), 0);
     let pool = |field: &str, value: Value| {
         changed(&base(), &format!("backendAddressPools/0/properties/{field}"), value)
     };
-    falls_short(&pool("drainPeriodInSeconds", json!(5)), "backendAddressPools/web/drainPeriodInSeconds", 1);
+    let tunnels = json!([{ "port": 10_800, "type": "Internal" }]);
+    falls_short(&pool("tunnelInterfaces", tunnels), "backendAddressPools/web/tunnelInterfaces", 1);
     let frontend = |field: &str, value: Value| {
         changed(&base(), &format!("frontendIPConfigurations/0/properties/{field}"), value)
     };
