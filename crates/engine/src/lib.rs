@@ -12,6 +12,7 @@
 pub mod changes;
 mod compile;
 pub mod health;
+pub mod packet;
 mod place;
 mod replica;
 pub mod reset;

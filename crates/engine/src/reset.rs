@@ -5,11 +5,12 @@
 //! one that it surely accepts (RFC 5961), in a frame as the pipeline would send it: to the client from the frontend, by the station that
 //! its own frames came from, and to the member as the client's next packet would look there.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 use plane::row::{Address, Key, Mac, MemberRow, Path, Plan, RULE_PLACES, RuleRow, protocol};
 use plane::{Flow, Remembered, Tick, Tracked, address_places, key_places};
 
+use crate::packet::{ACK, RST, Tcp, Way, tcp_packet};
 use crate::surroundings::Clock;
 use crate::tables::Tables;
 
@@ -150,63 +151,11 @@ impl<'a> Endings<'a> {
 }
 
 /// A RST in its frame.
-fn reset(to: Mac, from: Mac, flow: &Flow, sequence: u32, acknowledged: u32) -> Vec<u8> {
-    const RST_ACK: u8 = 0x14;
-    const HEADER: u8 = 5 << 4;
-    let mut segment = Vec::with_capacity(20);
-    segment.extend(flow.source_port.to_be_bytes());
-    segment.extend(flow.destination_port.to_be_bytes());
-    segment.extend(sequence.to_be_bytes());
-    segment.extend(acknowledged.to_be_bytes());
-    segment.extend([HEADER, RST_ACK, 0, 0, 0, 0, 0, 0]);
-    let mut frame = Vec::with_capacity(74);
-    frame.extend(to.bytes());
-    frame.extend(from.bytes());
-    let (source, destination) = (octets(flow.source), octets(flow.destination));
-    let length = segment.len() as u16;
-    let pseudo = [&source[..], &destination, &[0, protocol::TCP], &length.to_be_bytes(), &segment].concat();
-    let checksum = internet_checksum(&pseudo);
-    segment.splice(16..18, checksum.to_be_bytes());
-    if flow.source.is_v4() {
-        let mut header = vec![0x45, 0];
-        header.extend((20 + length).to_be_bytes());
-        // Not to be cut.
-        header.extend([0, 0, 0x40, 0, HOP_LIMIT, protocol::TCP, 0, 0]);
-        header.extend(&source);
-        header.extend(&destination);
-        let checksum = internet_checksum(&header);
-        header.splice(10..12, checksum.to_be_bytes());
-        frame.extend([0x08, 0x00]);
-        frame.extend(header);
-    } else {
-        frame.extend([0x86, 0xdd, 0x60, 0, 0, 0]);
-        frame.extend(length.to_be_bytes());
-        frame.extend([protocol::TCP, HOP_LIMIT]);
-        frame.extend(&source);
-        frame.extend(&destination);
-    }
-    frame.extend(segment);
-    frame
-}
-
-const HOP_LIMIT: u8 = 64;
-
-fn octets(address: Address) -> Vec<u8> {
-    match IpAddr::from(address) {
-        IpAddr::V4(v4) => v4.octets().to_vec(),
-        IpAddr::V6(v6) => v6.octets().to_vec(),
-    }
-}
-
-fn internet_checksum(bytes: &[u8]) -> u16 {
-    let words = bytes.chunks(2).map(|pair| match pair {
-        [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
-        [high] => u32::from(*high) << 8,
-        _ => 0,
-    });
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !((folded & 0xffff) + (folded >> 16)) as u16
+fn reset(destination: Mac, source: Mac, flow: &Flow, sequence: u32, acknowledgement: u32) -> Vec<u8> {
+    let end = |address: Address, port: u16| SocketAddr::new(address.into(), port);
+    let (from, to) = (end(flow.source, flow.source_port), end(flow.destination, flow.destination_port));
+    let way = Way { destination, source, from, to };
+    tcp_packet(way, Tcp { sequence, acknowledgement, flags: RST | ACK, window: 0 })
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::packet::{NOBODY, SYN, Tcp, WINDOW, Way, tcp_packet};
 use kernel::packet::{Ear, Heard, Sender};
 use model::{Desired, Protocol, Rule};
 use plane::row::Mac;
@@ -33,7 +34,6 @@ use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 use tracing::{debug, warn};
 
-use crate::probe_frame::{NOBODY, SYN, Tcp, Way, tcp_packet};
 use crate::reach::Link;
 
 pub(crate) use doorway::{Doorway, close};
@@ -273,7 +273,7 @@ impl Worker {
             return self.tour.not_made(call);
         };
         let way = Way { destination: inner, source: NOBODY, from: port.from, to: call.to };
-        let tcp = Tcp { sequence: call.sequence, acknowledgement: 0, flags: SYN };
+        let tcp = Tcp { sequence: call.sequence, acknowledgement: 0, flags: SYN, window: WINDOW };
         if let Err(cause) = self.sender.send(self.outer, &tcp_packet(way, tcp)) {
             debug!("{} was not called: {cause}", call.to);
             self.tour.not_made(call);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use engine::packet::first_packet;
 use engine::{Replica, Tables, trace as run};
 use kernel::{Kernel, KernelError, Place};
 use model::Protocol;
@@ -14,7 +15,6 @@ use serde::Serialize;
 use crate::availability::Doorway;
 use crate::health::HealthView;
 use crate::legend::Legend;
-use crate::probe_frame::first_packet;
 
 mod flows;
 

@@ -17,7 +17,6 @@ mod legend;
 mod observed;
 mod presence;
 mod probe;
-pub mod probe_frame;
 pub mod reach;
 mod serve;
 mod settings;

@@ -2,9 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use engine::packet::{ACK, RST, SYN, Tcp, WINDOW, Way, tcp_packet};
 use plane::row::Mac;
-
-use crate::probe_frame::{ACK, RST, SYN, Tcp, Way, tcp_packet};
 
 /// A TCP segment that acknowledges a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,14 +52,18 @@ impl Answer {
     /// Tells the member, through the station that brought its answer, that nobody wants the connection.
     pub(super) fn refusal(&self, source: Mac, station: Mac) -> Vec<u8> {
         let way = Way { destination: station, source, from: self.to, to: self.from };
-        tcp_packet(way, Tcp { sequence: self.acknowledgement, acknowledgement: 0, flags: RST })
+        tcp_packet(
+            way,
+            Tcp { sequence: self.acknowledgement, acknowledgement: 0, flags: RST, window: WINDOW },
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use engine::packet::NOBODY;
+
     use super::*;
-    use crate::probe_frame::NOBODY;
 
     #[test]
     fn an_answer_says_which_call_it_accepts_and_is_refused_by_the_way_it_came() {
@@ -69,7 +72,7 @@ mod tests {
             let (member, own): (SocketAddr, SocketAddr) = (member.parse().unwrap(), own.parse().unwrap());
             let sent = |flags| {
                 let way = Way { destination: NOBODY, source: NOBODY, from: member, to: own };
-                tcp_packet(way, Tcp { sequence: 9, acknowledgement: 0x1234_0007, flags })
+                tcp_packet(way, Tcp { sequence: 9, acknowledgement: 0x1234_0007, flags, window: WINDOW })
             };
             let answer = Answer::parse(&sent(SYN | ACK)[14..]).unwrap();
             assert_eq!((answer.from, answer.to, answer.sequence()), (member, own, 0x1234_0006));

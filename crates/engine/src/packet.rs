@@ -1,4 +1,4 @@
-//! Frames made by hand, for `forebay trace` and for calls to the balancer's own frontends.
+//! Frames made by hand: for `forebay trace`, for calls to the balancer's own frontends, and for resets.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,7 +8,7 @@ use plane::row::{Mac, protocol};
 pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8) -> Vec<u8> {
     let way = Way { destination, source: NOBODY, from, to };
     if kind == protocol::TCP {
-        tcp_packet(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN })
+        tcp_packet(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN, window: WINDOW })
     } else if kind == protocol::SCTP {
         let mut transport = ports(from, to);
         // A chunk without content; nobody looks at its checksum, of which only changes are computed.
@@ -23,35 +23,49 @@ pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8
 
 /// Whose frame it is, and whose packet.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Way {
+pub struct Way {
     /// The station it goes to.
-    pub(crate) destination: Mac,
+    pub destination: Mac,
     /// The station it comes from.
-    pub(crate) source: Mac,
-    pub(crate) from: SocketAddr,
-    pub(crate) to: SocketAddr,
+    pub source: Mac,
+    /// Whose packet it is.
+    pub from: SocketAddr,
+    /// For whom.
+    pub to: SocketAddr,
 }
 
 /// What a TCP segment without content says.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Tcp {
-    pub(crate) sequence: u32,
-    pub(crate) acknowledgement: u32,
-    pub(crate) flags: u8,
+pub struct Tcp {
+    /// Its first sequence number.
+    pub sequence: u32,
+    /// What it expects next.
+    pub acknowledgement: u32,
+    /// [`SYN`], [`RST`], [`ACK`].
+    pub flags: u8,
+    /// How much it takes.
+    pub window: u16,
 }
 
-pub(crate) const SYN: u8 = 0x02;
-pub(crate) const RST: u8 = 0x04;
-pub(crate) const ACK: u8 = 0x10;
+/// It asks for a connection.
+pub const SYN: u8 = 0x02;
+/// It breaks off.
+pub const RST: u8 = 0x04;
+/// Its acknowledgement counts.
+pub const ACK: u8 = 0x10;
+/// As much as the other end may send without options.
+pub const WINDOW: u16 = u16::MAX;
 /// A station that there is nowhere: it is locally administered.
-pub(crate) const NOBODY: Mac = Mac::new([0x02, 0, 0, 0, 0, 1]);
+pub const NOBODY: Mac = Mac::new([0x02, 0, 0, 0, 0, 1]);
 
 /// A TCP segment without options and content.
-pub(crate) fn tcp_packet(way: Way, tcp: Tcp) -> Vec<u8> {
+pub fn tcp_packet(way: Way, tcp: Tcp) -> Vec<u8> {
     let mut transport = ports(way.from, way.to);
     transport.extend(tcp.sequence.to_be_bytes());
     transport.extend(tcp.acknowledgement.to_be_bytes());
-    transport.extend([5 << 4, tcp.flags, 0xff, 0xff, 0, 0, 0, 0]);
+    transport.extend([5 << 4, tcp.flags]);
+    transport.extend(tcp.window.to_be_bytes());
+    transport.extend([0, 0, 0, 0]);
     frame(way, protocol::TCP, transport)
 }
 
