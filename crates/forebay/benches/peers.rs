@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use clap::Parser;
-use forebay::lab::{Host, Lab, Need, Process, require};
+use forebay::lab::{Host, Lab, Need, Process, nginx, require};
 use serde_json::{Value, json};
 
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
@@ -27,6 +27,9 @@ const MEMBERS: u8 = 4;
 /// Web pages from all members, and the transfer from the first one.
 const WEB: &str = "65.52.0.1:80";
 const BULK: &str = "65.52.0.1:5201";
+/// A short page, for one request a connection.
+const PAGE: &str =
+    "keepalive_timeout 0;\nserver { listen 80 backlog=4096; location / { return 200 \"ok\\n\"; } }\n";
 const CALLERS: usize = 4;
 /// Frontends of one load balancer; it may have 600.
 const OF_ONE: usize = 500;
@@ -128,7 +131,7 @@ impl Town {
             let host = lab.host(&format!("vm{number}")).unwrap();
             host.attach(&back, "eth0", &[&format!("{}/24", member(number))]).unwrap();
             host.route("default", "10.21.0.1").unwrap();
-            servers.push(nginx(&lab, &host));
+            servers.push(nginx(&lab, &host, 4_096, PAGE).unwrap());
             servers.push(host.spawn(&["iperf3", "-s"]).unwrap());
         }
         thread::sleep(Duration::from_secs(1));
@@ -142,24 +145,6 @@ impl Town {
     fn name(&self) -> String {
         self.lab.name().replace('.', "_")
     }
-}
-
-fn nginx(lab: &Lab, host: &Host) -> Process {
-    let folder = lab.folder().join(host.name());
-    fs::create_dir_all(&folder).unwrap();
-    let folder = folder.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    let text = format!(
-        "user root; daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; default_type text/plain; keepalive_timeout 0;\n{temporary}\
-         server {{ listen 80 backlog=4096; location / {{ return 200 \"ok\\n\"; }} }} }}\n"
-    );
-    let config = lab.write(&format!("{}/nginx.conf", host.name()), &text).unwrap();
-    host.spawn(&["nginx", "-p", &folder.to_string(), "-c", &config.to_string_lossy()]).unwrap()
 }
 
 /// A product in force. Dropping it takes all of it away.

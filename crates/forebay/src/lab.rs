@@ -23,6 +23,7 @@ mod checksum;
 mod client;
 mod host;
 mod need;
+mod nginx;
 mod process;
 mod server;
 
@@ -38,7 +39,8 @@ pub use capture::{Capture, Frame};
 pub use checksum::checksums_good;
 pub use client::{Answer, HttpConnection, PATIENCE, dial, http_get, udp_ask, udp_socket};
 pub use host::{Host, Segment, Traffic};
-pub use need::{Missing, Need, require, skip_or_fail};
+pub use need::{Missing, Need, install, require, skip_or_fail};
+pub use nginx::nginx;
 pub use process::Process;
 pub use server::{HttpServer, TcpEcho, UdpEcho, Whoami};
 

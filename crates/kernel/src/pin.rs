@@ -78,19 +78,9 @@ impl Place {
     /// Takes the balancer for this process.
     pub(crate) fn lock(&self) -> Result<Flock<File>, KernelError> {
         create(&self.state)?;
-        let path = self.file("lock");
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(|cause| unwritable(cause, "open", &path))?;
-        let mut lock = lock;
         for _ in 0..LOCK_TRIES {
-            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(lock),
-                Err((again, Errno::EWOULDBLOCK)) => lock = again,
-                Err((_, errno)) => return Err(file("lock", &path, errno.into())),
+            if let Some(lock) = self.try_lock("lock")? {
+                return Ok(lock);
             }
             thread::sleep(LOCK_PAUSE);
         }
@@ -104,20 +94,27 @@ impl Place {
         places: usize,
     ) -> Result<Option<(usize, Flock<File>)>, KernelError> {
         for place in 0..places {
-            let path = self.file(&format!("{what}-{place}"));
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(&path)
-                .map_err(|cause| unwritable(cause, "open", &path))?;
-            match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some((place, lock))),
-                Err((_, Errno::EWOULDBLOCK)) => {}
-                Err((_, errno)) => return Err(file("lock", &path, errno.into())),
+            if let Some(lock) = self.try_lock(&format!("{what}-{place}"))? {
+                return Ok(Some((place, lock)));
             }
         }
         Ok(None)
+    }
+
+    /// Takes a lock of this balancer; none while another process has it.
+    fn try_lock(&self, extension: &str) -> Result<Option<Flock<File>>, KernelError> {
+        let path = self.file(extension);
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|cause| unwritable(cause, "open", &path))?;
+        match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(file("lock", &path, errno.into())),
+        }
     }
 
     pub(crate) fn missing(&self) -> KernelError {

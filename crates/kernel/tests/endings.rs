@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{World, in_a_world};
+use common::{World, in_a_world, run};
 use engine::reset::{Endings, Holder};
 use engine::{Change, Clock, Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::packet::Sender;
@@ -248,10 +248,4 @@ fn within<T: Send>(host: u32, work: impl FnOnce() -> T + Send) -> T {
         });
         inside.join().unwrap()
     })
-}
-
-fn run(command: &str) {
-    let mut words = command.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status().unwrap();
-    assert!(status.success(), "{command}");
 }

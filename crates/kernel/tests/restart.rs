@@ -19,7 +19,7 @@ use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpMode;
 use aya::{EbpfLoader, include_bytes_aligned};
-use common::{World, in_a_world};
+use common::{World, in_a_world, run};
 use engine::{Changes, Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::{
     Kernel, KernelError, Mode, Options, Place, Watch, detach, instances, link, pass::Passing,
@@ -566,13 +566,6 @@ fn without_program(interface: &str) {
         thread::sleep(Duration::from_millis(10));
     }
     panic!("{}", show(interface));
-}
-
-fn run(command: &str) -> String {
-    let words: Vec<&str> = command.split(' ').collect();
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A client that sends without a pause.

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use common::{World, in_a_world};
+use common::{World, in_a_world, run};
 use engine::{Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::packet::Sender;
 use forebay_kernel::pass::Passing;
@@ -297,13 +297,6 @@ fn serve(kernel: &mut Kernel, members: u8) -> Tables {
 fn pause() {
     let seconds = env::var("FOREBAY_SECONDS").map_or(0.2, |text| text.parse().expect("seconds"));
     thread::sleep(Duration::from_secs_f64(seconds));
-}
-
-fn run(command: &str) -> String {
-    let words: Vec<&str> = command.split(' ').collect();
-    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
-    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Packets of the connections, one after another, without a pause.

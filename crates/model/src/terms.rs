@@ -32,6 +32,15 @@ impl ServiceTags {
     /// The tags whose addresses follow from documents.
     pub const KNOWN: [&str; 4] = ["Any", "VirtualNetwork", "Internet", "AzureLoadBalancer"];
 
+    /// Whether it is the name of a tag that somebody may say the prefixes of: a word, and not one of [`Self::KNOWN`]. What starts with a
+    /// digit or has a colon or slash is meant as an address.
+    pub(crate) fn may_define(name: &str) -> bool {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name.chars().all(is_word)
+            && !Self::KNOWN.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+
     /// The prefixes of a tag; `None` where nobody has said which they are.
     #[must_use]
     pub fn prefixes(&self, tag: &str) -> Option<&[Prefix]> {
@@ -69,9 +78,7 @@ impl TryFrom<BTreeMap<String, Vec<String>>> for ServiceTags {
     fn try_from(written: BTreeMap<String, Vec<String>>) -> Result<Self, BadServiceTag> {
         let mut tags = BTreeMap::new();
         for (tag, texts) in written {
-            let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-            let is_tag = tag.starts_with(|c: char| c.is_ascii_alphabetic()) && tag.chars().all(is_word);
-            if !is_tag || Self::KNOWN.iter().any(|known| known.eq_ignore_ascii_case(&tag)) {
+            if !Self::may_define(&tag) {
                 return Err(BadServiceTag::Name(tag));
             }
             let prefix = |text: String| {

@@ -104,6 +104,19 @@ fn command(name: &str, harmless: &str, package: &str) -> Option<String> {
     found.is_err().then(|| format!("the command `{name}` is missing: apt-get install {package}"))
 }
 
+/// What a person reads who has not got a command: the mend is the Debian package that it is in.
+pub fn install(command: &str) -> String {
+    let package = match command {
+        "dig" => "bind9-dnsutils",
+        "dnsmasq" => "dnsmasq-base",
+        "ping" => "iputils-ping",
+        "kubectl" => "kubernetes-client",
+        "unshare" | "nsenter" => "util-linux",
+        same => same,
+    };
+    format!("the command `{command}` is missing: apt-get install {package}")
+}
+
 /// Has the calling thread this capability in force?
 fn has_capability(number: u32) -> bool {
     let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();

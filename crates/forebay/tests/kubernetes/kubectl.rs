@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use forebay::lab::skip_or_fail;
+use forebay::lab::{install, skip_or_fail};
 use serde_json::json;
 
 use crate::cluster::Cluster as _;
@@ -22,7 +22,7 @@ spec:
 fn what_kubectl_does_to_a_service_is_done() {
     // K8S-1 K8S-2
     let Some(program) = kubectl() else {
-        return skip_or_fail("kubectl is missing: apt-get install kubernetes-client");
+        return skip_or_fail(install("kubectl"));
     };
     let world = World::start();
     let _controller = world.controller("one");

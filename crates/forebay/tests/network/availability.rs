@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use forebay::lab::{Host, Need, require, skip_or_fail};
+use forebay::lab::{Host, Need, install, require, skip_or_fail};
 use serde_json::Value;
 
 use crate::balancer::{Balancer, Settings, said};
@@ -83,7 +83,7 @@ fn a_member_that_its_probe_finds_up_and_no_client_reaches_makes_its_frontend_una
         return skip_or_fail(missing);
     }
     if !installed("curl") {
-        return skip_or_fail("curl is missing: apt-get install curl");
+        return skip_or_fail(install("curl"));
     }
     let Some(net) = Net::flat("unavailable", 1) else { return };
     let rules = [

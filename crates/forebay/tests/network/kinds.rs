@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::Duration;
 
-use forebay::lab::{Frame, Host, HttpConnection, TcpEcho, dial, skip_or_fail};
+use forebay::lab::{Frame, Host, HttpConnection, TcpEcho, dial, install, skip_or_fail};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::balancer::{Balancer, said};
@@ -217,7 +217,7 @@ fn who_calls_a_closed_port_of_a_member_is_told() {
 fn a_frontend_answers_echo_requests_while_somebody_serves() {
     // ICMP-2
     if !installed("ping") {
-        return skip_or_fail("ping is missing: apt-get install iputils-ping");
+        return skip_or_fail(install("ping"));
     }
     let Some(net) = Net::flat("echo", 1) else { return };
     let rules = floating();

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use forebay::lab::{Host, HttpServer, Lab, Need, Segment, UdpEcho, require, skip_or_fail};
+use forebay::lab::{Host, HttpServer, Lab, Need, Segment, UdpEcho, install, require, skip_or_fail};
 
 use crate::document::{Rule, Wire};
 
@@ -142,6 +142,15 @@ impl Net {
         host.attach(&self.back, ETH0, &[&format!("{v4}/24"), &format!("{v6}/64")]).unwrap();
         self.members.push(Member { host, v4, v6 });
         self.members.last().unwrap()
+    }
+
+    /// A flat net with so many members, where these programs are installed.
+    pub fn with(name: &str, commands: &[&str], members: u8) -> Option<Self> {
+        if let Some(missing) = commands.iter().find(|command| !installed(command)) {
+            skip_or_fail(install(missing));
+            return None;
+        }
+        Self::flat(name, members)
     }
 
     /// The addresses of these members, counted from one, both families.

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use forebay::lab::{Need, require, skip_or_fail};
+use forebay::lab::{Need, install, require, skip_or_fail};
 
 use crate::balancer::FOREBAY;
 use crate::net::installed;
@@ -19,7 +19,7 @@ fn the_page_about_the_rest_interface_leads_from_nothing_to_traffic() {
     // API-1, API-2
     let missing = ["curl", "python3", "ethtool", "unshare", "nsenter"].into_iter().find(|it| !installed(it));
     if let Some(missing) = missing {
-        return skip_or_fail(format!("the command `{missing}` is missing: install it with apt-get"));
+        return skip_or_fail(install(missing));
     }
     if let Err(missing) = require(&[Need::Namespaces, Need::Bpf]) {
         return skip_or_fail(missing);

@@ -1,17 +1,17 @@
 //! Programs that people run: a web server and its clients, and a load generator.
 
-use forebay::lab::Process;
+use forebay::lab::{Process, nginx};
 use serde_json::Value;
 
 use crate::balancer::{Balancer, said};
 use crate::document::{Document, Rule, Wire};
-use crate::net::{Net, installed};
+use crate::net::{Member, Net};
 use crate::session::eventually;
 
 #[test]
 fn curl_gets_pages_from_nginx_with_and_without_floating_ip() {
     // RULE-1, FIP-1, FIP-2, FIP-3
-    let Some(net) = has("nginx-curl", &["curl", "nginx"], 2) else { return };
+    let Some(net) = Net::with("nginx-curl", &["curl", "nginx"], 2) else { return };
     let rules = [
         Rule::floating("floating-4", Wire::Tcp, "65.52.0.1:80"),
         Rule::floating("floating-6", Wire::Tcp, "[fd00:65::1]:80"),
@@ -20,7 +20,7 @@ fn curl_gets_pages_from_nginx_with_and_without_floating_ip() {
     ];
     // The addresses only: nginx listens on them.
     drop(net.serve(&rules));
-    let _nginx: Vec<Process> = net.members.iter().map(|member| nginx(&net, member, &rules)).collect();
+    let _nginx: Vec<Process> = net.members.iter().map(|member| page(&net, member, &rules)).collect();
     let balancer = Balancer::start(&net, &Document::new(&rules, net.everybody()));
     for rule in &rules {
         let url = format!("http://{}/", rule.frontend);
@@ -72,7 +72,7 @@ fn curl_gets_pages_from_nginx_with_and_without_floating_ip() {
 #[test]
 fn iperf3_runs_over_tcp_and_udp_with_and_without_floating_ip() {
     // DIST-3, RULE-1
-    let Some(net) = has("iperf3", &["iperf3"], 2) else { return };
+    let Some(net) = Net::with("iperf3", &["iperf3"], 2) else { return };
     let mut rules = Vec::new();
     for (family, floating, plain) in
         [(4, "65.52.0.1:5201", "65.52.0.3:5202"), (6, "[fd00:65::1]:5201", "[fd00:65::3]:5202")]
@@ -130,37 +130,13 @@ fn iperf3_runs_over_tcp_and_udp_with_and_without_floating_ip() {
     assert_eq!(dropped, [0; 5]);
 }
 
-/// A net with so many members, where these programs are installed.
-fn has(name: &str, commands: &[&str], members: u8) -> Option<Net> {
-    for command in commands {
-        if !installed(command) {
-            forebay::lab::skip_or_fail(format!(
-                "the command `{command}` is missing: apt-get install {command}"
-            ));
-            return None;
-        }
-    }
-    Net::flat(name, members)
-}
-
 /// An nginx on a member that says who it is, which address was called, and by whom.
-fn nginx(net: &Net, member: &crate::net::Member, rules: &[Rule]) -> Process {
-    let folder = net.lab.folder().join(member.name());
-    std::fs::create_dir_all(&folder).unwrap();
-    let folder = folder.display();
+fn page(net: &Net, member: &Member, rules: &[Rule]) -> Process {
     let listen: String =
         rules.iter().map(|rule| format!("listen {};\n", rule.seen_at(member.address(rule.v4())))).collect();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    let text = format!(
-        "user root; daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{ access_log off; default_type text/plain;\n{temporary}\
-         server {{\n{listen}location / {{ return 200 \"{} $server_addr $remote_addr\\n\"; }} }} }}\n",
-        member.name()
+    let name = member.name();
+    let server = format!(
+        "server {{\n{listen}location / {{ return 200 \"{name} $server_addr $remote_addr\\n\"; }} }}\n"
     );
-    let config = net.lab.write(&format!("{}/nginx.conf", member.name()), &text).unwrap();
-    member.host.spawn(&["nginx", "-p", &folder.to_string(), "-c", &config.display().to_string()]).unwrap()
+    nginx(&net.lab, &member.host, 64, &server).unwrap()
 }

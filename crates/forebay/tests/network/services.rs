@@ -8,11 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use forebay::lab::{Process, skip_or_fail};
+use forebay::lab::{Process, nginx};
 
 use crate::balancer::{Balancer, Said, said};
 use crate::document::{Document, Rule, Wire};
-use crate::net::{Member, Net, installed};
+use crate::net::{Member, Net};
 use crate::session::eventually;
 
 /// How long a server may take to come up.
@@ -23,7 +23,7 @@ const GIGABYTES: u64 = 1;
 #[test]
 fn dnsmasq_answers_dig_over_udp_and_tcp() {
     // RULE-1, FIP-3
-    let Some(net) = has("dns", &["dnsmasq", "dig"], 2) else { return };
+    let Some(net) = Net::with("dns", &["dnsmasq", "dig"], 2) else { return };
     let both = |name: &str, frontend: &str, port: Option<u16>| {
         [Wire::Udp, Wire::Tcp].map(|wire| {
             let name = format!("{name}-{wire:?}").to_lowercase();
@@ -78,7 +78,7 @@ fn dnsmasq_answers_dig_over_udp_and_tcp() {
 #[test]
 fn a_tls_service_behind_two_floating_frontends_shares_one_port_of_its_members() {
     // FIP-4, FIP-2
-    let Some(net) = has("tls", &["nginx", "curl"], 2) else { return };
+    let Some(net) = Net::with("tls", &["nginx", "curl"], 2) else { return };
     let sites = ["one.test", "two.test"];
     let rules = [
         Rule::floating("one-4", Wire::Tcp, "65.52.0.1:443"),
@@ -107,7 +107,7 @@ fn a_tls_service_behind_two_floating_frontends_shares_one_port_of_its_members() 
                     )
                 })
                 .collect();
-            nginx(&net, member, &servers.concat())
+            nginx(&net.lab, &member.host, 64, &servers.concat()).unwrap()
         })
         .collect();
     let _balancer = Balancer::start(&net, &Document::new(&rules, net.everybody()));
@@ -154,7 +154,7 @@ fn a_tls_service_behind_two_floating_frontends_shares_one_port_of_its_members() 
 #[test]
 fn a_long_transfer_goes_on_while_members_come_and_go() {
     // DIST-2, FIP-3
-    let Some(net) = has("transfer", &["nginx", "curl"], 4) else { return };
+    let Some(net) = Net::with("transfer", &["nginx", "curl"], 4) else { return };
     let gigabytes = env::var("FOREBAY_GIGABYTES").map_or(GIGABYTES, |text| text.parse().expect("a number"));
     let size = gigabytes * 1_000_000_000;
     let rules = [
@@ -177,7 +177,7 @@ fn a_long_transfer_goes_on_while_members_come_and_go() {
                 "server {{\n{listen} sendfile on; root {root}; add_header Who {}; }}\n",
                 member.name()
             );
-            nginx(&net, member, &server)
+            nginx(&net.lab, &member.host, 64, &server).unwrap()
         })
         .collect();
     let everybody = Document::new(&rules, net.everybody());
@@ -229,14 +229,6 @@ fn a_long_transfer_goes_on_while_members_come_and_go() {
     assert!(changes >= 3, "only {changes} changes: the transfer was too short");
 }
 
-fn has(name: &str, commands: &[&str], members: u8) -> Option<Net> {
-    if let Some(command) = commands.iter().find(|command| !installed(command)) {
-        skip_or_fail(format!("the command `{command}` is missing: .ci/run says in which package it is"));
-        return None;
-    }
-    Net::flat(name, members)
-}
-
 /// One for each port, because it answers at one only.
 fn dnsmasq(net: &Net, member: &Member, rules: &[Rule]) -> Vec<Process> {
     let ports: BTreeSet<u16> = rules.iter().map(|rule| rule.backend_port).collect();
@@ -259,24 +251,6 @@ fn dnsmasq(net: &Net, member: &Member, rules: &[Rule]) -> Vec<Process> {
         member.host.spawn(&["dnsmasq", "--keep-in-foreground", "-C", &config.display().to_string()]).unwrap()
     };
     ports.into_iter().map(start).collect()
-}
-
-/// An nginx on a member with these servers.
-fn nginx(net: &Net, member: &Member, servers: &str) -> Process {
-    let folder = net.lab.folder().join(member.name());
-    fs::create_dir_all(&folder).unwrap();
-    let folder = folder.display();
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .iter()
-        .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-        .collect();
-    let text = format!(
-        "user root; daemon off; pid {folder}/pid; error_log stderr; worker_processes 1;\n\
-         events {{ worker_connections 64; }}\n\
-         http {{ access_log off; default_type text/plain;\n{temporary}{servers}}}\n"
-    );
-    let config = net.lab.write(&format!("{}/nginx.conf", member.name()), &text).unwrap();
-    member.host.spawn(&["nginx", "-p", &folder.to_string(), "-c", &config.display().to_string()]).unwrap()
 }
 
 /// A certificate of its own for a site: `<site>.pem` and `<site>.key`.

@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "not every test needs all of it")]
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, panic, process, thread};
 
@@ -68,6 +69,14 @@ pub fn in_a_world(story: impl FnOnce(&World) + Send + 'static) {
         sweep();
         panic::resume_unwind(cause);
     }
+}
+
+/// Runs a command whose words have no spaces, and gives what it printed.
+pub fn run(command: &str) -> String {
+    let words: Vec<&str> = command.split(' ').collect();
+    let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
 fn new_world() -> World {

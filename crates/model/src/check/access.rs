@@ -15,7 +15,9 @@ use super::balancer::Balancer;
 use super::pool::{Member, Origin, Pool};
 use super::rule::Rule;
 use crate::desired::{Protocol, SecurityList};
-use crate::document::{LoadBalancer, NetworkSecurityGroup, Reference, Subnet, VirtualNetwork};
+use crate::document::{
+    FrontendIpConfiguration, LoadBalancer, NetworkSecurityGroup, Reference, Subnet, VirtualNetwork,
+};
 use crate::inventory::{Child, Place};
 use crate::kind::Kind;
 
@@ -56,7 +58,7 @@ impl<'a, 's> Lists<'a, 's> {
             return None;
         }
         let target = Target::of(balancer, rule)?;
-        let frontend = self.of_frontend(balancer, rule.frontend);
+        let frontend = self.of_frontend(balancer, &target);
         let service = self.of_service(balancer, rule, &target);
         let members = self.of_members(balancer, rule.pool, &target);
         let groups = frontend.iter().chain(&service).chain(members.iter());
@@ -73,9 +75,9 @@ impl<'a, 's> Lists<'a, 's> {
         Some(self.lists.len() - 1)
     }
 
-    fn of_frontend(&mut self, balancer: &Balancer<'a>, frontend: Option<IpAddr>) -> Option<Rc<Group>> {
-        let name = balancer.frontends.iter().find(|it| it.address == frontend)?.name;
-        let document = balancer.document.frontend_ip_configurations.iter().find(|it| it.name == name)?;
+    fn of_frontend(&mut self, balancer: &Balancer<'a>, target: &Target<'_, 'a>) -> Option<Rc<Group>> {
+        let named = |it: &&FrontendIpConfiguration| it.name == target.name;
+        let document = balancer.document.frontend_ip_configurations.iter().find(named)?;
         self.group(document.forebay.as_ref()?.network_security_group.as_ref(), None, Seat::Frontend)
     }
 
@@ -166,6 +168,8 @@ fn subnet_at(place: Place<'_>) -> (Option<&Subnet>, Option<&VirtualNetwork>) {
 
 /// What security rules are asked about: the packets of one rule of a balancer.
 struct Target<'r, 'a> {
+    /// The frontend's.
+    name: &'a str,
     protocol: Protocol,
     frontend: IpAddr,
     /// Whether the frontend does not face the public.
@@ -179,11 +183,12 @@ struct Target<'r, 'a> {
 
 impl<'r, 'a> Target<'r, 'a> {
     fn of(balancer: &'r Balancer<'a>, rule: &Rule<'a>) -> Option<Self> {
-        let at = balancer.frontends.iter().find(|it| it.address == rule.frontend);
+        let at = balancer.frontends.iter().find(|it| it.address == rule.frontend)?;
         Some(Self {
+            name: at.name,
             protocol: rule.protocol,
             frontend: rule.frontend?,
-            internal: at.is_some_and(|at| at.internal),
+            internal: at.internal,
             frontend_port: rule.frontend_port,
             backend_port: rule.backend_port,
             floating: rule.floating,

@@ -10,7 +10,7 @@ use crate::document::{NetworkSecurityGroup, SecurityRule};
 use crate::inventory::Entry;
 use crate::net::Prefix;
 use crate::problem::{Code, Path, Report};
-use crate::terms::ServiceTags;
+use crate::terms::{BadServiceTag, ServiceTags};
 
 pub(super) fn examine(
     report: &mut Report,
@@ -38,10 +38,26 @@ pub(super) fn examine(
             report.add(&at.field("priority"), Code::SecurityRuleConflict, message);
         }
     }
+    tags(report, document);
     if scope.inventory.links_to(entry).next().is_some() {
         let inbound = rules.iter().enumerate().filter(|(_, it)| it.direction == Some(Direction::Inbound));
         for (index, rule) in inbound {
             in_part(report, &array.element(&rule.name, index), rule, (document, scope.tags));
+        }
+    }
+}
+
+/// A name that no rule can mean stands for nothing. Who wrote it may be a program that writes to others, too: it is told, not refused.
+fn tags(report: &mut Report, document: &NetworkSecurityGroup) {
+    let Some(extension) = &document.forebay else { return };
+    let array = Path::default().field("forebay").field("serviceTags");
+    for (tag, index) in extension.service_tags.iter().zip(0_usize..) {
+        let name = tag.name.as_deref().unwrap_or_default();
+        if !ServiceTags::may_define(name) {
+            report.fall_short(
+                &array.element(name, index).field("name"),
+                BadServiceTag::Name(name.to_owned()).to_string(),
+            );
         }
     }
 }
@@ -153,7 +169,7 @@ pub(super) enum Addresses<'t> {
     Tag(&'t str),
 }
 
-/// `None` of what is neither a prefix nor a tag. Tags are words; what starts with a digit or has a colon or slash is meant as an address.
+/// `None` of what is neither a prefix nor a tag.
 pub(super) fn addresses(text: &str) -> Option<Addresses<'_>> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(Addresses::Range(address, address));
@@ -161,14 +177,12 @@ pub(super) fn addresses(text: &str) -> Option<Addresses<'_>> {
     if let Ok(prefix) = text.parse::<Prefix>() {
         return Some(Addresses::Range(prefix.first(), prefix.last()));
     }
-    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-    let is_tag = || text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_word);
     match text.to_ascii_lowercase().as_str() {
         "*" | "any" => Some(Addresses::Everybody),
         "virtualnetwork" => Some(Addresses::VirtualNetwork),
         "internet" => Some(Addresses::Internet),
         "azureloadbalancer" => Some(Addresses::Balancer),
-        _ => is_tag().then_some(Addresses::Tag(text)),
+        _ => ServiceTags::may_define(text).then_some(Addresses::Tag(text)),
     }
 }
 

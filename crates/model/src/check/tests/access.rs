@@ -244,6 +244,19 @@ fn a_group_may_say_what_its_service_tags_stand_for() {
     assert!(!tagged(json!([])));
 }
 
+#[test]
+fn a_service_tag_that_no_rule_can_mean_is_told_and_refuses_nothing() {
+    // ACL-1
+    for (name, places) in [("Internet", 1), ("10.0.0.0/8", 1), ("", 1), ("Storage", 0)] {
+        let tags = json!([{ "name": name, "addressPrefixes": ["203.0.113.0/24"] }]);
+        let sg = document("networkSecurityGroups/sg", json!({ "forebay": { "serviceTags": tags } }));
+        let inventory = with([]).with([balancer("b", Some("10.1.1.10")), member(&[]), sg], []);
+        let shortfalls = judge(&inventory, &Limits::default()).unwrap().shortfalls;
+        let told = shortfalls.iter().filter(|it| it.message.contains("cannot be a service tag"));
+        assert_eq!(told.count(), places, "{name}: {shortfalls:?}");
+    }
+}
+
 /// What the rules of a cluster's group say of a source; the frontend is private.
 fn admitted(rules: Value, floating: bool, source: &str) -> (String, bool) {
     let it = judged_with(rules, floating, 80, "Tcp", []);
