@@ -6,6 +6,8 @@ use plane::row::Mac;
 
 /// The balancer's link.
 pub const LINK: Mac = Mac::new([2, 0, 0, 0, 0, 1]);
+/// What the link carries, in bytes: one that is not configured otherwise carries as much.
+pub const MTU: u16 = 1_500;
 /// Where clients' frames come from.
 pub const ROUTER: Mac = Mac::new([2, 0, 0, 0, 1, 1]);
 

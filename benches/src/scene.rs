@@ -14,7 +14,7 @@ use plane::Tick;
 use plane::row::{Hop, Mac};
 use serde_json::{Value, json};
 
-use crate::packet::LINK;
+use crate::packet::{LINK, MTU};
 
 /// The interface index that frames come in by when nothing else is said: the loopback's.
 pub const INGRESS: u32 = 1;
@@ -175,13 +175,13 @@ fn surroundings(sizes: Sizes) -> Surroundings {
                 let destination = Mac::new([2, 0, pool as u8, family as u8, 0, number as u8]);
                 (
                     family.member(pool, number),
-                    Hop { link: INGRESS, source: LINK, destination, adjacent: true },
+                    Hop { link: INGRESS, source: LINK, destination, adjacent: true, mtu: MTU },
                 )
             })
         })
     });
     Surroundings {
-        links: BTreeMap::from([(INGRESS, LINK)]),
+        links: BTreeMap::from([(INGRESS, engine::Link { mac: LINK, mtu: MTU })]),
         own_v4: match own(Family::V4) {
             IpAddr::V4(own) => Some(own),
             IpAddr::V6(_) => None,

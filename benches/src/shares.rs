@@ -92,9 +92,9 @@ fn tables(members: u32, weight: impl Fn(u32) -> u32) -> Result<Tables> {
     let source = Source { name: "b.json".into(), text: document.to_string() };
     let desired: Desired =
         model::check(&[source]).map_err(|problems| anyhow!("{} problems: {problems:?}", problems.len()))?;
-    let hop = Hop { link: 1, source: LINK, destination: LINK, adjacent: true };
+    let hop = Hop { link: 1, source: LINK, destination: LINK, adjacent: true, mtu: 1_500 };
     let around = Surroundings {
-        links: [(1, LINK)].into(),
+        links: [(1, engine::Link { mac: LINK, mtu: 1_500 })].into(),
         hops: (0..members).map(|number| (address_of(number).into(), hop)).collect(),
         sizes: SIZES,
         ..Surroundings::default()

@@ -158,10 +158,11 @@ fn config() {
 }
 
 fn links() {
-    let new = |index, mac| LinkRow::new(index, Mac::from_bits(mac)).0;
+    let new = |index, mac, mtu| LinkRow::new(index, Mac::from_bits(mac), mtu).0;
     row("LINKS", "published by word 1");
-    field("link-layer address", &[new(0, 0), new(0, u64::MAX)]);
-    field("interface index; 0 in an empty row", &[new(0, 0), new(u32::MAX, 0)]);
+    field("link-layer address", &[new(0, 0, 0), new(0, u64::MAX, 0)]);
+    field("bytes of the largest packet that it carries; 0: any", &[new(0, 0, 0), new(0, 0, u16::MAX)]);
+    field("interface index; 0 in an empty row", &[new(0, 0, 0), new(u32::MAX, 0, 0)]);
 }
 
 fn addresses() {
@@ -268,7 +269,7 @@ fn down() {
 }
 
 fn members() {
-    let hop = Hop { link: 0, source: Mac::default(), destination: Mac::default(), adjacent: false };
+    let hop = Hop { link: 0, source: Mac::default(), destination: Mac::default(), adjacent: false, mtu: 0 };
     let mac = Mac::from_bits(u64::MAX);
     let at = |hop| MemberRow::new(NOWHERE, 0, 0, Some(hop)).0;
     let new = |address: Address, number, pool| MemberRow::new(address, number, pool, Some(hop)).0;
@@ -282,6 +283,10 @@ fn members() {
     field("the next station is known", &[live, zero]);
     field("address", &[zero, new(V6.into(), 0, 0)]);
     field("link-layer address of the link", &[zero, at(Hop { source: mac, ..hop })]);
+    field(
+        "bytes of the largest packet that the link carries; 0: any",
+        &[zero, at(Hop { mtu: u16::MAX, ..hop })],
+    );
     field("interface index of the link", &[zero, at(Hop { link: u32::MAX, ..hop })]);
     field("number of its address", &[zero, new(NOWHERE, u32::MAX, 0)]);
     field("identity of its pool", &[zero, new(NOWHERE, 0, u64::MAX)]);

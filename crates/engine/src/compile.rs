@@ -28,7 +28,7 @@ use rings::{Members, Rings};
 use crate::place::arrange;
 use crate::slots::{Part, fill};
 use crate::standing::Health;
-use crate::surroundings::Surroundings;
+use crate::surroundings::{Link, Surroundings};
 use crate::tables::{Ring, Tables, ring_words};
 
 /// A table has no room for what is wanted.
@@ -220,11 +220,11 @@ const FULL_RULES: Full = Full {
 /// Links keep their places: masqueraded flows know them by these.
 fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, LinkRow>, Full> {
     let kept = before.links.iter().filter_map(|(place, row)| {
-        Some((*place, LinkRow::new(row.index(), *surroundings.links.get(&row.index())?)))
+        Some((*place, link_row(row.index(), *surroundings.links.get(&row.index())?)))
     });
     let mut links: BTreeMap<u32, LinkRow> = kept.collect();
     let known: BTreeSet<u32> = links.values().map(|row| row.index()).collect();
-    for (index, mac) in surroundings.links.iter().filter(|(index, _)| !known.contains(index)) {
+    for (index, link) in surroundings.links.iter().filter(|(index, _)| !known.contains(index)) {
         let place = (0..LINK_TRIES)
             .map(|tries| index.wrapping_add(tries) & (LINK_PLACES - 1))
             .find(|place| !links.contains_key(place))
@@ -234,9 +234,13 @@ fn links(surroundings: &Surroundings, before: &Tables) -> Result<BTreeMap<u32, L
                 of: "links",
                 mend: "attach to fewer interfaces",
             })?;
-        links.insert(place, LinkRow::new(*index, *mac));
+        links.insert(place, link_row(*index, *link));
     }
     Ok(links)
+}
+
+fn link_row(index: u32, link: Link) -> LinkRow {
+    LinkRow::new(index, link.mac, link.mtu)
 }
 
 /// Gives every address that matters a row, and its number.

@@ -31,6 +31,6 @@ pub use replica::{Counts, Memory, Replica};
 pub use settle::{Settling, pinned};
 pub use slots::fill as fill_slots;
 pub use standing::{Health, in_force};
-pub use surroundings::{Clock, Sizes, Surroundings};
+pub use surroundings::{Clock, Link, Sizes, Surroundings};
 pub use tables::{Ring, Tables};
 pub use trace::trace;

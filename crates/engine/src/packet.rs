@@ -4,21 +4,27 @@ use std::net::{IpAddr, SocketAddr};
 
 use plane::row::{Mac, protocol};
 
-/// The first packet of a flow as it would come in: a TCP SYN, an SCTP INIT, or a datagram without content.
-pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8) -> Vec<u8> {
+/// The first packet of a flow as it would come in: a TCP SYN, an SCTP INIT, or a datagram. Zeros make it up to `size` bytes, the network
+/// header included, where that is more than its headers.
+pub fn first_packet(destination: Mac, from: SocketAddr, to: SocketAddr, kind: u8, size: u16) -> Vec<u8> {
     let way = Way { destination, source: NOBODY, from, to };
-    if kind == protocol::TCP {
-        tcp_packet(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN, window: WINDOW })
-    } else if kind == protocol::SCTP {
-        let mut transport = ports(from, to);
-        // A chunk without content; nobody looks at its checksum, of which only changes are computed.
-        transport.extend([0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 4]);
-        frame(way, kind, transport)
-    } else {
-        let mut transport = ports(from, to);
-        transport.extend([0, 8, 0, 0]);
-        frame(way, kind, transport)
-    }
+    let network = if from.is_ipv4() { 20 } else { 40 };
+    let length = |headers: u16| size.saturating_sub(network).max(headers);
+    let mut transport = match kind {
+        protocol::TCP => tcp(way, Tcp { sequence: 1, acknowledgement: 0, flags: SYN, window: WINDOW }),
+        protocol::SCTP => {
+            let [high, low] = (length(16) - 12).to_be_bytes();
+            // One chunk; nobody looks at its checksum, of which only changes are computed.
+            [ports(from, to), vec![0, 0, 0, 0, 0, 0, 0, 0, 1, 0, high, low]].concat()
+        }
+        _ => {
+            let [high, low] = length(8).to_be_bytes();
+            [ports(from, to), vec![high, low, 0, 0]].concat()
+        }
+    };
+    let headers = transport.len() as u16;
+    transport.resize(usize::from(length(headers)), 0);
+    frame(way, kind, transport)
 }
 
 /// Whose frame it is, and whose packet.
@@ -59,14 +65,18 @@ pub const WINDOW: u16 = u16::MAX;
 pub const NOBODY: Mac = Mac::new([0x02, 0, 0, 0, 0, 1]);
 
 /// A TCP segment without options and content.
-pub fn tcp_packet(way: Way, tcp: Tcp) -> Vec<u8> {
+pub fn tcp_packet(way: Way, says: Tcp) -> Vec<u8> {
+    frame(way, protocol::TCP, tcp(way, says))
+}
+
+fn tcp(way: Way, tcp: Tcp) -> Vec<u8> {
     let mut transport = ports(way.from, way.to);
     transport.extend(tcp.sequence.to_be_bytes());
     transport.extend(tcp.acknowledgement.to_be_bytes());
     transport.extend([5 << 4, tcp.flags]);
     transport.extend(tcp.window.to_be_bytes());
     transport.extend([0, 0, 0, 0]);
-    frame(way, protocol::TCP, transport)
+    transport
 }
 
 fn ports(from: SocketAddr, to: SocketAddr) -> Vec<u8> {
@@ -147,11 +157,23 @@ mod tests {
             "198.51.100.7:5000".parse().unwrap(),
             "203.0.113.10:443".parse().unwrap(),
             protocol::TCP,
+            0,
         );
         assert_eq!(frame.len(), 54);
         assert_eq!(frame[..14], [2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 8, 0]);
         assert_eq!(checksum(&frame[14..34]), 0, "the header's sum is right");
         assert_eq!(frame[34..38], [0x13, 0x88, 0x01, 0xbb]);
         assert_eq!(frame[47], 2, "SYN");
+    }
+
+    #[test]
+    fn a_packet_has_the_size_that_was_asked_for() {
+        for (from, to) in [("198.51.100.7:5000", "203.0.113.10:443"), ("[fd00::7]:5000", "[fd00::10]:443")] {
+            let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
+            for kind in [protocol::TCP, protocol::UDP, protocol::SCTP] {
+                assert_eq!(first_packet(NOBODY, from, to, kind, 1_400).len(), 1_414);
+                assert!(first_packet(NOBODY, from, to, kind, 0).len() < 80);
+            }
+        }
     }
 }

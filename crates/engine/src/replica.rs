@@ -8,7 +8,7 @@ use plane::row::{
     AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, DOWN_WORDS, ENTRY_WORDS, LinkRow, ListRow, MemberRow,
     PIECE_BUCKETS, ReturnRow, RuleRow, Slot, TRACK_WORDS,
 };
-use plane::stage::PARCEL_WORDS;
+use plane::stage::{PARCEL_WORDS, TOLD_WORDS};
 use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, Word, World, process};
 
 use crate::changes::Change;
@@ -158,6 +158,7 @@ pub struct Replica {
     ingress: Cell<u32>,
     moment: Cell<u32>,
     parcel: Cell<[u64; PARCEL_WORDS]>,
+    told: [Shared; TOLD_WORDS],
     rules: RefCell<BTreeMap<u32, Counts>>,
     members: RefCell<BTreeMap<u32, Counts>>,
     unmatched: RefCell<BTreeMap<u32, u64>>,
@@ -195,18 +196,22 @@ impl Replica {
         self.tables = std::mem::take(&mut self.tables).tidied();
     }
 
-    /// What becomes of a frame that comes in by the link with this interface index.
-    pub fn run(&self, frame: &mut [u8], link: u32, now: Tick) -> Verdict {
+    /// What becomes of a frame that comes in by the link with this interface index. It may be shorter afterwards.
+    pub fn run(&self, frame: &mut Vec<u8>, link: u32, now: Tick) -> Verdict {
         let config = self.tables.config;
         let moment = now.0.wrapping_shl((config.tick_shift() - config.moment_shift()).into());
         self.run_at(frame, link, now, moment)
     }
 
     /// The same at a certain moment of a tick.
-    pub fn run_at(&self, frame: &mut [u8], link: u32, now: Tick, moment: u32) -> Verdict {
+    pub fn run_at(&self, frame: &mut Vec<u8>, link: u32, now: Tick, moment: u32) -> Verdict {
         self.ingress.set(link);
         self.moment.set(moment);
-        process(&mut &mut *frame, self, now)
+        let mut left = frame.as_mut_slice();
+        let verdict = process(&mut left, self, now);
+        let length = left.len();
+        frame.truncate(length);
+        verdict
     }
 
     /// What was counted by rule number.
@@ -247,6 +252,10 @@ impl World for Replica {
 
     fn kept(&self) -> [u64; PARCEL_WORDS] {
         self.parcel.get()
+    }
+
+    fn told(&self) -> Option<&[Shared; TOLD_WORDS]> {
+        Some(&self.told)
     }
 
     fn config(&self) -> ConfigRow {

@@ -11,7 +11,7 @@ use plane::row::{DOWN_WORDS, Hop, MAX_IDLE_TICKS, MOMENT_BITS, Mac, RING_WORDS};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// The links the balancer is attached to, by interface index.
-    pub links: BTreeMap<u32, Mac>,
+    pub links: BTreeMap<u32, Link>,
     /// The balancer's own IPv4 address.
     pub own_v4: Option<Ipv4Addr>,
     /// The balancer's own IPv6 address.
@@ -24,6 +24,15 @@ pub struct Surroundings {
     pub clock: Clock,
     /// The data path's time.
     pub now: Tick,
+}
+
+/// A link that the balancer is attached to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Link {
+    /// Its link-layer address.
+    pub mac: Mac,
+    /// Bytes of the largest packet that it carries; 0 where nobody knows.
+    pub mtu: u16,
 }
 
 /// Sizes that are fixed when the data path is loaded.

@@ -9,7 +9,9 @@ use plane::row::{Hop, Mac};
 use plane::{Drop, Sent, Tick, Verdict};
 
 use crate::health::Hint;
-use crate::{Change, Compiler, Full, Health, Memory, Replica, Settling, Sizes, Surroundings, Tables, pinned};
+use crate::{
+    Change, Compiler, Full, Health, Link, Memory, Replica, Settling, Sizes, Surroundings, Tables, pinned,
+};
 
 /// Numbers that look like chance and are the same each time.
 #[derive(Clone, Debug)]
@@ -287,6 +289,15 @@ pub fn link_mac(link: u32) -> Mac {
     Mac::new([2, 0xb, 0, 0, 0, link as u8])
 }
 
+/// What a link is, by its index. Of two, the second carries less.
+pub fn link(index: u32) -> Link {
+    Link { mac: link_mac(index), mtu: mtu(index) }
+}
+
+fn mtu(link: u32) -> u16 {
+    if link == OTHER_LINK { 1_400 } else { 1_500 }
+}
+
 /// The station of an address.
 pub fn mac_of(address: IpAddr) -> Mac {
     let bytes = match address {
@@ -299,7 +310,7 @@ pub fn mac_of(address: IpAddr) -> Mac {
 /// Two links, own addresses of both families, and every member of `wish` on a segment.
 pub fn surroundings(members: impl IntoIterator<Item = IpAddr>) -> Surroundings {
     Surroundings {
-        links: [(LINK, link_mac(LINK)), (OTHER_LINK, link_mac(OTHER_LINK))].into(),
+        links: [LINK, OTHER_LINK].map(|index| (index, link(index))).into(),
         own_v4: Some("10.0.0.2".parse().unwrap()),
         own_v6: Some("fd00::2".parse().unwrap()),
         hops: members.into_iter().map(|member| (member, hop(member))).collect(),
@@ -309,7 +320,7 @@ pub fn surroundings(members: impl IntoIterator<Item = IpAddr>) -> Surroundings {
 }
 
 pub fn hop(member: IpAddr) -> Hop {
-    Hop { link: LINK, source: link_mac(LINK), destination: mac_of(member), adjacent: true }
+    Hop { link: LINK, source: link_mac(LINK), destination: mac_of(member), adjacent: true, mtu: mtu(LINK) }
 }
 
 /// Flags of TCP.
@@ -503,7 +514,7 @@ impl Lab {
         !self.go_to(&wanted).is_empty()
     }
 
-    pub fn run(&self, frame: &mut [u8]) -> Verdict {
+    pub fn run(&self, frame: &mut Vec<u8>) -> Verdict {
         self.replica.run(frame, LINK, Tick(self.now))
     }
 
@@ -667,13 +678,14 @@ impl Chance {
                 self.surroundings.hops.insert(member, routed);
             }
             4 => {
-                let moved = Hop { link: OTHER_LINK, source: link_mac(OTHER_LINK), ..hop(member) };
+                let (link, source) = (OTHER_LINK, link_mac(OTHER_LINK));
+                let moved = Hop { link, source, mtu: mtu(link), ..hop(member) };
                 self.surroundings.hops.insert(member, moved);
             }
             5 => drop(self.surroundings.hops.insert(member, hop(member))),
             _ => {
                 if self.surroundings.links.remove(&OTHER_LINK).is_none() {
-                    self.surroundings.links.insert(OTHER_LINK, link_mac(OTHER_LINK));
+                    self.surroundings.links.insert(OTHER_LINK, link(OTHER_LINK));
                 }
             }
         }

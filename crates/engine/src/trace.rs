@@ -7,7 +7,7 @@ use std::fmt::Write;
 use plane::row::{
     AccessRow, AddressRow, ConfigRow, LinkRow, ListRow, MemberRow, ReturnRow, Role, RuleRow, Slot, Strict,
 };
-use plane::stage::PARCEL_WORDS;
+use plane::stage::{PARCEL_WORDS, TOLD_WORDS};
 use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, World, outline, process};
 
 use crate::replica::{Replica, Shared};
@@ -19,14 +19,17 @@ use crate::tables::protocol_name;
 /// are called, by the identities that the tables have of them.
 pub fn trace(
     replica: &Replica,
-    frame: &mut [u8],
+    frame: &mut Vec<u8>,
     link: u32,
     now: Tick,
     security: &BTreeMap<u64, String>,
 ) -> (Verdict, Vec<String>) {
     let recorder =
         Recorder { replica, link, now, security, ring: Cell::default(), lines: RefCell::default() };
-    let verdict = process(&mut &mut *frame, &recorder, now);
+    let mut left = frame.as_mut_slice();
+    let verdict = process(&mut left, &recorder, now);
+    let length = left.len();
+    frame.truncate(length);
     (verdict, recorder.lines.into_inner())
 }
 
@@ -52,7 +55,10 @@ impl Recorder<'_> {
     /// The plane's rows are pairs; the replica keeps them by the same places.
     fn hop(row: &MemberRow) -> String {
         match row.hop() {
-            Some(hop) => format!("via {} on link {}", hop.destination, hop.link),
+            Some(hop) if hop.mtu == 0 => format!("via {} on link {}", hop.destination, hop.link),
+            Some(hop) => {
+                format!("via {} on link {}, which carries {} bytes", hop.destination, hop.link, hop.mtu)
+            }
             None => "its link-layer address is not known".into(),
         }
     }
@@ -75,6 +81,13 @@ impl World for Recorder<'_> {
 
     fn kept(&self) -> [u64; PARCEL_WORDS] {
         self.replica.kept()
+    }
+
+    fn told(&self) -> Option<&[Shared; TOLD_WORDS]> {
+        self.say(
+            "size: the way on does not carry a packet of this size, and its sender is to be told".into(),
+        );
+        self.replica.told()
     }
 
     fn config(&self) -> ConfigRow {

@@ -54,6 +54,9 @@ pub enum Command {
         /// The transport protocol.
         #[arg(long, value_enum, default_value = "tcp")]
         proto: Proto,
+        /// Bytes of the packet, its IP header included; as small as it can be where there are none.
+        #[arg(long, value_name = "BYTES", default_value_t = 0, hide_default_value = true)]
+        size: u16,
         #[command(flatten)]
         which: Which,
         /// Print as JSON.

@@ -23,13 +23,14 @@ pub fn run(args: Args) -> ExitCode {
     let done = match args.command {
         Command::Serve { config } => serve::run(&config),
         Command::Check { paths, config, json } => check(&paths, config.as_deref(), json),
-        Command::Trace { from, to, proto, which, json } => which.place().and_then(|place| {
+        Command::Trace { from, to, proto, size, which, json } => which.place().and_then(|place| {
             if from.is_ipv4() != to.is_ipv4() {
                 return Err(
                     format!("no packet goes from {from} to {to}: name two addresses of one family").into()
                 );
             }
-            let trace = inspect::trace(&place, from, to, proto.protocol())?;
+            let trace =
+                inspect::trace(&place, inspect::Asked { from, to, protocol: proto.protocol(), size })?;
             print(&if json { to_json(&trace)? } else { show::trace(&trace) })
         }),
         Command::Show { what, which, json } => {

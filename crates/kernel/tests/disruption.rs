@@ -336,10 +336,16 @@ impl Town {
     fn surroundings(&self) -> Surroundings {
         let hop = |member: u16| {
             let [high, low] = member.to_be_bytes();
-            Hop { link: 1, source: LINK, destination: Mac::new([2, 0, 0, 2, high, low]), adjacent: true }
+            Hop {
+                link: 1,
+                source: LINK,
+                destination: Mac::new([2, 0, 0, 2, high, low]),
+                adjacent: true,
+                mtu: 1_500,
+            }
         };
         Surroundings {
-            links: [(1, LINK)].into(),
+            links: [(1, engine::Link { mac: LINK, mtu: 1_500 })].into(),
             own_v4: Some([10, 0, 0, 1].into()),
             hops: self.members.keys().map(|member| (address(*member), hop(*member))).collect(),
             sizes: sizes(),

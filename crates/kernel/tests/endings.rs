@@ -134,9 +134,9 @@ const SIZES: Sizes = Sizes { flow_bits: 8, masquerade_bits: 8, rings: 8 };
 fn serve(kernel: &mut Kernel) -> Tables {
     let desired = model::check(&[Source { name: "b.json".into(), text: DOCUMENT.into() }]).unwrap();
     let index = link::index("balancer").unwrap();
-    let hop = Hop { link: index, source: BALANCER, destination: MEMBER, adjacent: true };
+    let hop = Hop { link: index, source: BALANCER, destination: MEMBER, adjacent: true, mtu: 1_500 };
     let surroundings = Surroundings {
-        links: [(index, BALANCER)].into(),
+        links: [(index, engine::Link { mac: BALANCER, mtu: 1_500 })].into(),
         own_v4: Some([10, 0, 0, 1].into()),
         own_v6: Some("fd00::1".parse().unwrap()),
         hops: [("10.0.0.4".parse().unwrap(), hop), ("fd00::4".parse().unwrap(), hop)].into(),

@@ -70,7 +70,7 @@ fn every_case_is_as_it_is_written_on_the_host() {
 
 #[test]
 fn every_case_is_as_it_is_written_in_the_kernel() {
-    // RULE-1, ICMP-1
+    // RULE-1, ICMP-1, MTU-1
     in_a_world(|world| {
         add_links();
         let mut kernel = Kernel::open(&Options { place: world.place("fixtures"), sizes: SIZES }).unwrap();

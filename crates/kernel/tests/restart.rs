@@ -514,9 +514,9 @@ fn serve(kernel: &mut Kernel) -> Tables {
 fn compile(kernel: &Kernel) -> Tables {
     let desired: Desired = model::check(&[Source { name: "b.json".into(), text: DOCUMENT.into() }]).unwrap();
     let link = link::index("balancer").unwrap_or(7);
-    let hop = Hop { link, source: BALANCER, destination: NEIGHBOUR, adjacent: true };
+    let hop = Hop { link, source: BALANCER, destination: NEIGHBOUR, adjacent: true, mtu: 1_500 };
     let surroundings = Surroundings {
-        links: [(link, BALANCER)].into(),
+        links: [(link, engine::Link { mac: BALANCER, mtu: 1_500 })].into(),
         own_v4: Some([10, 0, 0, 1].into()),
         hops: [([10, 0, 0, 4].into(), hop), ([10, 0, 0, 5].into(), hop)].into(),
         sizes: SIZES,

@@ -42,9 +42,9 @@ fn a_sweep_of_a_million_connections() {
         let sizes = Sizes::default();
         let mut kernel = Kernel::open(&Options { place: world.place("sweep"), sizes }).unwrap();
         let desired = model::check(&[Source { name: "b.json".into(), text: DOCUMENT.into() }]).unwrap();
-        let hop = Hop { link: LINK, source: BALANCER, destination: MEMBER, adjacent: true };
+        let hop = Hop { link: LINK, source: BALANCER, destination: MEMBER, adjacent: true, mtu: 1_500 };
         let surroundings = Surroundings {
-            links: [(LINK, BALANCER)].into(),
+            links: [(LINK, engine::Link { mac: BALANCER, mtu: 1_500 })].into(),
             hops: [([10, 0, 0, 4].into(), hop)].into(),
             sizes,
             clock: clock(),

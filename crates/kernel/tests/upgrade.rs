@@ -278,11 +278,12 @@ fn serve(kernel: &mut Kernel, members: u8) -> Tables {
                 source: BALANCER,
                 destination: Mac::new([2, 0, 0, 1, 0, member]),
                 adjacent: true,
+                mtu: 1_500,
             },
         )
     };
     let surroundings = Surroundings {
-        links: [(index, BALANCER)].into(),
+        links: [(index, engine::Link { mac: BALANCER, mtu: 1_500 })].into(),
         hops: (1..=members).map(hop).collect(),
         sizes: SIZES,
         clock: clock(),

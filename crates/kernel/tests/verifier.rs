@@ -16,7 +16,7 @@ use aya_obj::{Function, Object, Program};
 use common::in_a_world;
 use engine::Name;
 use plane::row::{BUCKET_WAYS, ENTRY_WORDS, MAX_WATCHES, TRACK_WORDS, WATCH_WORDS};
-use plane::stage::PARCEL_WORDS;
+use plane::stage::{PARCEL_WORDS, TOLD_WORDS};
 
 static OBJECT: &[u8] = include_bytes_aligned!("../bpf/forebay.bpf.o");
 
@@ -32,16 +32,17 @@ struct Ratchet {
 }
 
 /// As measured on Linux 6.18.
-const RATCHETS: [Ratchet; 11] = [
-    Ratchet { program: "forebay", translated: 3_171, verified: 332_692, stack: 384 },
-    Ratchet { program: "forebay_masquerade", translated: 2_158, verified: 46_347, stack: 368 },
-    Ratchet { program: "forebay_return", translated: 2_390, verified: 39_237, stack: 272 },
-    Ratchet { program: "forebay_answer", translated: 1_460, verified: 2_141, stack: 128 },
-    Ratchet { program: "forebay_untangle", translated: 1_637, verified: 22_484, stack: 160 },
-    Ratchet { program: "forebay_forward", translated: 2_629, verified: 133_433, stack: 384 },
-    Ratchet { program: "forebay_report", translated: 4_971, verified: 34_010, stack: 320 },
-    Ratchet { program: "forebay_track", translated: 3_734, verified: 77_499, stack: 480 },
-    Ratchet { program: "forebay_watch", translated: 1_787, verified: 7_221, stack: 208 },
+const RATCHETS: [Ratchet; 12] = [
+    Ratchet { program: "forebay", translated: 3_321, verified: 243_157, stack: 400 },
+    Ratchet { program: "forebay_masquerade", translated: 2_163, verified: 45_770, stack: 352 },
+    Ratchet { program: "forebay_return", translated: 2_678, verified: 36_910, stack: 288 },
+    Ratchet { program: "forebay_answer", translated: 1_591, verified: 2_297, stack: 144 },
+    Ratchet { program: "forebay_untangle", translated: 1_635, verified: 22_547, stack: 160 },
+    Ratchet { program: "forebay_forward", translated: 2_772, verified: 134_538, stack: 384 },
+    Ratchet { program: "forebay_report", translated: 5_192, verified: 35_134, stack: 320 },
+    Ratchet { program: "forebay_track", translated: 3_719, verified: 78_806, stack: 464 },
+    Ratchet { program: "forebay_too_big", translated: 1_483, verified: 34_489, stack: 160 },
+    Ratchet { program: "forebay_watch", translated: 1_762, verified: 7_245, stack: 192 },
     Ratchet { program: "forebay_moment", translated: 37, verified: 37, stack: 16 },
     Ratchet { program: "forebay_now", translated: 28, verified: 19, stack: 16 },
 ];
@@ -55,7 +56,7 @@ const PER_CPU_ARRAY: u32 = 6;
 const RING_BUFFER: u32 = 27;
 
 /// Name, type, bytes of a value, flags.
-fn maps() -> [(&'static str, u32, usize, u32); 31] {
+fn maps() -> [(&'static str, u32, usize, u32); 32] {
     [
         ("CONFIG", ARRAY, 8 * Name::Config.width(), MMAPABLE),
         ("LINKS", ARRAY, 8 * Name::Links.width(), MMAPABLE),
@@ -75,6 +76,7 @@ fn maps() -> [(&'static str, u32, usize, u32); 31] {
         ("OUTWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
         ("INWARD", ARRAY, 8 * ENTRY_WORDS, MMAPABLE),
         ("STAGES", PROGRAM_ARRAY, 4, 0),
+        ("TOLD", PER_CPU_ARRAY, 8 * TOLD_WORDS, 0),
         ("PARCEL", PER_CPU_ARRAY, 8 * PARCEL_WORDS, 0),
         ("RULE_COUNTS", PER_CPU_ARRAY, 32, 0),
         ("MEMBER_COUNTS", PER_CPU_ARRAY, 32, 0),

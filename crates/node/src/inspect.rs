@@ -354,41 +354,44 @@ pub struct Sending {
     pub destination: SocketAddr,
 }
 
+/// The first packet of a flow, whose way somebody wants to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    /// The client.
+    pub from: SocketAddr,
+    /// The frontend; of the same family.
+    pub to: SocketAddr,
+    /// Its transport protocol.
+    pub protocol: Protocol,
+    /// Its bytes, where they are more than its headers.
+    pub size: u16,
+}
+
 /// Runs the pipeline on a copy of the tables and the memory in force. Nothing is sent, counted or remembered.
 ///
 /// # Errors
 /// There is no such data path, or it may not be looked at.
-pub fn trace(
-    place: &Place,
-    from: SocketAddr,
-    to: SocketAddr,
-    protocol: Protocol,
-) -> Result<Trace, KernelError> {
+pub fn trace(place: &Place, asked: Asked) -> Result<Trace, KernelError> {
     let kernel = Kernel::look(place)?;
     let replica = Replica::new(kernel.dump()?, kernel.memory());
     let legend = Legend::read(&place.file("json"));
-    Ok(trace_on(&replica, from, to, protocol, kernel.now()?, &legend.security))
+    Ok(trace_on(&replica, asked, kernel.now()?, &legend.security))
 }
 
 /// The same on any replica; `security` is what security rules are called, by their identities.
-fn trace_on(
-    replica: &Replica,
-    from: SocketAddr,
-    to: SocketAddr,
-    protocol: Protocol,
-    now: Tick,
-    security: &BTreeMap<u64, String>,
-) -> Trace {
-    let kind = match protocol {
+fn trace_on(replica: &Replica, asked: Asked, now: Tick, security: &BTreeMap<u64, String>) -> Trace {
+    let kind = match asked.protocol {
         // Any will do.
         Protocol::Tcp | Protocol::All => protocol::TCP,
         Protocol::Udp => protocol::UDP,
         Protocol::Sctp => protocol::SCTP,
     };
     let link = replica.tables().links.values().next().copied().unwrap_or_default();
-    let mut frame = first_packet(link.mac(), from, to, kind);
+    let mut frame = first_packet(link.mac(), asked.from, asked.to, kind, asked.size);
     let (verdict, decisions) = run(replica, &mut frame, link.index(), now, security);
     let sent = match verdict {
+        // An ICMP error has no ports.
+        Verdict::Send(_, Sent::SizeTold) => None,
         Verdict::Send(link, _) => sending(&frame, link),
         Verdict::Pass(_) | Verdict::Drop(_) | Verdict::Route(_) => None,
     };
@@ -466,6 +469,10 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Drop(Drop::Forgotten) => {
             "dropped: the connection was silent for too long, and its rule does not choose for it afresh"
         }
+        Verdict::Drop(Drop::TooBig) => {
+            "dropped: larger than the link carries that it would leave by; its sender was not told, because it is a later piece, or too \
+             many were told in this moment"
+        }
         Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",
         Verdict::Send(_, Sent::Returned) | Verdict::Route(Sent::Returned) => "returned to the client",
@@ -474,6 +481,9 @@ pub fn in_words(verdict: Verdict) -> String {
             "an ICMP error, sent to the one whose flow it is about"
         }
         Verdict::Send(_, Sent::Echoed) | Verdict::Route(Sent::Echoed) => "answered with an echo",
+        Verdict::Send(_, Sent::SizeTold) | Verdict::Route(Sent::SizeTold) => {
+            "larger than the link carries that it would leave by: its sender is told by an ICMP error"
+        }
         Verdict::Route(Sent::Forwarded) => "routed",
     };
     words.into()

@@ -34,6 +34,8 @@ pub struct Link {
     pub name: String,
     /// Its link-layer address.
     pub mac: Mac,
+    /// Bytes of the largest packet that it carries.
+    pub mtu: u16,
     /// Its addresses that are in use; not one that is still being checked for duplicates.
     pub addresses: Vec<IpAddr>,
     /// Whether it is switched on and has a carrier.

@@ -489,7 +489,10 @@ impl<'a> Balancer<'a> {
             })
         };
         Surroundings {
-            links: links.iter().map(|(index, link)| (*index, link.mac)).collect(),
+            links: links
+                .iter()
+                .map(|(index, it)| (*index, engine::Link { mac: it.mac, mtu: it.mtu }))
+                .collect(),
             own_v4: own(true).and_then(|own| if let IpAddr::V4(own) = own { Some(own) } else { None }),
             own_v6: own(false).and_then(ipv6),
             hops,

@@ -19,7 +19,7 @@ use crate::stamp::rfc3339;
 pub use plane::Drop as Reason;
 
 /// Why the data path drops frames.
-pub const DROPS: [Drop; 17] = [
+pub const DROPS: [Drop; 18] = [
     Drop::Malformed,
     Drop::Fragment,
     Drop::Protocol,
@@ -37,6 +37,7 @@ pub const DROPS: [Drop; 17] = [
     Drop::Extensions,
     Drop::Denied,
     Drop::Forgotten,
+    Drop::TooBig,
 ];
 
 /// How often the data path is told that somebody watches, and asked what it has left out.

@@ -17,6 +17,9 @@ pub trait Frame {
 
     /// Replaces `N` bytes at offset `at`; `None`, and nothing written, past the end.
     fn store<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()>;
+
+    /// Keeps the first `len` bytes only; `None`, and nothing cut, where there are no more.
+    fn cut(&mut self, len: u32) -> Option<()>;
 }
 
 /// A frame in ordinary memory: tests, the simulator, `forebay trace`.
@@ -31,6 +34,15 @@ impl Frame for &mut [u8] {
 
     fn store<const N: usize>(&mut self, at: usize, bytes: [u8; N]) -> Option<()> {
         self.get_mut(at..at.checked_add(N)?)?.copy_from_slice(&bytes);
+        Some(())
+    }
+
+    fn cut(&mut self, len: u32) -> Option<()> {
+        if len >= Frame::len(self) {
+            return None;
+        }
+        let (kept, _) = core::mem::take(self).split_at_mut_checked(len as usize)?;
+        *self = kept;
         Some(())
     }
 }

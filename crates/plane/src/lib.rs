@@ -32,6 +32,7 @@ mod report;
 mod rewrite;
 pub mod row;
 pub mod stage;
+mod too_big;
 mod track;
 mod verdict;
 pub mod watch;

@@ -27,6 +27,7 @@ use crate::row::{
     Role, RuleRow, protocol,
 };
 use crate::stage::Parcel;
+use crate::too_big::fits;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::{Entry, Word, World};
 
@@ -66,6 +67,7 @@ pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Re
         }
     };
     let hop = member.hop().ok_or(Drop::Unresolved)?;
+    fits::<F, W, true>(frame, world, hop.link, hop.mtu)?;
     let inside = Flow {
         source: own,
         destination: member.address(),
@@ -300,6 +302,7 @@ pub(crate) fn back<F: Frame, W: World>(
     if link.index() == 0 {
         return Err(Drop::UnknownLink.into());
     }
+    fits::<F, W, true>(frame, world, link.index(), link.mtu())?;
     let until = now.0.wrapping_add(route as u16 as u32);
     if kept as u32 != until && flow.protocol != protocol::TCP {
         // TCP is kept alive by the client's acknowledgements; datagrams may flow one way only.

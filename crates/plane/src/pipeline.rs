@@ -11,7 +11,7 @@ use crate::row::{
 use crate::stage::{Parcel, Stage};
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, access, answer, rewrite};
+use crate::{Tick, access, answer, rewrite, too_big};
 
 /// Where every frame begins.
 #[inline(always)]
@@ -112,7 +112,8 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
         return Err(parcel.under(place).hand(world, Stage::Masquerade));
     }
     let (number, started) = choose(world, &flow, segment.start, plan, now)?;
-    deliver(frame, world, &parcel, &rule, number, started)
+    // Who is thorough has the parcel from another stage.
+    deliver::<F, W, THOROUGH>(frame, world, &parcel, &rule, number, started)
 }
 
 /// Whether the balancer's own address stands in for a client's under this plan.
@@ -126,9 +127,9 @@ pub(crate) fn masquerades<W: World>(world: &W, plan: Plan, client: Address) -> b
     }
 }
 
-/// A client's packet, as the member with this number is to see it, on its way there.
+/// A client's packet, as the member with this number is to see it, on its way there. `KEPT`: whether the parcel came from another stage.
 #[inline(always)]
-pub(crate) fn deliver<F: Frame, W: World>(
+pub(crate) fn deliver<F: Frame, W: World, const KEPT: bool>(
     frame: &mut F,
     world: &W,
     parcel: &Parcel,
@@ -140,6 +141,7 @@ pub(crate) fn deliver<F: Frame, W: World>(
     let member = reachable(world, number)?;
     not_itself(&flow, &member, plan)?;
     let hop = member.hop().ok_or(Drop::Unresolved)?;
+    too_big::fits::<F, W, KEPT>(frame, world, hop.link, hop.mtu)?;
     let port = plan.port(flow.destination_port);
     match plan.path {
         Path::Gateway => {

@@ -62,12 +62,40 @@ pub(crate) fn endpoints<F: Frame, W: World>(
     if packet.hop_limit <= 1 {
         return Err(Drop::HopLimit);
     }
-    if !packet.headless {
-        let (old_ports, new_ports) = (old.ports(), new.ports());
-        transport_checksum(frame, world, packet, delta.field(old_ports, new_ports), old_ports ^ new_ports)?;
-        frame.store::<4>(packet.transport, new_ports.to_be_bytes()).ok_or(Drop::Malformed)?;
+    ports(frame, world, packet, delta, old.ports(), new.ports())?;
+    network(frame, packet, delta, (packet.hop_limit, packet.hop_limit - 1), (new.source, new.destination))
+}
+
+/// Takes back what [`endpoints`] made of a packet, which is `new` now and was `old`. (`destination_port` leaves those alone who can
+/// come here.)
+#[inline(always)]
+pub(crate) fn taken_back<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    old: &Flow,
+    new: &Flow,
+) -> Result<(), Drop> {
+    let delta = addresses(packet, (new.source, new.destination), (old.source, old.destination));
+    ports(frame, world, packet, delta, new.ports(), old.ports())?;
+    network(frame, packet, delta, (packet.hop_limit - 1, packet.hop_limit), (old.source, old.destination))
+}
+
+/// Other ports, and the checksum for them and for the addresses that `delta` is made of.
+#[inline(always)]
+fn ports<F: Frame, W: World>(
+    frame: &mut F,
+    world: &W,
+    packet: &Packet,
+    delta: Delta,
+    old: u32,
+    new: u32,
+) -> Result<(), Drop> {
+    if packet.headless {
+        return Ok(());
     }
-    network(frame, packet, delta, new.source, new.destination)
+    transport_checksum(frame, world, packet, delta.field(old, new), old ^ new)?;
+    frame.store::<4>(packet.transport, new.to_be_bytes()).ok_or(Drop::Malformed)
 }
 
 /// What other addresses make of a checksum.
@@ -84,25 +112,24 @@ fn addresses(packet: &Packet, old: (Address, Address), new: (Address, Address)) 
     }
 }
 
-/// The network header of a packet that is routed, with other addresses; `delta` is theirs.
+/// The network header with other addresses, of which `delta` is made, and another hop limit: each from the old to the new one.
 #[inline(always)]
 fn network<F: Frame>(
     frame: &mut F,
     packet: &Packet,
     delta: Delta,
-    source: Address,
-    destination: Address,
+    (old_limit, limit): (u8, u8),
+    (source, destination): (Address, Address),
 ) -> Result<(), Drop> {
     if packet.v4 {
-        let old_limit = (packet.hop_limit as u32) << 8;
-        let delta = delta.field(old_limit, old_limit - 0x100);
+        let delta = delta.field((old_limit as u32) << 8, (limit as u32) << 8);
         let checksum = u16::from_be_bytes(frame.load::<2>(ETHERNET + 10).ok_or(Drop::Malformed)?);
         let addresses = (source.low << 32) | destination.v4_value() as u64;
-        frame.store::<1>(ETHERNET + 8, [packet.hop_limit - 1]).ok_or(Drop::Malformed)?;
+        frame.store::<1>(ETHERNET + 8, [limit]).ok_or(Drop::Malformed)?;
         frame.store::<2>(ETHERNET + 10, delta.apply(checksum).to_be_bytes()).ok_or(Drop::Malformed)?;
         frame.store::<8>(ETHERNET + 12, addresses.to_be_bytes()).ok_or(Drop::Malformed)
     } else {
-        frame.store::<1>(ETHERNET + 7, [packet.hop_limit - 1]).ok_or(Drop::Malformed)?;
+        frame.store::<1>(ETHERNET + 7, [limit]).ok_or(Drop::Malformed)?;
         store_address(frame, ETHERNET + 8, source)?;
         store_address(frame, ETHERNET + 24, destination)
     }
@@ -111,22 +138,11 @@ fn network<F: Frame>(
 /// The network header of an answer: the addresses change places, and the hop limit is a new one.
 #[inline(always)]
 pub(crate) fn turned<F: Frame>(frame: &mut F, packet: &Packet, hop_limit: u8) -> Result<(), Drop> {
-    if packet.v4 {
-        let delta = Delta::NONE.field((packet.hop_limit as u32) << 8, (hop_limit as u32) << 8);
-        let checksum = u16::from_be_bytes(frame.load::<2>(ETHERNET + 10).ok_or(Drop::Malformed)?);
-        let addresses = (packet.destination.low << 32) | packet.source.v4_value() as u64;
-        frame.store::<1>(ETHERNET + 8, [hop_limit]).ok_or(Drop::Malformed)?;
-        frame.store::<2>(ETHERNET + 10, delta.apply(checksum).to_be_bytes()).ok_or(Drop::Malformed)?;
-        frame.store::<8>(ETHERNET + 12, addresses.to_be_bytes()).ok_or(Drop::Malformed)
-    } else {
-        frame.store::<1>(ETHERNET + 7, [hop_limit]).ok_or(Drop::Malformed)?;
-        store_address(frame, ETHERNET + 8, packet.destination)?;
-        store_address(frame, ETHERNET + 24, packet.source)
-    }
+    network(frame, packet, Delta::NONE, (packet.hop_limit, hop_limit), (packet.destination, packet.source))
 }
 
 #[inline(always)]
-fn store_address<F: Frame>(frame: &mut F, at: usize, address: Address) -> Result<(), Drop> {
+pub(crate) fn store_address<F: Frame>(frame: &mut F, at: usize, address: Address) -> Result<(), Drop> {
     frame.store::<8>(at, address.high.to_be_bytes()).ok_or(Drop::Malformed)?;
     frame.store::<8>(at + 8, address.low.to_be_bytes()).ok_or(Drop::Malformed)
 }
@@ -149,7 +165,7 @@ pub(crate) fn reported<F: Frame>(
     if !packet.v4 {
         icmp_checksum(frame, packet, delta)?;
     }
-    network(frame, packet, delta, around.0, around.1)?;
+    network(frame, packet, delta, (packet.hop_limit, packet.hop_limit - 1), around)?;
     quoted(frame, packet, old, new)
 }
 

@@ -8,7 +8,7 @@ use crate::pipeline::RulePlace;
 use crate::row::{Address, MAX_TRANSPORT};
 use crate::verdict::{Drop, Stop, Verdict};
 use crate::world::World;
-use crate::{Tick, answer, masquerade, pieces, pipeline, report, track, way_back};
+use crate::{Tick, answer, masquerade, pieces, pipeline, report, too_big, track, way_back};
 
 /// A part of the pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,8 @@ pub enum Stage {
     Report = 6,
     /// A client's packet of a connection that is kept in mind.
     Track = 7,
+    /// A packet that the link does not carry by which it would leave.
+    TooBig = 8,
 }
 
 /// What follows a stage.
@@ -43,7 +45,7 @@ pub enum Step {
 
 impl Stage {
     /// Every stage, in the order of their numbers.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Enter,
         Self::Masquerade,
         Self::Return,
@@ -52,6 +54,7 @@ impl Stage {
         Self::Forward,
         Self::Report,
         Self::Track,
+        Self::TooBig,
     ];
 
     /// The name of its program.
@@ -65,6 +68,7 @@ impl Stage {
             Self::Forward => "forebay_forward",
             Self::Report => "forebay_report",
             Self::Track => "forebay_track",
+            Self::TooBig => "forebay_too_big",
         }
     }
 
@@ -80,6 +84,7 @@ impl Stage {
             Self::Forward => forward(frame, world, now),
             Self::Report => report(frame, world, now),
             Self::Track => track(frame, world, now),
+            Self::TooBig => too_big(frame, world),
         }
     }
 }
@@ -145,6 +150,19 @@ pub fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     track::track(frame, world, now).into()
 }
 
+/// [`Stage::TooBig`].
+#[inline(always)]
+pub fn too_big<F: Frame, W: World>(frame: &mut F, world: &W) -> Step {
+    too_big::tell(frame, world).into()
+}
+
+/// The packet that the stage before sent towards a route turned out to be larger than `mtu`, the bytes that the route carries:
+/// [`Stage::TooBig`] follows.
+#[inline(always)]
+pub fn limit<W: World>(world: &W, mtu: u16) {
+    too_big::limit(world, mtu as u64);
+}
+
 impl From<Result<Verdict, Stop>> for Step {
     #[inline(always)]
     fn from(result: Result<Verdict, Stop>) -> Self {
@@ -156,6 +174,9 @@ impl From<Result<Verdict, Stop>> for Step {
         }
     }
 }
+
+/// Words about packets that are too big.
+pub const TOLD_WORDS: usize = 2;
 
 /// Words of a parcel.
 pub const PARCEL_WORDS: usize = 7;
@@ -178,7 +199,7 @@ impl Parcel {
     /// A packet without ports.
     #[inline(always)]
     pub(crate) const fn new(packet: Packet) -> Self {
-        Self { packet, segment: Segment { ports: 0, start: false }, place: RulePlace::NOWHERE }
+        Self::with(packet, Segment { ports: 0, start: false })
     }
 
     /// A packet with ports.
@@ -229,7 +250,7 @@ impl Parcel {
     }
 
     #[inline(always)]
-    fn keep<W: World>(&self, world: &W) {
+    pub(crate) fn keep<W: World>(&self, world: &W) {
         let packet = &self.packet;
         let flags = if packet.v4 { V4 } else { 0 }
             | if packet.fragment { FRAGMENT } else { 0 }

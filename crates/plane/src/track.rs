@@ -62,7 +62,7 @@ pub(crate) fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     if masquerades {
         return Err(Stop::Then(Stage::Masquerade));
     }
-    deliver(frame, world, &parcel, &rule, number, started)
+    deliver::<F, W, true>(frame, world, &parcel, &rule, number, started)
 }
 
 /// Among the flags of a packet that is on its way to be masqueraded.

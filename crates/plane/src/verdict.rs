@@ -82,6 +82,9 @@ pub enum Drop {
     Denied = 31,
     /// FLOW-5: a connection that is not kept in mind, under a rule that does not choose for it afresh.
     Forgotten = 48,
+    /// MTU-1: larger than the link carries that it would leave by, and not to be told to its sender: a later piece of a packet, or one
+    /// of too many at a time.
+    TooBig = 49,
 }
 
 /// What a frame was sent as.
@@ -98,6 +101,8 @@ pub enum Sent {
     Reported = 35,
     /// ICMP-2: an echo request to a frontend, answered.
     Echoed = 36,
+    /// MTU-1: a packet larger than the link carries that it would leave by: its sender is told how large it may be.
+    SizeTold = 37,
 }
 
 /// A reason's number: its row in the table of counters.
@@ -126,7 +131,7 @@ pub const REASONS: u32 = 64;
 
 impl Reason {
     /// Every reason with its verdict and name, in the order of their numbers.
-    pub const ALL: [(Reason, &'static str, &'static str); 27] = [
+    pub const ALL: [(Reason, &'static str, &'static str); 29] = [
         (Reason(0), "pass", "NotIp"),
         (Reason(1), "pass", "NotOurs"),
         (Reason(2), "pass", "OtherHost"),
@@ -153,7 +158,9 @@ impl Reason {
         (Reason(34), "send", "Answered"),
         (Reason(35), "send", "Reported"),
         (Reason(36), "send", "Echoed"),
+        (Reason(37), "send", "SizeTold"),
         (Reason(48), "drop", "Forgotten"),
+        (Reason(49), "drop", "TooBig"),
     ];
 }
 

@@ -4,7 +4,7 @@ use crate::row::{
     AccessRow, AddressRow, BUCKET_WAYS, ConfigRow, ENTRY_WORDS, LinkRow, ListRow, MemberRow, ReturnRow,
     RuleRow, Slot, TRACK_WORDS,
 };
-use crate::stage::PARCEL_WORDS;
+use crate::stage::{PARCEL_WORDS, TOLD_WORDS};
 
 /// A word that other processors read and write at the same time.
 ///
@@ -70,6 +70,9 @@ pub trait World: Sized {
     fn inward(&self, place: u32) -> Option<&Entry<Self>>;
     /// A bucket of fragmented packets.
     fn pieces(&self, place: u32) -> Option<&Bucket<Self>>;
+    /// Of packets that are too big: how many senders were told and when, and how large the one at hand may be. The processors may each
+    /// have their own.
+    fn told(&self) -> Option<&[Self::Word; TOLD_WORDS]>;
     /// Counts a packet of `bytes` under a rule; `start` where it begins a flow.
     fn count_rule(&self, number: u32, bytes: u32, start: bool);
     /// Counts a packet of `bytes` to a member; `start` where it begins a flow.

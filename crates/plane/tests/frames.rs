@@ -629,8 +629,8 @@ fn octets(address: &str) -> [u8; 16] {
 fn a_link_is_found_beside_its_own_place() {
     let mut bench = FAMILIES[0].bench(Path::Gateway, 8_080);
     bench.links.clear();
-    bench.links.insert(3, LinkRow::new(67, MEMBER_MAC));
-    bench.links.insert(4, LinkRow::new(LINK, LINK_MAC));
+    bench.links.insert(3, LinkRow::new(67, MEMBER_MAC, 1_500));
+    bench.links.insert(4, LinkRow::new(LINK, LINK_MAC, 1_500));
     let sent = packet(TCP, ("192.0.2.1", 5_000), ("10.0.1.1", 80));
     assert!(matches!(bench.run(&mut sent.bytes()), Verdict::Send(..)));
 }

@@ -5,9 +5,11 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use engine::{Change, Clock, Compiler, Full, Health, Memory, Replica, Settling, Sizes, Surroundings, Tables};
+use engine::{
+    Change, Clock, Compiler, Full, Health, Link, Memory, Replica, Settling, Sizes, Surroundings, Tables,
+};
 use model::{Desired, Problem};
-use plane::row::{Address, Hop, Mac};
+use plane::row::{Address, Hop};
 use plane::{Reason, Remembered, Tick, Verdict};
 
 use crate::host::Host;
@@ -66,7 +68,7 @@ impl fmt::Display for Refused {
 }
 
 impl Balancer {
-    pub(crate) fn new(links: BTreeMap<u32, Mac>, own: &[IpAddr]) -> Self {
+    pub(crate) fn new(links: BTreeMap<u32, Link>, own: &[IpAddr]) -> Self {
         let mut surroundings =
             Surroundings { links, sizes: SIZES, clock: Clock::default(), ..Surroundings::default() };
         for address in own {
@@ -87,7 +89,7 @@ impl Balancer {
         }
     }
 
-    pub(crate) fn run(&mut self, frame: &mut [u8], link: u32, now: Duration) -> Verdict {
+    pub(crate) fn run(&mut self, frame: &mut Vec<u8>, link: u32, now: Duration) -> Verdict {
         self.now = now;
         let verdict = self.replica.run(frame, link, self.tick());
         *self.verdicts.entry(verdict.reason()).or_default() += 1;
@@ -109,11 +111,11 @@ impl Balancer {
         let hop = |to: IpAddr| {
             let (link, next) = host.way(to)?;
             let source = host.link(link)?.mac;
-            Some(Hop { link, source, destination: host.neighbour(next)?, adjacent: next == to })
+            Some(Hop { link, source, destination: host.neighbour(next)?, adjacent: next == to, mtu: 0 })
         };
         let hops = members.iter().filter_map(|to| Some((*to, hop(*to)?))).collect();
         self.surroundings.hops = hops;
-        self.surroundings.links = host.macs();
+        self.surroundings.links = host.ports();
     }
 
     pub(crate) fn want(&mut self, desired: Desired) -> Result<usize, Refused> {

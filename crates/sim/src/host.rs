@@ -76,9 +76,9 @@ impl Host {
         self.links.get_mut((index as usize).checked_sub(2)?)
     }
 
-    /// Interface indices and link-layer addresses.
-    pub(crate) fn macs(&self) -> BTreeMap<u32, Mac> {
-        (2..).zip(&self.links).map(|(index, link)| (index, link.mac)).collect()
+    /// Its links by interface index. They carry packets of any size.
+    pub(crate) fn ports(&self) -> BTreeMap<u32, engine::Link> {
+        (2..).zip(&self.links).map(|(index, link)| (index, engine::Link { mac: link.mac, mtu: 0 })).collect()
     }
 
     pub(crate) fn add_address(&mut self, link: u32, address: IpAddr, length: u8) {

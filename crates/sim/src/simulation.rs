@@ -373,7 +373,7 @@ impl Simulation {
 impl Simulation {
     /// Attaches the data plane to all links of a host, and starts the control plane with nothing wanted.
     pub fn balance(&mut self, host: HostId, own: &[IpAddr]) {
-        let links = self.hosts.get(host.0).map(Host::macs).unwrap_or_default();
+        let links = self.hosts.get(host.0).map(Host::ports).unwrap_or_default();
         self.balancer = Some((host, Balancer::new(links, own)));
     }
 

@@ -295,7 +295,7 @@ fn too_many_ports_of_ranges_are_refused_with_table_limit_and_mend() {
 #[test]
 fn too_many_links_are_refused_with_table_limit_and_mend() {
     let mut around = surroundings([]);
-    around.links = (0..5).map(|at| (3 + 64 * at, crate::testing::link_mac(at))).collect();
+    around.links = (0..5).map(|at| (3 + 64 * at, crate::testing::link(at))).collect();
     let full = Compiler::default()
         .compile(&Wish::default().desired(), &Health::default(), &around, &Tables::default())
         .unwrap_err();

@@ -6,8 +6,8 @@ use std::net::IpAddr;
 use plane::{Drop, Tick, Verdict};
 
 use crate::testing::{
-    ACK, CLIENT_MAC, Dice, LINK, Lab, OTHER_LINK, Packet, SYN, SYN_ACK, Wish, ip, link_mac, mac_of, pool,
-    rule, station, surroundings, tcp, udp,
+    ACK, CLIENT_MAC, Dice, LINK, Lab, OTHER_LINK, Packet, SYN, SYN_ACK, Wish, ip, link, link_mac, mac_of,
+    pool, rule, station, surroundings, tcp, udp,
 };
 use crate::{Change, Memory, Replica, Sizes};
 
@@ -422,7 +422,7 @@ fn an_answer_leaves_by_the_link_and_to_the_station_that_the_client_was_last_seen
 #[test]
 fn links_keep_their_places_while_others_go() {
     let mut lab = masquerading(&["10.0.0.4"]);
-    lab.surroundings.links = [(3, link_mac(3)), (67, link_mac(67)), (131, link_mac(131))].into();
+    lab.surroundings.links = [3, 67, 131].map(|index| (index, link(index))).into();
     lab.apply();
     let places = |lab: &Lab| -> BTreeMap<u32, u32> {
         lab.replica.tables().links.iter().map(|(place, row)| (row.index(), *place)).collect()

@@ -4,7 +4,7 @@ use plane::row::Slot;
 
 use super::ring_words;
 use crate::Tables;
-use crate::testing::{Lab, OTHER_LINK, Wish, hop, ip, link_mac, pool, rule};
+use crate::testing::{Lab, OTHER_LINK, Wish, hop, ip, link, pool, rule};
 
 #[test]
 fn tables_are_shown_sorted_with_everything_that_matters() {
@@ -17,7 +17,7 @@ fn tables_are_shown_sorted_with_everything_that_matters() {
         ],
     ));
     lab.surroundings.hops.insert(ip("10.0.0.5"), plane::row::Hop { adjacent: false, ..hop(ip("10.0.0.5")) });
-    lab.surroundings.links.insert(OTHER_LINK, link_mac(OTHER_LINK));
+    lab.surroundings.links.insert(OTHER_LINK, link(OTHER_LINK));
     lab.wish.rules[0] = lab.wish.rules[0].by("SourceIPProtocol");
     lab.down("10.0.0.4");
     assert_eq!(lab.replica.tables().to_string(), GOLDEN);

@@ -18,7 +18,7 @@ fn a_connection_that_starts_is_told_step_by_step() {
         "addresses: place 60943 holds 10.0.1.1, a frontend (@5)
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Gateway, by FiveTuple
          slots: ring 1 slot 47495: new flows go to #1
-         members: #1 is 10.0.0.4, via 02:04:0a:00:00:04 on link 3
+         members: #1 is 10.0.0.4, via 02:04:0a:00:00:04 on link 3, which carries 1500 bytes
          counters: a packet, which begins a flow under rule 1",
     );
 }
@@ -32,14 +32,14 @@ fn a_change_and_what_is_remembered_are_told() {
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Gateway, by FiveTuple
          slots: ring 1 slot 47495: new flows go to #3, flows under way belong to #1
          memory: the flow is not remembered
-         members: #1 is 10.0.0.4, found down, via 02:04:0a:00:00:04 on link 3
+         members: #1 is 10.0.0.4, found down, via 02:04:0a:00:00:04 on link 3, which carries 1500 bytes
          counters: a packet under rule 1";
     check(&lab, tcp(("192.0.2.1", 5_000), FRONTEND, ACK), told);
     let told = "addresses: place 60943 holds 10.0.1.1, a frontend (@5)
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Gateway, by FiveTuple
          slots: ring 1 slot 47495: new flows go to #3, flows under way belong to #1
          memory: the flow is remembered with #1 for another 236 ticks
-         members: #1 is 10.0.0.4, found down, via 02:04:0a:00:00:04 on link 3
+         members: #1 is 10.0.0.4, found down, via 02:04:0a:00:00:04 on link 3, which carries 1500 bytes
          counters: a packet under rule 1";
     check(&lab, tcp(("192.0.2.1", 5_000), FRONTEND, ACK), told);
 }
@@ -62,7 +62,7 @@ fn a_masqueraded_flow_is_told() {
          rules: place 43226 holds @5 tcp/80 -> ring 1 port 8080, Masquerade, by FiveTuple
          masquerades: the flow is new
          slots: ring 1 slot 47495: new flows go to #1
-         members: #1 is 10.0.0.4, via 02:04:0a:00:00:04 on link 3
+         members: #1 is 10.0.0.4, via 02:04:0a:00:00:04 on link 3, which carries 1500 bytes
          masquerades: towards the member it gets port 26392 of the own address
          counters: a packet, which begins a flow under rule 1";
     check(&lab(false), tcp(("192.0.2.1", 5_000), FRONTEND, SYN), told);

@@ -36,4 +36,5 @@ mod ranges;
 mod rules;
 mod services;
 mod session;
+mod sizes;
 mod wire;

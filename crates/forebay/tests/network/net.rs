@@ -10,7 +10,7 @@ use crate::document::{Rule, Wire};
 /// Every host's first interface.
 pub const ETH0: &str = "eth0";
 /// The prefixes of frontends, to which clients have a route.
-const FRONTENDS: [&str; 2] = ["65.52.0.0/24", "fd00:65::/64"];
+pub const FRONTENDS: [&str; 2] = ["65.52.0.0/24", "fd00:65::/64"];
 
 /// How client, balancer and members are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

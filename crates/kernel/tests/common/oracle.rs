@@ -165,6 +165,28 @@ pub fn compare(before: &[u8], after: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+/// What a sender owes who is told that its packet is too big: an error with right checksums, between the same two, that quotes what was
+/// sent.
+pub fn told(before: &[u8], after: &[u8]) -> Result<(), String> {
+    let error = read(after)?.ok_or("it is no packet")?;
+    if ![ICMP4, ICMP6].contains(&error.protocol) || !error.whole {
+        return Err(format!("it is no error: {error:?}"));
+    }
+    let quoted = error.transport.get(8..).unwrap_or_default();
+    if quoted.len() < 128 || !before.get(14..).is_some_and(|sent| sent.starts_with(quoted)) {
+        return Err("it quotes something else".into());
+    }
+    if error.sums.iter().any(|(name, right)| name.starts_with("ICMP") && !right) {
+        return Err(format!("its checksums are {:?}", error.sums));
+    }
+    match read(before) {
+        Ok(Some(sent)) if error.ends != (sent.ends.1, sent.ends.0) => {
+            Err(format!("{:?} is told what {:?} sent", error.ends, sent.ends))
+        }
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 fn word(right: bool) -> &'static str {
     if right { "right" } else { "wrong" }
 }

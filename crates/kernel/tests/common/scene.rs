@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use engine::{Clock, Health, Sizes, Surroundings};
+use engine::{Clock, Health, Link, Sizes, Surroundings};
 use model::{Desired, Document, Inventory, Limits, ResourceId, judge};
 use plane::row::protocol::{SCTP, TCP, UDP};
 use plane::row::{Hop, Mac};
@@ -232,7 +232,7 @@ impl Scene {
         let mut clock = Clock::default();
         clock.shift = self.tick_shift;
         Surroundings {
-            links: LINKS.iter().map(|link| (*link, mac_of_link(*link))).collect(),
+            links: LINKS.map(|link| (link, Link { mac: mac_of_link(link), mtu: mtu(link) })).into(),
             own_v4: self.own_v4,
             own_v6: self.own_v6,
             hops: self.hops.clone(),
@@ -480,6 +480,15 @@ pub fn mac_of_link(link: u32) -> Mac {
     Mac::new([2, 0, 0, 0, 1, link as u8])
 }
 
+/// The second link carries less than some packets are large, and of the third nobody knows.
+fn mtu(link: u32) -> u16 {
+    match link {
+        1 => 1_500,
+        2 => 600,
+        _ => 0,
+    }
+}
+
 fn member(pool: usize, number: u8, v4: bool) -> IpAddr {
     // A subnet keeps its first addresses for itself.
     let number = 10 + number;
@@ -493,5 +502,5 @@ fn member(pool: usize, number: u8, v4: bool) -> IpAddr {
 fn hop(random: &mut Random) -> Hop {
     let link = random.pick(&LINKS);
     let destination = Mac::new([2, 0, 0, 0, 2, random.below(256) as u8]);
-    Hop { link, source: mac_of_link(link), destination, adjacent: random.chance(80) }
+    Hop { link, source: mac_of_link(link), destination, adjacent: random.chance(80), mtu: mtu(link) }
 }

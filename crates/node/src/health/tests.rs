@@ -193,6 +193,7 @@ fn who_cannot_be_reached_is_avoided_unless_that_is_switched_off() {
         source: plane::row::Mac::new([2, 0, 0, 0, 0, 1]),
         destination: plane::row::Mac::new([2, 0, 0, 0, 0, 5]),
         adjacent: true,
+        mtu: 1_500,
     };
     let reaches = BTreeMap::from([(first, Reach::NoRoute), (second, Reach::Resolved(hop))]);
     let avoided = |hints: bool, silent: &[IpAddr]| {

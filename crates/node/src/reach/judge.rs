@@ -36,9 +36,13 @@ pub(super) fn judge(address: IpAddr, route: &Route, surroundings: &Surroundings)
     let adjacent = station.address == address;
     let asked = station.address;
     match surroundings.neighbours.get(&station).and_then(|neighbour| neighbour.mac) {
-        Some(destination) => {
-            Reach::Resolved(Hop { link: station.link, source: link.mac, destination, adjacent })
-        }
+        Some(destination) => Reach::Resolved(Hop {
+            link: station.link,
+            source: link.mac,
+            destination,
+            adjacent,
+            mtu: link.mtu,
+        }),
         None if surroundings.refused.contains(&station) => Reach::NoRoom { link: link.name.clone(), asked },
         None => Reach::Unanswered { link: link.name.clone(), asked, adjacent },
     }

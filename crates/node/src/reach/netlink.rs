@@ -31,6 +31,8 @@ pub(super) struct Interface {
     pub(super) name: String,
     /// `None` where it carries no Ethernet frames.
     pub(super) mac: Option<Mac>,
+    /// Bytes of the largest packet that it carries.
+    pub(super) mtu: u16,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) up: bool,
 }
@@ -266,10 +268,12 @@ const fn aligned(length: usize) -> usize {
 }
 
 fn interface(message: LinkMessage) -> Option<Interface> {
-    let (mut name, mut bytes) = (None, None);
+    let (mut name, mut bytes, mut mtu) = (None, None, None);
     for attribute in message.attributes {
         if let LinkAttribute::IfName(text) = attribute {
             name = Some(text);
+        } else if let LinkAttribute::Mtu(most) = attribute {
+            mtu = Some(most);
         } else if let LinkAttribute::Address(address) = attribute {
             bytes = Some(address);
         }
@@ -279,6 +283,8 @@ fn interface(message: LinkMessage) -> Option<Interface> {
         index: message.header.index,
         name: name?,
         mac: bytes.filter(|_| ethernet).and_then(|bytes| mac(&bytes)),
+        // No packet is larger than its length says, which has sixteen bits.
+        mtu: mtu.map_or(u16::MAX, |mtu| u16::try_from(mtu).unwrap_or(u16::MAX)),
         addresses: Vec::new(),
         up: message.header.flags.contains(LinkFlags::Up | LinkFlags::Running),
     })

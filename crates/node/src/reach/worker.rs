@@ -247,9 +247,9 @@ impl Worker {
             found.iter().map(|interface| (interface.index, interface.name.clone())).collect();
         let links: BTreeMap<u32, Link> = found
             .into_iter()
-            .filter_map(|Interface { index, name, mac, addresses, up }| {
+            .filter_map(|Interface { index, name, mac, mtu, addresses, up }| {
                 let doorway = self.doorway.as_ref() == Some(&name);
-                let link = Link { name, mac: mac?, addresses, up, doorway };
+                let link = Link { name, mac: mac?, mtu, addresses, up, doorway };
                 (doorway || self.interfaces.contains(&link.name)).then_some((index, link))
             })
             .collect();

@@ -18,6 +18,8 @@ pub struct Hop {
     pub destination: Mac,
     /// Whether the member itself is on the link.
     pub adjacent: bool,
+    /// Bytes of the largest packet that the link carries; 0 where nobody knows.
+    pub mtu: u16,
 }
 
 const ADJACENT: u64 = 1 << 50;
@@ -33,7 +35,7 @@ impl MemberRow {
         let (publish, source, link) = match hop {
             Some(hop) => (
                 hop.destination.bits() | RESOLVED | if hop.adjacent { ADJACENT } else { 0 },
-                hop.source.bits(),
+                hop.source.bits() | (hop.mtu as u64) << 48,
                 hop.link,
             ),
             None => (0, 0, 0),
@@ -113,6 +115,7 @@ impl MemberRow {
             source: Mac::from_bits(self.0[3]),
             destination: Mac::from_bits(self.0[0]),
             adjacent: self.0[0] & ADJACENT != 0,
+            mtu: (self.0[3] >> 48) as u16,
         })
     }
 }

@@ -66,7 +66,7 @@ impl ConfigRow {
         self.0[0] >> 24 & 1 != 0
     }
 
-    /// Bits that are never set. The verifier does not know that.
+    /// Bits that [`Self::new`] never sets. The verifier does not know that.
     #[inline(always)]
     pub(crate) const fn unset(self) -> u64 {
         self.0[0] >> 32
@@ -85,15 +85,17 @@ impl ConfigRow {
     }
 }
 
+const _: () = assert!(ConfigRow::new(u8::MAX, u8::MAX, u8::MAX, true, None, None).unset() == 0);
+
 /// A link that the balancer is attached to. Published by word 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(transparent)]
 pub struct LinkRow(pub [u64; 2]);
 
 impl LinkRow {
-    /// The interface with this index and link-layer address.
-    pub const fn new(index: u32, mac: Mac) -> Self {
-        Self([mac.bits(), index as u64])
+    /// The interface with this index and link-layer address. `mtu`: bytes of the largest packet that it carries; 0 where nobody knows.
+    pub const fn new(index: u32, mac: Mac, mtu: u16) -> Self {
+        Self([mac.bits() | (mtu as u64) << 48, index as u64])
     }
 
     /// The interface's index; 0 in an empty row.
@@ -106,6 +108,12 @@ impl LinkRow {
     #[inline(always)]
     pub const fn mac(self) -> Mac {
         Mac::from_bits(self.0[0])
+    }
+
+    /// Bytes of the largest packet that it carries; 0 where nobody knows.
+    #[inline(always)]
+    pub const fn mtu(self) -> u16 {
+        (self.0[0] >> 48) as u16
     }
 }
 

@@ -10,7 +10,7 @@ use forebay_plane::row::{
     ListRow, Mac, MemberRow, PIECE_BUCKETS, Path, Plan, RETURN_PLACES, RULE_PLACES, ReturnRow, Role, RuleRow,
     Slot, Strict, TRACK_WORDS, View,
 };
-use forebay_plane::stage::PARCEL_WORDS;
+use forebay_plane::stage::{PARCEL_WORDS, TOLD_WORDS};
 use forebay_plane::{Bucket, Entry, Tick, Track, Verdict, Word, World, address_places, key_places, process};
 
 pub const NOW: Tick = Tick(1_000);
@@ -48,6 +48,7 @@ pub struct Bench {
     pub slot: Slot,
     pub ingress: Cell<u32>,
     pub parcel: Cell<[u64; PARCEL_WORDS]>,
+    pub told: [Shared; TOLD_WORDS],
     pub pieces: Vec<[Shared; BUCKET_WAYS]>,
     pub now: Cell<u32>,
     pub lists: BTreeMap<u32, ListRow>,
@@ -80,7 +81,7 @@ impl Bench {
     }
 
     pub fn link(mut self) -> Self {
-        self.links.insert(LINK, LinkRow::new(LINK, LINK_MAC));
+        self.links.insert(LINK, LinkRow::new(LINK, LINK_MAC, 1_500));
         self
     }
 
@@ -181,7 +182,7 @@ pub fn ends(bench: &Bench, bytes: &[u8], verdict: Verdict) {
 }
 
 pub fn hop() -> Hop {
-    Hop { link: LINK, source: LINK_MAC, destination: MEMBER_MAC, adjacent: true }
+    Hop { link: LINK, source: LINK_MAC, destination: MEMBER_MAC, adjacent: true, mtu: 1_500 }
 }
 
 impl World for Bench {
@@ -201,6 +202,10 @@ impl World for Bench {
 
     fn kept(&self) -> [u64; PARCEL_WORDS] {
         self.parcel.get()
+    }
+
+    fn told(&self) -> Option<&[Shared; TOLD_WORDS]> {
+        Some(&self.told)
     }
 
     fn config(&self) -> ConfigRow {

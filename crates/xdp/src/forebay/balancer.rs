@@ -33,7 +33,7 @@ pub fn forebay_return(context: XdpContext) -> u32 {
         &context,
         Stage::Return,
         |frame, maps, now| stage::back(frame, maps, now),
-        |context| route(context.ctx),
+        |context, maps| route(context, maps, || jump(context, Stage::TooBig)),
     )
 }
 
@@ -62,7 +62,8 @@ pub fn forebay_report(context: XdpContext) -> u32 {
         &context,
         Stage::Report,
         |frame, maps, now| stage::report(frame, maps, now),
-        |context| route(context.ctx),
+        // An error is small: it quotes no more of a packet than any link carries.
+        |context, maps| route(context, maps, || ()),
     )
 }
 
@@ -72,9 +73,15 @@ pub fn forebay_track(context: XdpContext) -> u32 {
     run(&context, Stage::Track, |frame, maps, now| stage::track(frame, maps, now), send_by_itself)
 }
 
+/// [`Stage::TooBig`].
+#[xdp]
+pub fn forebay_too_big(context: XdpContext) -> u32 {
+    run(&context, Stage::TooBig, |frame, maps, _| stage::too_big(frame, maps), send_by_itself)
+}
+
 /// Stages that know the way of each frame need no routes. What a program does not hold the verifier need not follow.
 #[inline(always)]
-fn send_by_itself(_context: &XdpContext) -> u32 {
+fn send_by_itself(_context: &XdpContext, _maps: &Maps) -> u32 {
     xdp_action::XDP_PASS
 }
 
@@ -84,7 +91,7 @@ fn run(
     context: &XdpContext,
     this: Stage,
     stage: impl FnOnce(&mut XdpFrame, &Maps, Tick) -> Step,
-    route: impl FnOnce(&XdpContext) -> u32,
+    route: impl FnOnce(&XdpContext, &Maps) -> u32,
 ) -> u32 {
     // SAFETY: the kernel hands the program a valid context.
     let ingress = unsafe { (*context.ctx).ingress_ifindex };
@@ -95,6 +102,12 @@ fn run(
         Step::Done(verdict) => verdict,
         Step::Then(next) => follow(context, next),
     };
+    if let Verdict::Route(_) = verdict {
+        // What is too big for its route has another stage ahead, and another verdict.
+        let action = route(context, &maps);
+        maps.count_reason(verdict.reason(), bytes);
+        return action;
+    }
     maps.count_reason(verdict.reason(), bytes);
     match verdict {
         Verdict::Pass(_) => xdp_action::XDP_PASS,
@@ -105,7 +118,7 @@ fn run(
         Verdict::Send(link, _) if link == ingress => xdp_action::XDP_TX,
         // SAFETY: a helper without pointers.
         Verdict::Send(link, _) => unsafe { bpf_redirect(link, 0) as u32 },
-        Verdict::Route(_) => route(context),
+        Verdict::Route(_) => xdp_action::XDP_PASS,
     }
 }
 
@@ -122,6 +135,7 @@ fn follow(context: &XdpContext, next: Stage) -> Verdict {
         Stage::Forward => jump(context, Stage::Forward),
         Stage::Report => jump(context, Stage::Report),
         Stage::Track => jump(context, Stage::Track),
+        Stage::TooBig => jump(context, Stage::TooBig),
     }
     Verdict::Drop(Drop::Changing)
 }

@@ -4,27 +4,34 @@ use core::arch::asm;
 use core::ptr;
 
 use aya_ebpf::bindings::xdp_md;
+use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use plane::Frame;
 
-/// The frame of an XDP context. Its bounds are read anew each time, as the verifier wants to see them.
-pub struct XdpFrame(*mut xdp_md);
+/// The frame of an XDP context. Its bounds are read anew each time, as the verifier wants to see them; its length is not.
+pub struct XdpFrame {
+    context: *mut xdp_md,
+    len: u32,
+}
 
 impl XdpFrame {
     /// `context` is the program's argument, and outlives the frame.
+    #[inline(always)]
     pub fn new(context: *mut xdp_md) -> Self {
-        Self(context)
+        let mut frame = Self { context, len: 0 };
+        frame.len = (frame.end() - frame.start()) as u32;
+        frame
     }
 
     #[inline(always)]
     fn start(&self) -> usize {
         // SAFETY: the kernel hands the program a valid context.
-        whole(unsafe { (*self.0).data as usize })
+        whole(unsafe { (*self.context).data as usize })
     }
 
     #[inline(always)]
     fn end(&self) -> usize {
         // SAFETY: the kernel hands the program a valid context.
-        whole(unsafe { (*self.0).data_end as usize })
+        whole(unsafe { (*self.context).data_end as usize })
     }
 }
 
@@ -41,7 +48,7 @@ fn whole(pointer: usize) -> usize {
 impl Frame for XdpFrame {
     #[inline(always)]
     fn len(&self) -> u32 {
-        (self.end() - self.start()) as u32
+        self.len
     }
 
     #[inline(always)]
@@ -62,6 +69,20 @@ impl Frame for XdpFrame {
         }
         // SAFETY: `to + N` was compared with the end just above, and the context outlives `self`.
         unsafe { ptr::write_unaligned(to as *mut [u8; N], bytes) };
+        Some(())
+    }
+
+    #[inline(always)]
+    fn cut(&mut self, len: u32) -> Option<()> {
+        if len >= self.len {
+            return None;
+        }
+        // SAFETY: the context is the program's own; no pointer into the frame is kept.
+        let failed = unsafe { bpf_xdp_adjust_tail(self.context, len as i32 - self.len as i32) };
+        if failed != 0 {
+            return None;
+        }
+        self.len = len;
         Some(())
     }
 }

@@ -18,7 +18,7 @@ use plane::row::{
     MAX_WATCHES, MemberRow, PIECE_BUCKETS, RETURN_PLACES, RING_SLOTS, RING_WORDS, RULE_PLACES, ReturnRow,
     RuleRow, Slot, TRACK_WORDS, WATCH_WORDS, WatchRow,
 };
-use plane::stage::{PARCEL_WORDS, Stage};
+use plane::stage::{PARCEL_WORDS, Stage, TOLD_WORDS};
 use plane::{Bucket, Drop, Entry, REASONS, RESET_CAUSES, Reason, Track, Word, World, outline};
 
 /// What the memories have room for until the control plane says otherwise.
@@ -69,6 +69,9 @@ pub static STAGES: ProgramArray = ProgramArray::with_max_entries(Stage::ALL.len(
 /// What one stage tells the next, on one processor.
 #[map]
 static PARCEL: PerCpuArray<[u64; PARCEL_WORDS]> = PerCpuArray::with_max_entries(1, 0);
+/// Of packets that are too big, on one processor: how many senders were told and when, and how large the one at hand may be.
+#[map]
+static TOLD: PerCpuArray<[u64; TOLD_WORDS]> = PerCpuArray::with_max_entries(1, 0);
 
 /// Packets, bytes, flows started, nothing.
 #[map]
@@ -252,6 +255,13 @@ impl World for Maps {
             Some(place) => unsafe { *place },
             None => [0; PARCEL_WORDS],
         }
+    }
+
+    #[inline(always)]
+    fn told(&self) -> Option<&[MapWord; TOLD_WORDS]> {
+        let words: *const [MapWord; TOLD_WORDS] = TOLD.get_ptr(0)?.cast();
+        // SAFETY: the map gave the pointer, and the value lives as long as the program.
+        Some(unsafe { &*words })
     }
 
     #[inline(always)]

@@ -75,7 +75,14 @@ fn check(address: &str, route: Route, words: &str) {
 
 fn surroundings() -> Surroundings {
     let mac = |last| Mac::new([2, 0, 0, 0, 0, last]);
-    let link = Link { name: "eth0".to_owned(), mac: mac(1), addresses: Vec::new(), up: true, doorway: false };
+    let link = Link {
+        name: "eth0".to_owned(),
+        mac: mac(1),
+        mtu: 1_500,
+        addresses: Vec::new(),
+        up: true,
+        doorway: false,
+    };
     Surroundings {
         links: BTreeMap::from([(2, link)]),
         names: BTreeMap::from([(2, "eth0".to_owned()), (3, "tun0".to_owned())]),
