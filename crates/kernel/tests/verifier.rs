@@ -34,7 +34,7 @@ struct Ratchet {
 /// As measured on Linux 6.18.
 const RATCHETS: [Ratchet; 12] = [
     Ratchet { program: "forebay", translated: 3_321, verified: 243_157, stack: 400 },
-    Ratchet { program: "forebay_masquerade", translated: 2_163, verified: 45_770, stack: 352 },
+    Ratchet { program: "forebay_masquerade", translated: 2_290, verified: 55_573, stack: 368 },
     Ratchet { program: "forebay_return", translated: 2_678, verified: 36_910, stack: 288 },
     Ratchet { program: "forebay_answer", translated: 1_591, verified: 2_297, stack: 144 },
     Ratchet { program: "forebay_untangle", translated: 1_635, verified: 22_547, stack: 160 },

@@ -7,7 +7,10 @@
 //! | 3–4 | the frontend's address | the frontend's address |
 //! | 5 | the ports of both, the protocol | the ports of both, the tick until which the flow is kept |
 //! | 6 | the member's number, our port, the tick until which the flow is kept | the station the client's frames come from, idle ticks |
-//! | 7 | the place of the other side | the place of the other side, the rule, the place of the client's link |
+//! | 7 | the place of the other side, [`ONCE`] | the place of the other side, the rule, the place of the client's link |
+//!
+//! A flow of which only the first packet was seen may lose its places to another one's where there are no others: a flood of first packets
+//! then takes them from itself (FLOW-6).
 //!
 //! An answer leaves by the link, and to the station, that the client's frames came from: no route is needed on the balancer.
 
@@ -30,6 +33,9 @@ use crate::stage::Parcel;
 use crate::too_big::fits;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::{Entry, Word, World};
+
+/// Nothing of the flow was seen but its first packet, and that packet again.
+const ONCE: u64 = 1 << 63;
 
 /// How long half-open TCP flows are kept, in ticks: long enough for the first repeats of a SYN.
 const HALF_OPEN: u16 = 20;
@@ -202,8 +208,9 @@ fn known<W: World>(
     if (start || protocol == protocol::UDP) && member.is_leaving() {
         return Ok(None);
     }
-    if word as u32 != until {
-        let Some(other) = world.inward(read::<W>(entry, 7) as u32) else { return Ok(None) };
+    let place = read::<W>(entry, 7);
+    if word as u32 != until || place & ONCE != 0 {
+        let Some(other) = world.inward(place as u32) else { return Ok(None) };
         if read::<W>(other, 0) != inward_key(member.number(), plan.port(called), port, protocol) | LIVE
             || read::<W>(other, 5) >> 32 != read::<W>(entry, 5) >> 32
             || read::<W>(other, 1) != read::<W>(entry, 1)
@@ -218,6 +225,9 @@ fn known<W: World>(
         }
         write::<W>(other, 6, client.bits() << 16 | plan.idle as u64);
         write::<W>(other, 7, read::<W>(other, 7) & !0xffff | link_place(world, link) as u64);
+        if !start {
+            write::<W>(entry, 7, place & !ONCE);
+        }
     }
     Ok(Some((number, member, port)))
 }
@@ -264,7 +274,7 @@ fn begin<W: World>(
     }
     write::<W>(outward, 5, sides(flow));
     write::<W>(outward, 6, (number as u64) << 48 | (port as u64) << 32 | place.until as u64);
-    write::<W>(outward, 7, at as u64);
+    write::<W>(outward, 7, at as u64 | ONCE);
     write::<W>(inward, 5, ports(flow) << 32 | place.until as u64);
     write::<W>(inward, 6, place.client.bits() << 16 | plan.idle as u64);
     write::<W>(
@@ -402,6 +412,21 @@ pub(crate) fn read<W: World>(entry: &Entry<W>, word: usize) -> u64 {
 fn write<W: World>(entry: &Entry<W>, word: usize, value: u64) {
     if let Some(word) = entry.get(word) {
         word.set(value);
+    }
+}
+
+/// Whether an outward entry is of a flow that was seen only once.
+#[inline(always)]
+pub(crate) fn is_once<W: World>(entry: &Entry<W>) -> bool {
+    read::<W>(entry, 7) & ONCE != 0
+}
+
+/// Whether the flow that has this place by its member's side was seen only once, or has lost its other side to another flow.
+#[inline(always)]
+pub(crate) fn may_yield<W: World>(world: &W, entry: &Entry<W>, place: u32) -> bool {
+    match world.outward((read::<W>(entry, 7) >> 32) as u32) {
+        Some(other) => is_once::<W>(other) || read::<W>(other, 7) as u32 != place,
+        None => true,
     }
 }
 

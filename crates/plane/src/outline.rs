@@ -3,7 +3,7 @@
 
 use crate::Tick;
 use crate::flow::inward_place;
-use crate::masquerade::{claim, expired, read};
+use crate::masquerade::{claim, expired, is_once, may_yield, read};
 use crate::memory::{Remembered, bucket_place};
 use crate::row::{
     Address, BUCKET_WAYS, BUSY, LIVE, MASQUERADE_FIRST_PORT, MASQUERADE_PORTS, MAX_IDLE_TICKS, OUTWARD_WAYS,
@@ -67,11 +67,14 @@ pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
 #[inline(always)]
 pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
     let first = crate::masquerade::first_place(world, tag);
-    let mut found = NOWHERE;
+    let (mut found, mut spare) = (NOWHERE, NOWHERE);
     let mut way = 0;
     while way < OUTWARD_WAYS {
         if let Some(entry) = world.outward(first | way) {
             let state = read::<W>(entry, 0);
+            if state & LIVE != 0 && is_once::<W>(entry) {
+                spare = VACANT | way;
+            }
             let free = state == 0 || state & LIVE != 0 && expired(read::<W>(entry, 6) as u32, Tick(now));
             if state == tag | LIVE {
                 // FLOW-5: one that ran out begins anew, in its own place.
@@ -83,7 +86,7 @@ pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
         }
         way += 1;
     }
-    found
+    if found == NOWHERE { spare } else { found }
 }
 
 /// What a difference in the first four bytes of an SCTP packet of `length` bytes makes of its checksum.
@@ -113,15 +116,19 @@ pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, sta
     crate::track::in_mind(world, plan, numbers, rest, station, ((time >> 32) as u32, Tick(time as u32)))
 }
 
-/// Takes a free port of the own address towards a member: `key` is the member's side without the port. Gives the place of the
+/// Takes a free port of the own address towards a member, or one that may yield where none is free: `key` is the member's side without the port. Gives the place of the
 /// inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
 #[inline(always)]
 pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
     let bits = world.config().masquerade_bits();
+    let port_of = |tries: u32| {
+        let step = seed.wrapping_add(tries * PORT_STEP) % MASQUERADE_PORTS as u32;
+        MASQUERADE_FIRST_PORT as u64 + step as u64
+    };
+    let mut spare = 0;
     let mut tries = 0;
     while tries < PORT_TRIES {
-        let step = seed.wrapping_add(tries * PORT_STEP) % MASQUERADE_PORTS as u32;
-        let port = MASQUERADE_FIRST_PORT as u64 + step as u64;
+        let port = port_of(tries);
         let key = key | port << 8;
         let place = inward_place(key, bits);
         if let Some(entry) = world.inward(place) {
@@ -130,8 +137,20 @@ pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
             if free && claim::<W>(entry, state, key | BUSY) {
                 return (place as u64) << 32 | port;
             }
+            if state & LIVE != 0 && may_yield(world, entry, place) {
+                spare = port;
+            }
         }
         tries += 1;
     }
-    0
+    let key = key | spare << 8;
+    let place = inward_place(key, bits);
+    match world.inward(place) {
+        Some(entry) if spare != 0 => {
+            let state = read::<W>(entry, 0);
+            let taken = state & BUSY == 0 && claim::<W>(entry, state, key | BUSY);
+            if taken { (place as u64) << 32 | spare } else { 0 }
+        }
+        _ => 0,
+    }
 }

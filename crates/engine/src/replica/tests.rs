@@ -444,6 +444,7 @@ fn no_two_clients_share_a_port_towards_a_member() {
             Ok((seen, _)) => {
                 assert!(ports.insert((seen.to, seen.from.1)), "{seen:?} is taken");
                 assert!((1_024..32_768).contains(&seen.from.1));
+                assert_eq!(lab.send(there.with(ACK)).unwrap().0.from, seen.from);
                 flows.push((there, seen));
             }
             Err(why) => assert_eq!(why, Drop::TableFull),
@@ -484,19 +485,72 @@ fn a_full_table_of_masqueraded_flows_refuses_new_ones_and_keeps_the_old() {
 
 #[test]
 fn half_open_masqueraded_flows_are_kept_for_seconds_only() {
-    // FLOW-6
+    // FLOW-5
     let mut lab = sized(Sizes { flow_bits: 3, masquerade_bits: 6, rings: 16 }, &["10.0.0.4"]);
-    let established = tcp(("192.0.2.1", 5_000), FRONTEND, SYN);
-    let (seen, _) = lab.send(established).unwrap();
-    assert_eq!(lab.send(established.with(ACK)).unwrap().0.from, seen.from);
-    for port in 0..1_000 {
-        let _ = lab.send(tcp(("203.0.113.1", port), FRONTEND, SYN));
+    let kept = |lab: &Lab| {
+        let kept = lab.replica.memory().outward_words();
+        kept.filter(|words| plane::masqueraded(*words, Tick(lab.now)).is_some()).count()
+    };
+    for port in 0..10 {
+        let there = tcp(("192.0.2.3", port), FRONTEND, SYN);
+        lab.send(there).unwrap();
+        if port % 2 == 0 {
+            lab.send(there.with(ACK)).unwrap();
+        }
     }
-    assert_eq!(lab.send(tcp(("192.0.2.3", 1), FRONTEND, SYN)).map(drop), Err(Drop::TableFull));
+    assert_eq!(kept(&lab), 10);
     lab.now += 21;
-    assert_eq!(lab.send(established.with(ACK)).unwrap().0.from, seen.from);
-    let served = (0..30).filter(|port| lab.send(tcp(("192.0.2.3", 100 + port), FRONTEND, SYN)).is_ok());
-    assert!(served.count() >= 25);
+    assert_eq!(kept(&lab), 5);
+}
+
+#[test]
+fn a_flood_of_masqueraded_flows_takes_places_from_itself_only() {
+    // FLOW-6
+    for is_tcp in [true, false] {
+        let start = |from| if is_tcp { tcp(from, FRONTEND, SYN) } else { udp(from, FRONTEND) };
+        let lab = sized_wish(
+            Sizes { flow_bits: 3, masquerade_bits: 10, rings: 16 },
+            Wish::new(
+                &[pool("web", false, &["10.0.0.4"])],
+                &[
+                    rule(FRONTEND.0, FRONTEND.1, "web", 8_080),
+                    rule(FRONTEND.0, FRONTEND.1, "web", 8_080).udp(),
+                ],
+            ),
+        );
+        let flood = |from: u16| {
+            for port in 0..4_000 {
+                let _ = lab.send(start(("203.0.113.1", from + port)));
+            }
+        };
+        let established: Vec<_> = (0..40)
+            .filter_map(|port| {
+                let there = start(("192.0.2.1", 5_000 + port));
+                let (seen, _) = lab.send(there).ok()?;
+                assert_eq!(lab.send(there.with(ACK)).unwrap().0.from, seen.from);
+                Some((there, seen))
+            })
+            .collect();
+        assert!(established.len() > 35, "{}", established.len());
+        flood(1_000);
+        // Who is new gets through, and keeps what it got once it has answered.
+        let served: Vec<_> = (0..40)
+            .filter_map(|port| {
+                let there = start(("192.0.2.2", 5_000 + port));
+                let (seen, _) = lab.send(there).ok()?;
+                let (again, _) = lab.send(there.with(ACK)).unwrap();
+                (again.from == seen.from).then_some((there, seen))
+            })
+            .collect();
+        assert!(served.len() >= 36, "only {} of 40 were served", served.len());
+        flood(20_000);
+        for (there, seen) in established.iter().chain(&served) {
+            assert_eq!(lab.send(there.with(ACK)).unwrap().0.from, seen.from);
+        }
+        // No port is two flows'.
+        let ports: BTreeSet<u16> = established.iter().chain(&served).map(|(_, seen)| seen.from.1).collect();
+        assert_eq!(ports.len(), established.len() + served.len());
+    }
 }
 
 #[test]
