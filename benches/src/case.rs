@@ -100,6 +100,7 @@ pub fn all() -> Vec<Case> {
     };
     let (floating, remembered, gateway, masquerade) =
         ("same segment", "same segment, remembered (UDP)", "destination NAT", "masquerade");
+    let (kept, kept_gateway) = ("same segment, kept in mind", "destination NAT, kept in mind");
     vec![
         Case { ends: NOT_OURS, ..case("not ours", One, Direct, Sender::Passer, PASS) },
         Case {
@@ -120,10 +121,18 @@ pub fn all() -> Vec<Case> {
         case("same segment, slots changing", One, Changing, ack(80), NONE),
         case("same segment, slots changing", Million, Changing, ack(80), TRACKED),
         case("same segment, slots changing", New, Changing, syn(80), TRACKED_NEW),
+        case(kept, One, Steady, ack(8080), SEGMENT),
+        case(kept, Thousands, Steady, ack(8080), NONE),
+        case(kept, Million, Large, ack(8080), TRACKED),
+        case(kept, New, Steady, syn(8080), TRACKED_NEW),
         case(gateway, One, Steady, ack(443), NAT),
         case(gateway, Thousands, Steady, ack(443), NONE),
         case(gateway, Million, Steady, ack(443), UNTRACKED),
         case(gateway, New, Steady, syn(443), NONE),
+        case(kept_gateway, One, Steady, ack(8081), NAT),
+        case(kept_gateway, Thousands, Steady, ack(8081), NONE),
+        case(kept_gateway, Million, Large, ack(8081), TRACKED),
+        case(kept_gateway, New, Steady, syn(8081), TRACKED_NEW),
         Case { ends: RETURNED, ..case("destination NAT, answer", One, Steady, Sender::Gateway, NONE) },
         case(masquerade, One, Steady, ack(25), NAT),
         case(masquerade, Thousands, Steady, ack(25), NONE),
