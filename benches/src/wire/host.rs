@@ -52,18 +52,15 @@ impl Host {
             format!("ip link set {NEAR} up"),
             format!("ip -n {NAME} link set {FRONT} up"),
             format!("ip -n {NAME} link set lo up"),
-            // The peer is woken only where it has threads or a program; both have threads of their own from now on.
             "sysctl -qw net.ipv6.conf.all.disable_ipv6=1".to_owned(),
         ] {
             must(&command)?;
         }
-        fs::write(format!("/sys/class/net/{NEAR}/threaded"), "1").context("no threads for the near end")?;
         let host = Self {
             processors: (processors - 1, 0),
             has_nft: ["/usr/sbin/nft", "/sbin/nft"].iter().any(|nft| Path::new(nft).exists()),
             _room: room,
         };
-        host.run(&["sh", "-c", &format!("echo 1 > /sys/class/net/{FRONT}/threaded")])?;
         for setting in [
             "net.ipv6.conf.all.disable_ipv6=1",
             "net.ipv4.ip_forward=1",
@@ -75,7 +72,9 @@ impl Host {
         }
         host.run(&["sysctl", "-qw", &format!("net.ipv4.conf.{FRONT}.rp_filter=0")])?;
         host.run(&["sysctl", "-qw", &format!("net.ipv4.conf.{FRONT}.send_redirects=0")])?;
+        // Whoever sends is not to wait for other programs either.
         must(&format!("taskset -pc {} {}", host.processors.1, std::process::id()))?;
+        must(&format!("chrt -f -p 10 {}", std::process::id()))?;
         Ok(host)
     }
 
@@ -94,16 +93,15 @@ impl Host {
         thread::scope(|scope| scope.spawn(enter).join()).map_err(|_| anyhow!("it panicked"))?
     }
 
-    /// Gives the threads that serve the ends of the link their processors: the balancer's its own. The others share one, and there who
-    /// takes comes before who sends.
+    /// Has the ends of the link, which both have a program, served by threads, and gives these their processors: the balancer's its own.
+    /// The others share one, and there who takes comes before who sends.
     pub fn place_threads(&self) -> Result<Thread> {
         let (own, shared) = self.processors;
+        fs::write(format!("/sys/class/net/{NEAR}/threaded"), "1").context("no thread for the near end")?;
+        self.run(&["sh", "-c", &format!("echo 1 > /sys/class/net/{FRONT}/threaded")])?;
+        Thread::serving(NEAR)?.place(shared)?;
         let balancer = Thread::serving(FRONT)?;
         balancer.place(own)?;
-        // Without anything to take there may be none.
-        if let Ok(near) = Thread::serving(NEAR) {
-            near.place(shared)?;
-        }
         Ok(balancer)
     }
 }

@@ -15,9 +15,10 @@ mod subject;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Parser;
 use kernel::bench::isolate;
+use kernel::pass::Passing;
 use kernel::wire::{Crowd, FarEnd, NearEnd};
 
 use crate::host::{Host, IDLE, NEAR, Thread};
@@ -28,7 +29,7 @@ use crate::subject::Subject;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// Rounds; whoever is measured takes turns
-    #[arg(long, default_value_t = 7)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// Seconds of each
     #[arg(long, default_value_t = 0.5)]
@@ -100,17 +101,14 @@ pub struct Measured {
 
 fn measure(host: &Host, subject: Subject, crowd: &Crowd, time: Duration) -> Result<Measured> {
     let running = subject.start(host)?;
-    let far = if running.takes() { None } else { Some(FarEnd::take(NEAR, None)?) };
     // An end that only sends needs a program, too.
-    let _passing = if far.is_none() { Some(kernel::pass::Passing::on(NEAR)?) } else { None };
-    let balancer = host.place_threads()?;
-    let taken = || -> Result<u64> {
-        Ok(match (&far, running.taken()) {
-            (Some(far), _) => far.taken()?.frames,
-            (None, Some(frames)) => frames?,
-            (None, None) => bail!("nobody counts"),
-        })
+    let (far, _passing) = match running.end() {
+        Some(_) => (None, Some(Passing::on(NEAR)?)),
+        None => (Some(FarEnd::take(NEAR, None)?), None),
     };
+    let balancer = host.place_threads()?;
+    let end = far.as_ref().or(running.end()).context("nobody counts")?;
+    let taken = || -> Result<u64> { Ok(end.taken()?.frames) };
     let mut near = NearEnd::new(IDLE)?;
     near.play(crowd)?;
     let link = kernel::link::index(NEAR)?;

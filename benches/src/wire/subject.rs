@@ -88,8 +88,8 @@ impl Subject {
     pub fn start(self, host: &Host) -> Result<Running> {
         host.within(|| {
             Ok(match self {
-                Self::Nobody => Running::End(FarEnd::take(FRONT, None)?),
-                Self::Reflector => Running::End(FarEnd::turn(FRONT)?),
+                Self::Nobody => Running::Counted(FarEnd::take(FRONT, None)?),
+                Self::Reflector => Running::Turned(FarEnd::turn(FRONT)?),
                 Self::Forebay(_) => Running::Forebay(Box::new(forebay()?)),
                 Self::Nftables => {
                     nftables(host)?;
@@ -102,31 +102,33 @@ impl Subject {
 
 /// In force for as long as it lives.
 pub enum Running {
-    End(FarEnd),
+    /// Nothing goes further.
+    Counted(FarEnd),
+    Turned(#[allow(dead_code, reason = "it is kept alive")] FarEnd),
     Forebay(Box<Kernel>),
     Nftables(#[allow(dead_code, reason = "it is kept alive")] Passing),
 }
 
 impl Running {
-    /// What arrived at the balancer's end and went no further; `None` where that is not how it is.
-    pub fn taken(&self) -> Option<Result<u64>> {
+    /// What arrived at the balancer's end, where nothing goes further.
+    pub fn end(&self) -> Option<&FarEnd> {
         match self {
-            Self::End(end) => Some(end.taken().map(|taken| taken.frames).map_err(Into::into)),
-            Self::Forebay(_) | Self::Nftables(_) => None,
+            Self::Counted(end) => Some(end),
+            Self::Turned(_) | Self::Forebay(_) | Self::Nftables(_) => None,
         }
     }
 
     /// Takes it away, and sees that nothing went wrong.
     pub fn stop(self, host: &Host) -> Result<()> {
         match self {
-            Self::End(_) => Ok(()),
+            Self::Counted(_) | Self::Turned(_) => Ok(()),
             Self::Forebay(mut kernel) => {
                 let reasons = kernel.reason_counts()?;
                 host.within(|| Ok(kernel.keep_only(&[])?))?;
                 let wrong: Vec<String> = reasons
                     .iter()
                     .filter(|(reason, (packets, _))| *packets > 0 && reason.0 >= 16 && reason.0 != 32)
-                    .map(|(reason, (packets, _))| format!("{reason}: {packets}"))
+                    .map(|(reason, (packets, _))| format!("{reason:?}: {packets}"))
                     .collect();
                 ensure!(wrong.is_empty(), "packets were not forwarded: {}", wrong.join(", "));
                 Ok(())
