@@ -83,6 +83,9 @@ const UNTRACKED: &[Gate] = &[Gate::Net(60.0, None), Gate::OfOneFlow(1.3)];
 const TRACKED: &[Gate] = &[Gate::Net(250.0, Some(200.0))];
 const TRACKED_NEW: &[Gate] = &[Gate::Net(300.0, None)];
 
+/// The path of connections that are reset in the end.
+pub const KEPT: &str = "same segment, kept in mind";
+
 /// Everything, in the order of the report.
 pub fn all() -> Vec<Case> {
     use Flows::{Million, New, One, Thousands};
@@ -100,7 +103,7 @@ pub fn all() -> Vec<Case> {
     };
     let (floating, remembered, gateway, masquerade) =
         ("same segment", "same segment, remembered (UDP)", "destination NAT", "masquerade");
-    let (kept, kept_gateway) = ("same segment, kept in mind", "destination NAT, kept in mind");
+    let (kept, kept_gateway) = (KEPT, "destination NAT, kept in mind");
     vec![
         Case { ends: NOT_OURS, ..case("not ours", One, Direct, Sender::Passer, PASS) },
         Case {

@@ -138,6 +138,11 @@ impl Stage {
         Ok(Self { kernel, tables, sizes })
     }
 
+    /// The tables in force.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The same data path in ordinary memory, with nothing remembered.
     pub fn replica(&self) -> Replica {
         Replica::new(self.tables.clone(), Memory::new(self.sizes))
@@ -215,7 +220,7 @@ fn desired(scene: Scene) -> Result<Desired> {
                 ]
             }
             Pool::Gateway => {
-                vec![rule(family, *pool, "Tcp", 443, 8443), resetting(rule(family, *pool, "Tcp", 8081, 8443))]
+                vec![rule(family, *pool, "Tcp", 443, 8443), resetting(rule(family, *pool, "Tcp", 8081, 8444))]
             }
             Pool::Masquerade => vec![rule(family, *pool, "Tcp", 25, 2525)],
         })

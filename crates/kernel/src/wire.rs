@@ -14,6 +14,7 @@ use aya::programs::{TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use engine::packet::{Tcp, WINDOW, Way, tcp_packet};
+pub use plane::row::Mac;
 
 use crate::error::KernelError;
 use crate::maps::Words;
@@ -204,8 +205,8 @@ impl NearEnd {
         Ok(Sent { frames: u64::from(frames), took: began.elapsed() })
     }
 
-    /// Sends at most so many frames a second for as long as `go_on` says, which is told how many there were. Time that was lost is not
-    /// made up for.
+    /// Sends at most so many frames a second for as long as `go_on` says, which is told how many there were. Of time that was
+    /// lost only a little is made up for.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -217,7 +218,7 @@ impl NearEnd {
         while go_on(frames) {
             frames += self.send(link, portion)?.frames;
             let now = Instant::now();
-            due = (due + every).max(now.checked_sub(every).unwrap_or(now));
+            due = (due + every).max(now.checked_sub(BEHIND).unwrap_or(now));
             thread::sleep(due.saturating_duration_since(now));
         }
         Ok(Sent { frames, took: began.elapsed() })
@@ -225,8 +226,10 @@ impl NearEnd {
 }
 
 /// Portions that a paced second has, and frames of one at most.
-const PORTIONS: f64 = 200.0;
+const PORTIONS: f64 = 2_000.0;
 const MOST: f64 = 65_536.0;
+/// How much of the time that was lost is made up for.
+const BEHIND: Duration = Duration::from_millis(20);
 
 impl fmt::Debug for NearEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
