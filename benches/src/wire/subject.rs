@@ -122,9 +122,11 @@ impl Running {
     pub fn stop(self, host: &Host) -> Result<()> {
         match self {
             Self::Counted(_) | Self::Turned(_) => Ok(()),
-            Self::Forebay(mut kernel) => {
+            Self::Forebay(kernel) => {
                 let reasons = kernel.reason_counts()?;
-                host.within(|| Ok(kernel.keep_only(&[])?))?;
+                drop(kernel);
+                // At once, so that the next one finds the link free.
+                kernel::detach(&place()?)?;
                 let wrong: Vec<String> = reasons
                     .iter()
                     .filter(|(reason, (packets, _))| *packets > 0 && reason.0 >= 16 && reason.0 != 32)
@@ -178,14 +180,16 @@ fn forebay() -> Result<Kernel> {
         clock: kernel::clock(),
         ..Surroundings::default()
     };
-    let mut kernel =
-        Kernel::open(&Options { place: Place::new(Path::new("/run/forebay"), "wire")?, sizes: SIZES })?;
+    let mut kernel = Kernel::open(&Options { place: place()?, sizes: SIZES })?;
     let nothing = Tables::default();
     let tables = Compiler::default().compile(&desired, &Health::default(), &surroundings, &nothing)?;
     kernel.apply(&kernel.dump()?.changes_to(&tables))?;
-    kernel.forget_all();
     kernel.attach(FRONT)?;
     Ok(kernel)
+}
+
+fn place() -> Result<Place> {
+    Ok(Place::new(Path::new("/run/forebay"), "wire")?)
 }
 
 /// Each new connection to a member by its hash; connection tracking knows the others.

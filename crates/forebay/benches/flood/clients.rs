@@ -14,6 +14,8 @@ const CALLERS: usize = 4;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A call that takes longer has failed; TCP repeats its SYN after one second.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// By then everything is as if there had been no flood.
+const FORGOTTEN: Duration = Duration::from_secs(120);
 /// An established connection that is silent for so long is broken.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -108,6 +110,21 @@ pub fn call_for(hosts: &Hosts, port: u16, time: Duration) -> Seen {
     let mut seen = seen.into_inner().unwrap();
     seen.times.sort();
     seen
+}
+
+/// How long it takes until a new connection is answered.
+pub fn until_answered(hosts: &Hosts, port: u16) -> Duration {
+    let (at, began) = (SocketAddr::new(FRONTEND.into(), port), Instant::now());
+    hosts
+        .client
+        .within(|| {
+            while call(at).is_err() {
+                assert!(began.elapsed() < FORGOTTEN, "no new connection is answered any more");
+                thread::sleep(PAUSE);
+            }
+        })
+        .unwrap();
+    began.elapsed()
 }
 
 fn call(at: SocketAddr) -> io::Result<()> {

@@ -1,5 +1,6 @@
 //! The hosts, and what flows between them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -52,8 +53,8 @@ pub struct Counted {
     pub taken: u64,
     /// Frames that did not fit into the queues of links on their way.
     pub lost: u64,
-    /// Packets that the balancer dropped, for whatever reason.
-    pub dropped: u64,
+    /// Packets that the balancer dropped, by the reason.
+    pub dropped: BTreeMap<String, u64>,
     /// The time that the thread of the flood's link has worked.
     pub busy: Duration,
 }
@@ -207,11 +208,13 @@ fn document() -> Value {
     })
 }
 
-/// Packets that were dropped, of all reasons.
-fn drops(stats: &str) -> u64 {
+/// Packets that were dropped, by the reason.
+fn drops(stats: &str) -> BTreeMap<String, u64> {
     let stats: Value = serde_json::from_str(stats).unwrap();
-    let verdicts = stats["verdicts"].as_array().unwrap();
-    verdicts.iter().filter(|row| row["verdict"] == "drop").filter_map(|row| row["packets"].as_u64()).sum()
+    let verdicts = stats["verdicts"].as_array().unwrap().iter().filter(|row| row["verdict"] == "drop");
+    verdicts
+        .map(|row| (row["reason"].as_str().unwrap().to_owned(), row["packets"].as_u64().unwrap()))
+        .collect()
 }
 
 /// Has an interface served by a thread of the kernel; which one.

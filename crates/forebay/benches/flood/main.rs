@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use forebay::lab::{Need, require};
 
-use crate::clients::{Established, Seen, call_for};
+use crate::clients::{Established, Seen, call_for, until_answered};
 use crate::hosts::{Hosts, RULES};
 
 #[derive(Debug, Parser)]
@@ -67,14 +67,15 @@ fn main() {
     let hosts = Hosts::set_up();
     println!(
         "| rule | flood | SYNs a second sent | that reached a member | lost by links | dropped by the balancer | of a processor | \
-         established: broken | new connections | failed | p50, ms | p99, ms |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
+         established: broken | new connections | failed | p50, ms | p99, ms | then the next is answered after |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for (port, rule) in RULES {
         let mut established = Established::open(&hosts, port, arguments.connections);
         for flood in [Flood::None, Flood::Beside, Flood::Through, Flood::None] {
             let round = round(&hosts, port, flood, &arguments, &mut established);
             println!(
-                "| {rule} | {flood:?} | {:.0} | {:.0} | {:.0} | {:.0} | {:.0} % | {} of {} | {} | {} | {:.2} | {:.2} |",
+                "| {rule} | {flood:?} | {:.0} | {:.0} | {:.0} | {} | {:.0} % | {} of {} | {} | {} | {:.2} | {:.2} | {:.1} s |",
                 round.sent,
                 round.reached,
                 round.lost,
@@ -86,6 +87,7 @@ fn main() {
                 round.calls.failed,
                 round.calls.at(0.5),
                 round.calls.at(0.99),
+                until_answered(&hosts, port).as_secs_f64(),
             );
         }
     }
@@ -96,7 +98,7 @@ struct Round {
     sent: f64,
     reached: f64,
     lost: f64,
-    dropped: f64,
+    dropped: String,
     /// The share of one processor of the thread that serves the balancer's end of the flood's link.
     busy: f64,
     broken: usize,
@@ -133,11 +135,18 @@ fn round(
     let after = hosts.counted();
     // Whoever was not heard of during the flood is asked once more.
     established.exchange();
+    let dropped: Vec<String> = after
+        .dropped
+        .iter()
+        .map(|(reason, packets)| (reason, packets - before.dropped.get(reason).unwrap_or(&0)))
+        .filter(|(_, packets)| *packets > 0)
+        .map(|(reason, packets)| format!("{:.0} ({reason})", packets as f64 / seconds))
+        .collect();
     Round {
         sent: sent as f64 / seconds,
         reached: (after.taken - before.taken) as f64 / seconds,
         lost: (after.lost - before.lost) as f64 / seconds,
-        dropped: (after.dropped - before.dropped) as f64 / seconds,
+        dropped: dropped.join(", "),
         busy: (after.busy - before.busy).as_secs_f64() / seconds,
         broken: established.broken,
         calls,
