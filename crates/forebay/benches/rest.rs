@@ -1,5 +1,5 @@
-//! What `forebay serve` takes while nothing happens: `cargo bench -p forebay --bench rest` as root. How it is measured, and what came out, is
-//! in docs/performance.md.
+//! What `forebay serve` takes while nothing happens: `cargo bench -p forebay --bench rest` as root. How it is measured, and what came
+//! out, is in docs/performance.md.
 
 #![allow(
     clippy::unwrap_used,

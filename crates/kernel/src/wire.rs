@@ -145,8 +145,8 @@ impl Sent {
 }
 
 impl NearEnd {
-    /// Loads it, and puts it on an interface of this thread's network namespace where nothing arrives: a veth that is down will do. Otherwise
-    /// the kernel would make a table anew at the beginning and the end of each call, which takes it ten milliseconds and more.
+    /// Loads it, and puts it on an interface of this thread's network namespace where nothing arrives: a veth that is down will do.
+    /// Otherwise the kernel would make a table anew at the beginning and the end of each call, which takes it ten milliseconds and more.
     ///
     /// # Errors
     /// There is no such interface, or the kernel or the privileges do not allow it.

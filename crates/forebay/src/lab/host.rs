@@ -103,8 +103,8 @@ impl Host {
         ip_batch(&self.namespace, &lines)
     }
 
-    /// Joins an interface of this host with one of another by a cable, without a segment between them, and gives both their addresses. Frames
-    /// that an XDP program transmits arrive only where the other end has a program too.
+    /// Joins an interface of this host with one of another by a cable, without a segment between them, and gives both their
+    /// addresses. Frames that an XDP program transmits arrive only where the other end has a program too.
     pub fn cable(&self, device: &str, address: &str, to: (&Self, &str, &str)) -> Result<(), Error> {
         let (other, end, its_address) = to;
         let line = format!("link add name {device} type veth peer name {end} netns {}", other.namespace);

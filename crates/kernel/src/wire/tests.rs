@@ -1,3 +1,5 @@
+//! The frames of a crowd, byte for byte.
+
 use super::*;
 
 use engine::packet::ACK;
