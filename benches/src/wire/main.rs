@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use kernel::bench::isolate;
 use kernel::pass::Passing;
-use kernel::wire::{Crowd, FarEnd, NearEnd};
+use kernel::wire::{Crowd, FarEnd, NearEnd, Pace};
 
 use crate::host::{Host, IDLE, NEAR, Thread};
 use crate::report::{Figure, report};
@@ -47,7 +47,7 @@ const FLOWS: [(&str, u32); 3] = [("1", 0), ("64k", 0xffff), ("1M", 0xf_ffff)];
 /// Frames of one call to the kernel.
 const PORTION: u32 = 1 << 15;
 /// A rate that everybody can carry, to see what it costs.
-const EASY: f64 = 100_000.0;
+const EASY: Pace = Pace { rate: 100_000.0, portion: 64 };
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -115,7 +115,7 @@ fn measure(host: &Host, subject: Subject, crowd: &Crowd, time: Duration) -> Resu
     // Everybody has seen every connection before it counts. Slow ones lose some: once more.
     let warm = u32::try_from(crowd.connections())?.max(PORTION);
     for _ in 0..2 {
-        near.pace(link, subject.comfortable(), |sent| sent < u64::from(warm))?;
+        near.pace(link, Pace { rate: subject.comfortable(), portion: 250 }, |sent| sent < u64::from(warm))?;
     }
     let (rate, busy) = during(&balancer, &taken, || {
         let began = Instant::now();

@@ -128,6 +128,16 @@ pub struct NearEnd {
     length: usize,
 }
 
+/// How fast frames are sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
+    /// How many a second at most.
+    pub rate: f64,
+    /// How many at once. Where another thread receives them, a veth's queue soon is too short for many; where none does, fewer calls of
+    /// the kernel take less.
+    pub portion: u32,
+}
+
 /// What was sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sent {
@@ -205,18 +215,17 @@ impl NearEnd {
         Ok(Sent { frames: u64::from(frames), took: began.elapsed() })
     }
 
-    /// Sends at most so many frames a second for as long as `go_on` says, which is told how many there were. Of time that was
-    /// lost only a little is made up for.
+    /// Sends frames at this pace for as long as `go_on` says, which is told how many there were. Of time that was lost only a little is
+    /// made up for.
     ///
     /// # Errors
     /// As [`Self::send`].
-    pub fn pace(&self, link: u32, rate: f64, go_on: impl Fn(u64) -> bool) -> Result<Sent, KernelError> {
-        let portion = (rate / PORTIONS).clamp(f64::from(BATCH), MOST) as u32;
-        let every = Duration::from_secs_f64(f64::from(portion) / rate);
+    pub fn pace(&self, link: u32, pace: Pace, go_on: impl Fn(u64) -> bool) -> Result<Sent, KernelError> {
+        let every = Duration::from_secs_f64(f64::from(pace.portion) / pace.rate);
         let (began, mut frames) = (Instant::now(), 0);
         let mut due = began;
         while go_on(frames) {
-            frames += self.send(link, portion)?.frames;
+            frames += self.send(link, pace.portion)?.frames;
             let now = Instant::now();
             due = (due + every).max(now.checked_sub(BEHIND).unwrap_or(now));
             thread::sleep(due.saturating_duration_since(now));
@@ -225,9 +234,6 @@ impl NearEnd {
     }
 }
 
-/// Portions that a paced second has, and frames of one at most.
-const PORTIONS: f64 = 2_000.0;
-const MOST: f64 = 65_536.0;
 /// How much of the time that was lost is made up for.
 const BEHIND: Duration = Duration::from_millis(20);
 

@@ -22,7 +22,7 @@ use std::{env, fs};
 use common::{World, in_a_world};
 use engine::packet::{ACK, SYN, Way};
 use engine::{Compiler, Health, Sizes, Surroundings, Tables};
-use forebay_kernel::wire::{Crowd, FarEnd, NearEnd, Sent, Taken};
+use forebay_kernel::wire::{Crowd, FarEnd, NearEnd, Pace, Sent, Taken};
 use forebay_kernel::{Kernel, KernelError, Options, Place, clock, link};
 use model::{Desired, Source};
 use plane::Reason;
@@ -323,6 +323,7 @@ impl Load {
         let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, count) = (stop.clone(), sent.clone());
         let rate = env::var("FOREBAY_RATE").map_or(RATE, |text| text.parse().expect("packets a second"));
+        let pace = Pace { rate, portion: 2_000 };
         let lost_before = lost_by_link();
         let thread = thread::spawn(move || {
             let mut near = NearEnd::new("idle").unwrap();
@@ -331,7 +332,7 @@ impl Load {
                 count.store(sent, Ordering::Relaxed);
                 !stopped.load(Ordering::Relaxed)
             };
-            near.pace(link::index("neighbour").unwrap(), rate, go_on).unwrap()
+            near.pace(link::index("neighbour").unwrap(), pace, go_on).unwrap()
         });
         while sent.load(Ordering::Relaxed) == 0 {
             assert!(!thread.is_finished(), "the near end does not send");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use engine::packet::{SYN, Way};
 use forebay::lab::{Host, Lab, Process, TcpEcho};
 use node::pass::Passing;
-use node::wire::{Crowd, FarEnd, Mac, NearEnd};
+use node::wire::{Crowd, FarEnd, Mac, NearEnd, Pace};
 use serde_json::{Value, json};
 
 use crate::Flood;
@@ -27,6 +27,8 @@ const FLOOD: &str = "flood0";
 const BESIDE: &str = "flood1";
 const IDLE: &str = "idle0";
 const DOOR: &str = "door";
+/// Frames of the flood that are sent at once: more would not fit into the queues of links.
+const PORTION: u32 = 256;
 /// Bits of a SYN's number that make another client and port: all.
 const ALL: u32 = u32::MAX;
 
@@ -148,7 +150,9 @@ impl Hosts {
             place(nix::unistd::gettid().as_raw().cast_unsigned(), 0);
             let mut near = NearEnd::new(IDLE)?;
             near.play(&Crowd::new(way, SYN, ALL))?;
-            near.pace(node::link::index(link).unwrap(), rate, |_| !stop.load(Ordering::Relaxed))
+            near.pace(node::link::index(link).unwrap(), Pace { rate, portion: PORTION }, |_| {
+                !stop.load(Ordering::Relaxed)
+            })
         };
         self.flood.within(send).unwrap().unwrap().frames
     }
