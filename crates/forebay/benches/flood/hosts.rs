@@ -27,8 +27,8 @@ const FLOOD: &str = "flood0";
 const BESIDE: &str = "flood1";
 const IDLE: &str = "idle0";
 const DOOR: &str = "door";
-/// Frames of the flood that are sent at once: more would not fit into the queues of links.
-const PORTION: u32 = 256;
+/// Frames of the flood that are sent at once: the queues of links have room for 256, and are emptied meanwhile.
+const PORTION: u32 = 500;
 /// Bits of a SYN's number that make another client and port: all.
 const ALL: u32 = u32::MAX;
 
