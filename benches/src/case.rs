@@ -83,6 +83,9 @@ const UNTRACKED: &[Gate] = &[Gate::Net(60.0, None), Gate::OfOneFlow(1.3)];
 const TRACKED: &[Gate] = &[Gate::Net(250.0, Some(200.0))];
 const TRACKED_NEW: &[Gate] = &[Gate::Net(300.0, None)];
 
+/// The path of connections that are reset in the end.
+pub const KEPT: &str = "same segment, kept in mind";
+
 /// Everything, in the order of the report.
 pub fn all() -> Vec<Case> {
     use Flows::{Million, New, One, Thousands};
@@ -100,6 +103,7 @@ pub fn all() -> Vec<Case> {
     };
     let (floating, remembered, gateway, masquerade) =
         ("same segment", "same segment, remembered (UDP)", "destination NAT", "masquerade");
+    let (kept, kept_gateway) = (KEPT, "destination NAT, kept in mind");
     vec![
         Case { ends: NOT_OURS, ..case("not ours", One, Direct, Sender::Passer, PASS) },
         Case {
@@ -120,10 +124,18 @@ pub fn all() -> Vec<Case> {
         case("same segment, slots changing", One, Changing, ack(80), NONE),
         case("same segment, slots changing", Million, Changing, ack(80), TRACKED),
         case("same segment, slots changing", New, Changing, syn(80), TRACKED_NEW),
+        case(kept, One, Steady, ack(8080), SEGMENT),
+        case(kept, Thousands, Steady, ack(8080), NONE),
+        case(kept, Million, Large, ack(8080), TRACKED),
+        case(kept, New, Steady, syn(8080), TRACKED_NEW),
         case(gateway, One, Steady, ack(443), NAT),
         case(gateway, Thousands, Steady, ack(443), NONE),
         case(gateway, Million, Steady, ack(443), UNTRACKED),
         case(gateway, New, Steady, syn(443), NONE),
+        case(kept_gateway, One, Steady, ack(8081), NAT),
+        case(kept_gateway, Thousands, Steady, ack(8081), NONE),
+        case(kept_gateway, Million, Large, ack(8081), TRACKED),
+        case(kept_gateway, New, Steady, syn(8081), TRACKED_NEW),
         Case { ends: RETURNED, ..case("destination NAT, answer", One, Steady, Sender::Gateway, NONE) },
         case(masquerade, One, Steady, ack(25), NAT),
         case(masquerade, Thousands, Steady, ack(25), NONE),

@@ -5,6 +5,7 @@ mod check;
 mod measure;
 mod packet;
 mod report;
+mod resets;
 mod scene;
 
 use std::path::PathBuf;
@@ -59,6 +60,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     let figures = measure(&mut harness, &cases, effort)?;
     let report = Report { cases: &cases, figures: &figures, effort, processor };
     print!("{}", report.markdown());
+    if let Some(kept) = case::all().iter().find(|case| case.path == case::KEPT && wanted(case.path)) {
+        print!("{}", resets::report(&mut harness, kept)?);
+    }
     if let Some(file) = &arguments.json {
         let text = format!("{:#}\n", report.json());
         std::fs::write(file, text).with_context(|| format!("could not write {}", file.display()))?;

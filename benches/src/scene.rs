@@ -138,6 +138,11 @@ impl Stage {
         Ok(Self { kernel, tables, sizes })
     }
 
+    /// The tables in force.
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
     /// The same data path in ordinary memory, with nothing remembered.
     pub fn replica(&self) -> Replica {
         Replica::new(self.tables.clone(), Memory::new(self.sizes))
@@ -208,9 +213,15 @@ fn desired(scene: Scene) -> Result<Desired> {
     let rules = pools.iter().flat_map(|pool| {
         Family::BOTH.into_iter().flat_map(move |family| match pool {
             Pool::Floating => {
-                vec![rule(family, *pool, "Tcp", 80, 80), rule(family, *pool, "Udp", 53, 53)]
+                vec![
+                    rule(family, *pool, "Tcp", 80, 80),
+                    rule(family, *pool, "Udp", 53, 53),
+                    resetting(rule(family, *pool, "Tcp", 8080, 8080)),
+                ]
             }
-            Pool::Gateway => vec![rule(family, *pool, "Tcp", 443, 8443)],
+            Pool::Gateway => {
+                vec![rule(family, *pool, "Tcp", 443, 8443), resetting(rule(family, *pool, "Tcp", 8081, 8444))]
+            }
             Pool::Masquerade => vec![rule(family, *pool, "Tcp", 25, 2525)],
         })
     });
@@ -303,6 +314,12 @@ fn rule(family: Family, pool: Pool, protocol: &str, port: u16, backend_port: u16
         "backendPort": backend_port,
         "enableFloatingIP": pool == Pool::Floating,
     })
+}
+
+/// The rule with the resets of its connections, which are then all kept in mind.
+fn resetting(mut rule: Value) -> Value {
+    rule["enableTcpReset"] = true.into();
+    rule
 }
 
 /// Routes and neighbours for answers that pass through this host, in a network of its own.

@@ -30,6 +30,7 @@ pub mod pass;
 mod pin;
 mod track;
 mod watch;
+pub mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -26,7 +26,7 @@ pub mod watch;
 
 pub use availability::Available;
 pub use detach::{DetachError, detach};
-pub use kernel::{Place, instances, link, pass};
+pub use kernel::{Place, instances, link, pass, wire};
 pub use observed::{MemberSeen, Observed, Outcome};
 pub use probe::ProbeError;
 pub use serve::{Report, ServeError, serve};

@@ -103,6 +103,23 @@ impl Host {
         ip_batch(&self.namespace, &lines)
     }
 
+    /// Joins an interface of this host with one of another by a cable, without a segment between them, and gives both their
+    /// addresses. Frames that an XDP program transmits arrive only where the other end has a program too.
+    pub fn cable(&self, device: &str, address: &str, to: (&Self, &str, &str)) -> Result<(), Error> {
+        let (other, end, its_address) = to;
+        let line = format!("link add name {device} type veth peer name {end} netns {}", other.namespace);
+        ip_batch(&self.namespace, &[line])?;
+        for (host, device, address) in [(self, device, address), (other, end, its_address)] {
+            whole_frames(host, device)?;
+            let lines = [
+                format!("addr add {address} dev {device}{}", nodad(address)),
+                format!("link set {device} up"),
+            ];
+            ip_batch(&host.namespace, &lines)?;
+        }
+        Ok(())
+    }
+
     /// Adds a route: `to` a prefix or `default`, through a neighbour's address or out of a device.
     pub fn route(&self, to: &str, via_or_device: &str) -> Result<(), Error> {
         let how = if via_or_device.parse::<IpAddr>().is_ok() { "via" } else { "dev" };

@@ -32,6 +32,17 @@ fn hosts_of_a_segment_talk_over_both_families() {
 }
 
 #[test]
+fn hosts_talk_over_a_cable() {
+    let Some(pair) = Pair::new("lab-cable") else { return };
+    pair.client.cable("eth1", "10.20.2.1/24", (&pair.member, "eth1", "10.20.2.2/24")).unwrap();
+    let to: SocketAddr = "10.20.2.2:80".parse().unwrap();
+    let _server = HttpServer::start(&pair.member, to, "vm1", "green").unwrap();
+    let mut connection = HttpConnection::open(&pair.client, None, to).unwrap();
+    assert_eq!(connection.local().ip().to_string(), "10.20.2.1");
+    assert_eq!(connection.count("/bytes/3000000").unwrap(), 3_000_000);
+}
+
+#[test]
 fn frames_on_the_wire_have_complete_checksums() {
     let Some(pair) = Pair::new("lab-sums") else { return };
     if let Err(missing) = require(&[Need::Tcpdump]) {
