@@ -1,4 +1,5 @@
-//! What a packet costs: `cargo bench -p forebay-benches` as root. How it is measured, and what came out, is in docs/performance.md.
+//! What a packet costs: `cargo bench -p forebay-benches --bench data-path` as root. How it is measured, and what came out, is in
+//! docs/performance.md.
 
 mod case;
 mod check;

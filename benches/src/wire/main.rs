@@ -28,6 +28,9 @@ use crate::subject::Subject;
 /// Measures packets a second, and what they cost the balancer's processor. Needs root: programs are loaded, in networks of its own.
 #[derive(Debug, Parser)]
 struct Arguments {
+    /// One round of each
+    #[arg(long)]
+    quick: bool,
     /// Rounds; whoever is measured takes turns
     #[arg(long, default_value_t = 5)]
     rounds: usize,
@@ -64,7 +67,8 @@ fn run(arguments: &Arguments) -> Result<()> {
     let host = Host::set_up()?;
     let mut figures: Vec<Figure> = Vec::new();
     for (flows, mask) in FLOWS {
-        for round in 0..arguments.rounds {
+        let rounds = if arguments.quick { 1 } else { arguments.rounds };
+        for round in 0..rounds {
             for subject in Subject::all(&host) {
                 if !subject.name().contains(&arguments.only) {
                     continue;
