@@ -116,8 +116,8 @@ pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, sta
     crate::track::in_mind(world, plan, numbers, rest, station, ((time >> 32) as u32, Tick(time as u32)))
 }
 
-/// Takes a free port of the own address towards a member, or one that may yield where none is free: `key` is the member's side without the port. Gives the place of the
-/// inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
+/// Takes a free port of the own address towards a member, or one that may yield where none is free: `key` is the member's side without
+/// the port. Gives the place of the inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
 #[inline(always)]
 pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
     let bits = world.config().masquerade_bits();
