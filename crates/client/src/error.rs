@@ -299,6 +299,12 @@ impl Refusal {
         matches!(self.status, 400 | 404 | 405 | 409 | 412 | 422)
     }
 
+    /// Whether every other request would be refused as well: it is about who asks, or about how the server is.
+    #[must_use]
+    pub fn is_about_any_request(&self) -> bool {
+        matches!(self.status, 401 | 403 | 429 | 503)
+    }
+
     /// Reads the server's error, whatever it looks like.
     pub(crate) fn read(status: u16, body: &str) -> Self {
         #[derive(Deserialize)]

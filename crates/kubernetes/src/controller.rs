@@ -1,14 +1,15 @@
-//! The controller: it reads a cluster and a server, lets [`crate::sync`] decide, and writes what differs.
+//! The controller: it reads a cluster and a server, lets [`crate::sync`] and [`crate::round`] decide, and writes what differs.
 //!
 //! ```text
 //! cluster ──watch──▶ Known ─┐                                   ┌─▶ server: transactions, at the revision that was read
-//!                           ├─▶ Queue ─▶ one Service ─▶ sync ───┤
+//!                           ├─▶ Queue ─▶ who is due ─▶ round ───┤
 //! server ──watch──▶ Mirror ─┘      ▲                            └─▶ cluster: finalizer, status, events
 //!                                  └── failed: later; somebody else wrote: all of them
 //! ```
 //!
-//! One Service is reconciled at a time, because all of them share load balancers. Nothing that is known is asked for, so a reconcile that
-//! changes nothing asks nobody.
+//! Services that are due at the same time are reconciled together, because they share load balancers: a transaction carries those as a
+//! whole, whether it is for one of them or for many. Who is due meanwhile waits for the end of it. Nothing that is known is asked for,
+//! so a reconcile that changes nothing asks nobody.
 
 mod batch;
 mod cluster;
@@ -33,6 +34,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
+#[cfg(test)]
+pub(crate) use batch::transactions;
 pub use connect::{Unconnected, cluster};
 pub use door::open;
 pub use lease::Election;
@@ -49,6 +52,8 @@ use mirror::Mirror;
 use queue::{Job, Queue, Work};
 use tell::Teller;
 
+/// So many Services are reconciled together at most, so that nobody waits long for what others need.
+const MAX_TOGETHER: usize = 64;
 /// Nodes come and go in crowds: one look at all of them is enough.
 const CROWD: Duration = Duration::from_millis(100);
 /// Whoever else writes what belongs to the cluster may go on for a while, and is not raced.
@@ -115,9 +120,11 @@ pub async fn run(
         held: BTreeSet::new(),
         gone: BTreeMap::new(),
         awaited: BTreeMap::new(),
+        kept: BTreeSet::new(),
         advised: BTreeMap::new(),
         placement: Placement::default(),
         queue: Queue::default(),
+        together: 1,
         known: 0,
         resync_at: None,
         was_away: false,
@@ -163,10 +170,15 @@ struct Controller {
     gone: BTreeMap<Job, core::Service>,
     /// The version of a Service that we wrote, while the cluster still tells of older ones.
     awaited: BTreeMap<Job, String>,
+    /// Public IPs that somebody else uses, and that stay therefore.
+    kept: BTreeSet<(String, String)>,
     /// What was told of each Service, so that it is not told again and again.
     advised: BTreeMap<Job, Vec<Event>>,
     placement: Placement,
     queue: Queue,
+    /// How many are reconciled together next: one when nobody waits, because it may be what matters for all of them, as the members of the
+    /// pool that they share; then twice as many each time.
+    together: usize,
     /// Up to this revision of the server, everybody has been looked at since.
     known: u64,
     resync_at: Option<Instant>,
@@ -189,10 +201,13 @@ impl Controller {
             if ready {
                 self.found(now).await;
                 self.notice(now);
-                if let Some((job, work)) = self.queue.take(now) {
-                    self.reconcile(job, work).await;
+                let jobs = self.queue.take(now, self.together);
+                if !jobs.is_empty() {
+                    self.together = MAX_TOGETHER.min(2 * self.together);
+                    self.reconcile(jobs).await;
                     continue;
                 }
+                self.together = 1;
                 let due = [self.queue.next_due(), self.resync_at, wake];
                 wake = due.into_iter().flatten().min();
             } else {
@@ -249,6 +264,8 @@ impl Controller {
         let is_first = self.resync_at.is_none();
         if is_first || self.resync_at.is_some_and(|at| at <= now) {
             self.resync_at = Some(now + self.options.resync);
+            // Nobody may use them any more.
+            self.kept.clear();
             self.nudge_all(Work::Ensure, now);
         } else if touched > self.known {
             tracing::info!("somebody else wrote what belongs to the cluster, at revision {touched}");
@@ -347,7 +364,7 @@ impl Controller {
                 let due = now + Duration::from_secs(u64::from(self.config.pool_update_seconds));
                 for key in of.iter().filter(|key| former.get(*key) != self.endpoints.get(*key)) {
                     if let Some(manifest) = self.served.get(key) {
-                        self.queue.nudge(job_of(manifest), Work::Update, due);
+                        self.queue.nudge(job_of(manifest), Work::Endpoints, due);
                     }
                 }
             }
@@ -373,6 +390,7 @@ impl Controller {
             self.held.insert(job.clone());
         }
         let there = self.served.get(&job.key);
+        let after = as_served(after);
         let is_same = there.is_some_and(|there| is_same(there, &after));
         if !is_same && intent(&after) != Intent::Ignore {
             self.queue.changed(job.clone(), now);
@@ -400,6 +418,15 @@ impl Controller {
 
 fn job_of(manifest: &core::Service) -> Job {
     Job { key: Key::of(manifest), uid: manifest.metadata.uid.clone().unwrap_or_default() }
+}
+
+/// A Service as the others should see it. One that goes, and of which nothing is left here, may stay for the sake of somebody else, with
+/// a status that tells addresses it is not called at any more.
+fn as_served(mut manifest: core::Service) -> core::Service {
+    if manifest.metadata.deletion_timestamp.is_some() && !has_finalizer(&manifest) {
+        manifest.status = None;
+    }
+    manifest
 }
 
 /// Whether a version is not older than another one. Clusters count them.

@@ -20,6 +20,7 @@ pub mod failure;
 pub mod name;
 pub mod node;
 pub mod plan;
+pub mod round;
 pub mod service;
 pub mod sync;
 pub mod tag;

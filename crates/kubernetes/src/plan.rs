@@ -4,6 +4,8 @@ mod scenario;
 mod show;
 mod state;
 mod store;
+#[cfg(test)]
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +16,7 @@ pub use scenario::{BadScenario, Scenario};
 pub use show::text;
 
 use crate::config::Config;
+use crate::documents::Write;
 use crate::event::Event;
 use crate::failure::{Class, Failure};
 use crate::node;
@@ -111,6 +114,7 @@ pub fn run(scenario: &Scenario) -> Report {
         gone: BTreeMap::new(),
         nodes: scenario.nodes.clone(),
         endpoints: BTreeMap::new(),
+        kept: BTreeSet::new(),
         placement: Placement::default(),
     };
     let before = state::of(&world.store.documents);
@@ -128,6 +132,8 @@ struct World<'a> {
     gone: BTreeMap<Key, core::Service>,
     nodes: Vec<core::Node>,
     endpoints: BTreeMap<Key, BTreeSet<String>>,
+    /// None: a scenario says all there is.
+    kept: BTreeSet<(String, String)>,
     placement: Placement,
 }
 
@@ -227,17 +233,19 @@ impl World<'_> {
         let exists = find(&self.cluster(), &self.store.documents, &self.placement, manifest).exists;
         let has_nodes = !node::handed_over(&self.nodes).is_empty();
         let mut events = sync::events_before(operation, exists, has_nodes);
-        let mut reconcile = Reconcile::new(operation, self.placement.clone());
+        let mut reconcile = Reconcile::new(operation);
         let result = loop {
-            let step = reconcile.step(&self.cluster(), &self.store.documents, manifest);
-            if let Err(failure) = self.write(step.writes, &mut report.writes) {
+            let step = reconcile.step(&self.cluster(), &self.store.documents, &self.placement, manifest);
+            self.placement = step.placement;
+            if let Err((write, failure)) = self.write(step.writes, &mut report.writes) {
+                events.extend(reconcile.events.split_off(0));
+                events.extend(sync::event_of_unwritten(&write, &failure.message));
                 break Err(failure);
             }
             if let Some(end) = step.end {
                 break end;
             }
         };
-        self.placement = reconcile.placement;
         events.extend(reconcile.events);
         if result != Ok(Outcome::Idle) {
             events.extend(sync::event_after(operation, &result));
@@ -264,10 +272,11 @@ impl World<'_> {
         }
     }
 
-    fn write(&mut self, writes: Vec<crate::documents::Write>, done: &mut Vec<String>) -> Result<(), Failure> {
+    /// Does writes until one is refused; says which, and why.
+    fn write(&mut self, writes: Vec<Write>, done: &mut Vec<String>) -> Result<(), (Write, Failure)> {
         for write in writes {
             let said = write.to_string();
-            self.store.write(write)?;
+            self.store.write(write.clone()).map_err(|failure| (write, failure))?;
             done.push(said);
         }
         Ok(())
@@ -281,6 +290,7 @@ impl World<'_> {
             nodes: &self.nodes,
             namespaces: &self.scenario.namespaces,
             endpoints: &self.endpoints,
+            kept: &self.kept,
         }
     }
 
@@ -296,12 +306,7 @@ impl World<'_> {
 
     fn set_status(&mut self, key: &Key, ingress: &[String]) {
         if let Some(manifest) = self.services.get_mut(key) {
-            let ingress = ingress.iter().map(|ip| core::LoadBalancerIngress {
-                ip: Some(ip.clone()),
-                ..core::LoadBalancerIngress::default()
-            });
-            let status = core::LoadBalancerStatus { ingress: Some(ingress.collect()) };
-            manifest.status.get_or_insert_default().load_balancer = Some(status);
+            sync::set_status(manifest, ingress);
         }
     }
 }

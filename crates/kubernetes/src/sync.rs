@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1 as core;
 use crate::documents::{Documents, Write};
 use crate::event::Event;
 use crate::failure::{Class, Failure, Retry};
+use crate::name;
 use crate::service::{class, is_load_balancer};
 use crate::translate::placement::Placement;
 use crate::translate::{Cluster, Operation, Progress, pass};
@@ -63,8 +64,6 @@ pub struct Reconcile {
     passes: u32,
     /// What the passes told so far, nothing twice.
     pub events: Vec<Event>,
-    /// Who is where, as far as the passes got.
-    pub placement: Placement,
 }
 
 /// What comes next in a reconcile.
@@ -74,6 +73,8 @@ pub struct Step {
     pub writes: Vec<Write>,
     /// The end, once these are written; else read back what was written and ask again.
     pub end: Option<Result<Outcome, Failure>>,
+    /// Who is where, once these are written.
+    pub placement: Placement,
 }
 
 /// How a reconcile ended.
@@ -90,15 +91,26 @@ pub enum Outcome {
 impl Reconcile {
     /// Nothing was done yet.
     #[must_use]
-    pub const fn new(operation: Operation, placement: Placement) -> Self {
-        Self { operation, passes: 0, events: Vec::new(), placement }
+    pub const fn new(operation: Operation) -> Self {
+        Self { operation, passes: 0, events: Vec::new() }
+    }
+
+    /// What is to be done.
+    #[must_use]
+    pub const fn operation(&self) -> Operation {
+        self.operation
     }
 
     /// What to do next, by what there is now.
-    pub fn step(&mut self, cluster: &Cluster<'_>, documents: &Documents, manifest: &core::Service) -> Step {
-        let made = pass(cluster, documents, &self.placement, manifest, self.operation);
+    pub fn step(
+        &mut self,
+        cluster: &Cluster<'_>,
+        documents: &Documents,
+        placement: &Placement,
+        manifest: &core::Service,
+    ) -> Step {
+        let made = pass(cluster, documents, placement, manifest, self.operation);
         self.passes += 1;
-        self.placement = made.placement;
         for event in made.events {
             if !self.events.contains(&event) {
                 self.events.push(event);
@@ -115,8 +127,25 @@ impl Reconcile {
             Ok(Progress::Idle) => Some(Ok(Outcome::Idle)),
             Err(failure) => Some(Err(failure)),
         };
-        Step { writes: made.writes, end }
+        Step { writes: made.writes, end, placement: made.placement }
     }
+}
+
+/// The addresses that a status tells, word for word.
+#[must_use]
+pub fn said(manifest: &core::Service) -> Vec<String> {
+    let status = manifest.status.as_ref().and_then(|status| status.load_balancer.as_ref());
+    let ingress = status.and_then(|it| it.ingress.as_deref()).unwrap_or_default();
+    ingress.iter().map(|it| it.ip.clone().or_else(|| it.hostname.clone()).unwrap_or_default()).collect()
+}
+
+/// Tells addresses in a status.
+pub fn set_status(manifest: &mut core::Service, ingress: &[String]) {
+    let ingress = ingress
+        .iter()
+        .map(|ip| core::LoadBalancerIngress { ip: Some(ip.clone()), ..core::LoadBalancerIngress::default() });
+    let status = core::LoadBalancerStatus { ingress: Some(ingress.collect()) };
+    manifest.status.get_or_insert_default().load_balancer = Some(status);
 }
 
 /// What is told before anything is done.
@@ -135,6 +164,41 @@ pub fn events_before(operation: Operation, exists: bool, has_nodes: bool) -> Vec
         events.push(Event::warning("UnAvailableLoadBalancer", message));
     }
     events
+}
+
+/// What is told of a resource that could not be written, beside what is told of the Service it was for.
+#[must_use]
+pub fn event_of_unwritten(write: &Write, why: &str) -> Option<Event> {
+    let (reason, what) = match write {
+        Write::PutPublicIp(it) => ("CreateOrUpdatePublicIPAddress", format!("public IP {}", it.name)),
+        Write::DeletePublicIp(id) => {
+            ("DeletePublicIPAddress", format!("public IP {}", name::last_segment(id)))
+        }
+        Write::DeleteBalancer(name) => ("DeleteLoadBalancer", format!("load balancer {name}")),
+        Write::PutInterface(it) => ("CreateOrUpdateInterface", format!("network interface {}", it.name)),
+        // Of these there is nothing to say but that the Service is not served.
+        Write::PutBalancer(_) | Write::PutPool(..) | Write::PutSecurityGroup(_) => return None,
+    };
+    Some(Event::warning(reason, format!("{what}: {why}")))
+}
+
+/// What is told when nobody can say what there is.
+#[must_use]
+pub fn event_of_unread(failure: &Failure) -> Event {
+    Event::warning("ListLoadBalancers", failure.to_string())
+}
+
+/// What is told when the pools of a Service have followed its endpoints.
+#[must_use]
+pub fn event_of_pools(result: &Result<Outcome, Failure>) -> Option<Event> {
+    match result {
+        Ok(Outcome::Idle) => None,
+        Ok(_) => {
+            let message = "Load balancer backend pool updated successfully";
+            Some(Event::normal("LoadBalancerBackendPoolUpdated", message))
+        }
+        Err(failure) => Some(Event::warning("LoadBalancerBackendPoolUpdateFailed", failure.to_string())),
+    }
 }
 
 /// What is told in the end.

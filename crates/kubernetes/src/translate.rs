@@ -54,6 +54,8 @@ pub struct Cluster<'a> {
     pub namespaces: &'a BTreeMap<String, Labels>,
     /// The nodes that host endpoints of a Service, where any EndpointSlice of it is known.
     pub endpoints: &'a BTreeMap<Key, BTreeSet<String>>,
+    /// Public IPs, by group and name in lower case, that somebody uses who is not among the documents.
+    pub kept: &'a BTreeSet<(String, String)>,
 }
 
 /// What is wanted of a Service.

@@ -93,6 +93,7 @@ fn services_and_nodes_are_spread_over_several_load_balancers() {
     becomes(&vec!["10.240.1.1".to_owned()], || world.members_of("lb2", "default-web"));
     world.api.merge("endpointslices", "default", "web-1", &slice("node-0"));
     becomes(&vec!["10.240.1.0".to_owned()], || world.members_of("lb2", "default-web"));
+    eventually("that is told", || world.was_told("web", "LoadBalancerBackendPoolUpdated"));
     writes_nothing_more(&world, controller, 1);
 }
 

@@ -34,6 +34,105 @@ fn a_bad_service_is_told_so_and_the_others_are_served() {
 }
 
 #[test]
+fn what_the_server_refuses_falls_apart_so_that_the_good_ones_get_through() {
+    // K8S-4
+    let world = World::start();
+    let outside = json!({ "metadata": { "annotations": {
+        "service.beta.kubernetes.io/azure-load-balancer-internal": "true",
+        "service.beta.kubernetes.io/azure-load-balancer-ipv4": "10.99.0.1",
+    } } });
+    for number in 0..16 {
+        let more = if number == 6 { outside.clone() } else { json!({}) };
+        world.add_service(&format!("s{number:02}"), 80, &more);
+    }
+    let controller = world.controller("one");
+    let good: Vec<String> = (0..16).filter(|it| *it != 6).map(|number| format!("s{number:02}")).collect();
+    good.iter().for_each(|name| drop(world.await_ingress(name)));
+    let why = eventually("the bad one is told", || world.was_told("s06", "SyncLoadBalancerFailed"));
+    assert!(why.contains("10.99.0.1"), "{why}");
+    for name in &good {
+        assert_eq!(world.was_told(name, "SyncLoadBalancerFailed"), None, "nobody else is blamed");
+        assert_eq!(world.events(name).len(), 2, "beginning and end are told once");
+    }
+    becomes(&1, || controller.number("failing"));
+    // They come as 1, 2, 4, 8 and 1. Of the 4 all, one half and one alone are refused, two and one get their addresses, and then these
+    // three are opened at once.
+    assert_eq!(controller.number("transactions_total"), 4 * 2 + 3 + 2 + 1);
+    assert_eq!(world.rules("kubernetes").len(), 15);
+    let rules = world.server_has("nsg", "nsg").unwrap()["properties"]["securityRules"].clone();
+    let destinations = &rules[0]["properties"]["destinationAddressPrefixes"];
+    assert_eq!(destinations.as_array().unwrap().len(), 15, "{rules}");
+}
+
+#[test]
+fn those_that_are_written_together_are_made_again_together_when_somebody_else_wrote() {
+    // K8S-4
+    let world = World::start();
+    let document = world.folder.path().join("other.json");
+    for number in 0..30 {
+        world.add_service(&format!("s{number}"), 80, &json!({}));
+    }
+    let controller = world.controller("one");
+    for number in 0..10 {
+        let name = format!("other{number}");
+        let other = json!({ "name": name, "type": "Microsoft.Network/virtualNetworks", "properties": {
+            "addressSpace": { "addressPrefixes": ["10.9.0.0/16"] } } });
+        std::fs::write(&document, other.to_string()).unwrap();
+        world.ask(&["apply", "-f", document.to_str().unwrap()]);
+    }
+    (0..30).for_each(|number| drop(world.await_ingress(&format!("s{number}"))));
+    assert_eq!(controller.number("failing"), 0);
+    assert_eq!(world.rules("kubernetes").len(), 30);
+    assert!(
+        controller.number("transactions_total") <= 5 * 2 + 10,
+        "one for each round, and one for each conflict at most"
+    );
+}
+
+#[test]
+fn a_public_ip_that_could_not_be_made_is_told_of() {
+    // K8S-4
+    let world = World::with(&json!({ "forebay": { "publicAddresses": ["203.0.113.1"] } }));
+    let _controller = world.controller("one");
+    world.add_service("first", 80, &json!({}));
+    world.await_ingress("first");
+    world.add_service("second", 81, &json!({}));
+    let why = eventually("it is told", || world.was_told("second", "CreateOrUpdatePublicIPAddress"));
+    assert!(why.starts_with("public IP kubernetes-a"), "{why}");
+    assert!(world.was_told("second", "SyncLoadBalancerFailed").is_some());
+}
+
+#[test]
+fn a_public_ip_that_somebody_else_uses_stays_when_its_service_goes() {
+    // K8S-2
+    let world = World::start();
+    let _controller = world.controller("one");
+    // It gets its public IP, and nothing else.
+    let made = world.add_service("web", 79, &json!({ "metadata": { "annotations": { IDLE: "1" } } }));
+    let base: String =
+        format!("a{}", made["metadata"]["uid"].as_str().unwrap().replace('-', "")).chars().take(32).collect();
+    let name = format!("kubernetes-{base}");
+    let public = eventually("it has a public IP", || world.server_has("pip", &name));
+    let id = public["id"].as_str().unwrap();
+    let foreign = json!({
+        "id": id.replace("publicIPAddresses", "loadBalancers").replace("/resourceGroups/", "/resourceGroups/other-"),
+        "name": name,
+        "type": "Microsoft.Network/loadBalancers",
+        "sku": { "name": "Standard" },
+        "properties": { "frontendIPConfigurations": [{ "name": "f", "properties": { "publicIPAddress": { "id": id } } }] },
+    });
+    let document = world.folder.path().join("foreign.json");
+    std::fs::write(&document, foreign.to_string()).unwrap();
+    world.ask(&["apply", "-f", document.to_str().unwrap()]);
+    world.api.delete("services", "default", "web");
+    becomes(&None, || world.service("web"));
+    let why = eventually("it is told", || world.was_told("web", "DeletePublicIPAddress"));
+    assert_eq!(why, format!("public IP {name} stays: something else uses it"));
+    assert!(world.server_has("pip", &name).is_some());
+    assert!(world.was_told("web", "DeletedLoadBalancer").is_some());
+}
+
+#[test]
 fn what_a_service_waits_for_may_come_later() {
     // K8S-4
     let world = World::start();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use client::Transaction;
+use client::{Refusal, Transaction};
 use model::Document;
 
 use crate::config::Config;
@@ -10,7 +10,7 @@ use crate::documents::{Documents, Places, Write, key_of_public};
 
 /// The transactions that do some writes, in their order. A thing that is written several times is written once, as it is in the end;
 /// one that goes and comes again needs two transactions.
-pub(super) fn transactions(config: &Config, before: &Documents, writes: &[Write]) -> Vec<Transaction> {
+pub(crate) fn transactions(config: &Config, before: &Documents, writes: &[Write]) -> Vec<Transaction> {
     let mut batch = Batch {
         places: Places(config),
         documents: before.clone(),
@@ -26,6 +26,16 @@ pub(super) fn transactions(config: &Config, before: &Documents, writes: &[Write]
     }
     done.extend(batch.take());
     done
+}
+
+/// The writes that a refusal is about.
+pub(super) fn blamed(config: &Config, before: &Documents, writes: &[Write], refusal: &Refusal) -> Vec<Write> {
+    let places = Places(config);
+    let said = refusal.details.iter().filter_map(|it| it.target.as_deref()).chain(refusal.target.as_deref());
+    // The document, and then the path in it.
+    let targets: BTreeSet<String> =
+        said.map(|target| target.split(": ").next().unwrap_or_default().to_lowercase()).collect();
+    writes.iter().filter(|write| targets.contains(&id_of(places, before, write))).cloned().collect()
 }
 
 struct Batch<'a> {
@@ -80,22 +90,26 @@ impl Batch<'_> {
         }
     }
 
-    /// What it is about.
     fn id(&self, write: &Write) -> String {
-        let own = |id: &Option<String>| id.clone().unwrap_or_default();
-        let id = match write {
-            Write::PutBalancer(it) => own(&it.id),
-            Write::PutPool(name, _) | Write::DeleteBalancer(name) => {
-                let there = self.documents.balancer(name).and_then(|it| it.id.clone());
-                there.unwrap_or_else(|| self.places.balancer(name))
-            }
-            Write::PutPublicIp(it) => own(&it.id),
-            Write::DeletePublicIp(id) => id.clone(),
-            Write::PutInterface(it) => own(&it.id),
-            Write::PutSecurityGroup(it) => own(&it.id),
-        };
-        id.to_lowercase()
+        id_of(self.places, &self.documents, write)
     }
+}
+
+/// The id of what a write is about, in lower case.
+fn id_of(places: Places<'_>, documents: &Documents, write: &Write) -> String {
+    let own = |id: &Option<String>| id.clone().unwrap_or_default();
+    let id = match write {
+        Write::PutBalancer(it) => own(&it.id),
+        Write::PutPool(name, _) | Write::DeleteBalancer(name) => {
+            let there = documents.balancer(name).and_then(|it| it.id.clone());
+            there.unwrap_or_else(|| places.balancer(name))
+        }
+        Write::PutPublicIp(it) => own(&it.id),
+        Write::DeletePublicIp(id) => id.clone(),
+        Write::PutInterface(it) => own(&it.id),
+        Write::PutSecurityGroup(it) => own(&it.id),
+    };
+    id.to_lowercase()
 }
 
 impl Write {
@@ -160,6 +174,29 @@ mod tests {
     #[test]
     fn nothing_is_no_transaction() {
         assert_eq!(made(&Documents::default(), &[]), []);
+    }
+
+    #[test]
+    fn who_is_to_blame_is_found_by_the_document_that_is_named() {
+        let detail = |target: &str| client::Detail {
+            code: String::new(),
+            target: Some(target.to_owned()),
+            message: String::new(),
+        };
+        let refusal = |target: Option<String>, details: Vec<client::Detail>| Refusal {
+            status: 400,
+            code: String::new(),
+            message: String::new(),
+            target,
+            details,
+        };
+        let config = Config::read(&Value::Null).unwrap();
+        let writes = [put("lb"), public("a"), Write::DeletePublicIp(id("b"))];
+        let blamed = |refusal| blamed(&config, &Documents::default(), &writes, &refusal);
+        let by_path = refusal(None, vec![detail(&format!("{}: properties/ipAddress", id("A")))]);
+        assert_eq!(blamed(by_path), writes[1..2]);
+        assert_eq!(blamed(refusal(Some(id("b")), Vec::new())), writes[2..]);
+        assert_eq!(blamed(refusal(None, Vec::new())), []);
     }
 
     fn made(before: &Documents, writes: &[Write]) -> Vec<Transaction> {

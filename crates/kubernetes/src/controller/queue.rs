@@ -1,4 +1,4 @@
-//! Which Service is reconciled next, and when. One that fails waits longer each time, and keeps nobody else waiting.
+//! Which Services are reconciled next, and when. One that fails waits longer each time, and keeps nobody else waiting.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,9 @@ pub(super) struct Job {
 /// What is to be done about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Work {
-    /// Nodes, or endpoints of it, have changed.
+    /// Its endpoints have changed, which matters where it has pools of its own.
+    Endpoints,
+    /// Nodes have changed.
     Update,
     /// Everything of it is to be looked at.
     Ensure,
@@ -58,10 +60,18 @@ impl Queue {
         }
     }
 
-    /// The one that has waited longest of those that are due.
-    pub fn take(&mut self, now: Instant) -> Option<(Job, Work)> {
-        let due = self.waiting.iter().filter(|(_, entry)| entry.due <= now);
-        let job = due.min_by_key(|(_, entry)| entry.due)?.0.clone();
+    /// Those that are due, so many at most, in the order in which they came due.
+    pub fn take(&mut self, now: Instant, most: usize) -> Vec<(Job, Work)> {
+        let mut due: Vec<(Instant, Job)> = (self.waiting.iter())
+            .filter(|(_, entry)| entry.due <= now)
+            .map(|(job, entry)| (entry.due, job.clone()))
+            .collect();
+        due.sort();
+        due.truncate(most);
+        due.into_iter().filter_map(|(_, job)| self.take_out(job)).collect()
+    }
+
+    fn take_out(&mut self, job: Job) -> Option<(Job, Work)> {
         let entry = self.waiting.remove(&job)?;
         if entry.failures > 0 {
             self.failures.insert(job.clone(), entry.failures);
@@ -119,10 +129,25 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.nudge(job("b"), Work::Update, now);
         queue.nudge(job("a"), Work::Update, now + SECOND);
-        assert_eq!(queue.take(now + 2 * SECOND), Some((job("b"), Work::Update)));
-        assert_eq!(queue.take(now), None, "not due yet");
+        assert_eq!(queue.take(now + 2 * SECOND, 1), [(job("b"), Work::Update)]);
+        assert_eq!(queue.take(now, 1), [], "not due yet");
         assert_eq!(queue.next_due(), Some(now + SECOND));
-        assert_eq!(queue.take(now + SECOND), Some((job("a"), Work::Update)));
+        assert_eq!(queue.take(now + SECOND, 1), [(job("a"), Work::Update)]);
+    }
+
+    #[test]
+    fn those_that_are_due_at_the_same_time_come_together() {
+        let (mut queue, now) = (Queue::default(), Instant::now());
+        for (name, due) in [("d", 0), ("c", 1), ("b", 2), ("a", 3), ("later", 9)] {
+            queue.nudge(job(name), Work::Update, now + due * SECOND);
+        }
+        let names = |taken: Vec<(Job, Work)>| taken.into_iter().map(|(job, _)| job.uid).collect::<Vec<_>>();
+        assert_eq!(
+            names(queue.take(now + 3 * SECOND, 3)),
+            ["d", "c", "b"],
+            "in their order, and no more than may"
+        );
+        assert_eq!(names(queue.take(now + 3 * SECOND, 3)), ["a"], "nobody waits for those that are not due");
     }
 
     #[test]
@@ -130,8 +155,8 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         queue.nudge(job("a"), Work::Ensure, now + SECOND);
         queue.nudge(job("a"), Work::Update, now);
-        assert_eq!(queue.take(now), Some((job("a"), Work::Ensure)));
-        assert_eq!(queue.take(now + SECOND), None);
+        assert_eq!(queue.take(now, 9), [(job("a"), Work::Ensure)]);
+        assert_eq!(queue.take(now + SECOND, 9), []);
     }
 
     #[test]
@@ -140,21 +165,21 @@ mod tests {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
         queue.changed(job("bad"), now);
         for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
-            assert!(queue.take(now).is_some());
+            assert_eq!(queue.take(now, 9).len(), 1);
             assert_eq!(queue.failed(job("bad"), &soon(), now).as_secs(), seconds);
             queue.nudge(job("bad"), Work::Update, now);
             queue.nudge(job("good"), Work::Update, now);
-            assert_eq!(queue.take(now), Some((job("good"), Work::Update)), "nobody waits for the bad one");
+            assert_eq!(queue.take(now, 9), [(job("good"), Work::Update)], "nobody waits for the bad one");
             assert_eq!(queue.depths(), (1, 1));
             now += Duration::from_secs(seconds);
         }
         queue.changed(job("bad"), now);
-        assert_eq!(queue.take(now), Some((job("bad"), Work::Ensure)));
+        assert_eq!(queue.take(now, 9), [(job("bad"), Work::Ensure)]);
         assert_eq!(queue.failed(job("bad"), &soon(), now).as_secs(), 5);
-        queue.take(now + 5 * SECOND);
+        queue.take(now + 5 * SECOND, 9);
         queue.succeeded(&job("bad"));
         queue.nudge(job("bad"), Work::Update, now);
-        assert_eq!(queue.take(now), Some((job("bad"), Work::Update)));
+        assert_eq!(queue.take(now, 9), [(job("bad"), Work::Update)]);
     }
 
     #[test]
@@ -162,12 +187,12 @@ mod tests {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for _ in 0..8 {
             queue.failed(job("bad"), &soon(), now);
-            queue.take(now + 400 * SECOND);
+            queue.take(now + 400 * SECOND, 9);
         }
         queue.failed(job("bad"), &soon(), now);
         queue.hasten(now + SECOND);
-        assert_eq!(queue.take(now), None);
-        assert!(queue.take(now + SECOND).is_some());
+        assert_eq!(queue.take(now, 9), []);
+        assert_eq!(queue.take(now + SECOND, 9).len(), 1);
         assert_eq!(
             queue.failed(job("bad"), &soon(), now).as_secs(),
             300,

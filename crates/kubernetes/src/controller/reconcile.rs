@@ -1,21 +1,29 @@
-//! One Service, from what is there to what is wanted. What is to be done says [`crate::sync`]; here it is done.
+//! Services, from what is there to what is wanted. What is to be done says [`crate::sync`]; here it is done.
+//!
+//! Those that are due at the same time go through it together, because they share load balancers: what all of them want written is one
+//! transaction ([`crate::round`]). What the server refuses falls apart into halves, until whoever is to blame is alone with it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use client::Error;
 use k8s_openapi::api::core::v1 as core;
 use tokio::time::{Instant, timeout};
 
-use super::batch::transactions;
+use super::batch::{blamed, transactions};
 use super::mirror::Mirror;
 use super::patch::Unpatched;
 use super::queue::{Job, Work};
-use super::{Controller, has_finalizer, job_of, patch};
-use crate::documents::{Documents, Write};
+use super::{Controller, as_served, has_finalizer, job_of, patch};
+use crate::documents::{Documents, Write, key_of_public};
 use crate::event::{Event, EventType};
 use crate::failure::{Class, Failure};
 use crate::node;
-use crate::sync::{Intent, Outcome, Reconcile, event_after, events_before, intent};
+use crate::round::{Round, Turn, round};
+use crate::sync::{
+    Intent, Outcome, Reconcile, event_after, event_of_pools, event_of_unread, event_of_unwritten,
+    events_before, intent, said,
+};
 use crate::translate::{Cluster, Operation, find};
 
 /// Somebody else may write just before us this often, one time after the other.
@@ -28,6 +36,7 @@ const TOLD_WITHIN: Duration = Duration::from_secs(20);
 const MAX_DETAILS: usize = 4;
 
 /// Why a reconcile did not get to its end.
+#[derive(Clone)]
 enum Halt {
     /// It is tried again.
     Failed(Failure),
@@ -41,6 +50,8 @@ enum Halt {
 enum Unwritten {
     /// Somebody else has written since.
     Conflict,
+    /// Something of it cannot be: why, and which of the writes that is about.
+    Refused(Failure, Vec<Write>),
     Halt(Halt),
 }
 
@@ -62,61 +73,46 @@ impl From<Failure> for Halt {
 /// A reconcile of one Service, under way.
 struct Run {
     job: Job,
+    work: Work,
     manifest: core::Service,
-    operation: Operation,
+    reconcile: Reconcile,
     /// Whether the Service is not in the cluster any more.
     is_gone: bool,
     /// Whether anything was written, so that there is something to tell.
     has_written: bool,
     /// What people should know, as of this reconcile.
     advice: Vec<Event>,
+    began: Instant,
+}
+
+/// What a round leaves to be done.
+enum Left {
+    /// These go on in the next round.
+    Open(Vec<Run>),
+    /// Together they were refused, so the ones come first, and then the others.
+    Apart(Vec<Run>, Vec<Run>),
 }
 
 impl Controller {
-    /// Does what is to be done about a Service, and says how that went.
-    pub(super) async fn reconcile(&mut self, job: Job, work: Work) {
-        let Some(mut run) = self.begin(job, work) else { return };
-        let began = Instant::now();
-        let result = self.go_through(&mut run).await;
-        self.metrics.seconds.observe(began.elapsed().as_secs_f64());
-        let Run { job, manifest, operation, .. } = run;
-        let failed = match &result {
-            Err(Halt::Deposed) => return,
-            Err(Halt::Overtaken) => {
-                // The cluster tells of the change, and that comes first.
-                return self.queue.nudge(job, Work::Ensure, Instant::now() + OVERTAKEN);
-            }
-            Err(Halt::Failed(failure)) => Err(failure.clone()),
-            Ok(outcome) => Ok(outcome.clone()),
-        };
-        let name = match operation {
-            Operation::Ensure => "ensure",
-            Operation::Update => "update",
-            Operation::Delete => "delete",
-        };
-        let word = if failed.is_ok() { "done" } else { "failed" };
-        self.metrics.reconciles.get_or_create(&vec![("operation", name), ("result", word)]).inc();
-        for event in run.advice.iter().filter(|event| event.kind == EventType::Warning || run.has_written) {
-            if !self.advised.get(&job).is_some_and(|told| told.contains(event)) {
-                self.tell(&manifest, event).await;
+    /// Does what is to be done about some Services, and says how that went.
+    pub(super) async fn reconcile(&mut self, jobs: Vec<(Job, Work)>) {
+        let mut open = Vec::new();
+        for (job, work) in jobs {
+            let Some(mut run) = self.begin(job, work) else { continue };
+            match self.open(&mut run).await {
+                Ok(true) => open.push(run),
+                Ok(false) => self.conclude(run, Ok(Outcome::Idle)).await,
+                Err(halt) => self.conclude(run, Err(halt)).await,
             }
         }
-        if !run.is_gone {
-            self.advised.insert(job.clone(), run.advice);
-        }
-        if (run.has_written || failed.is_err())
-            && let Some(event) = event_after(operation, &failed)
-        {
-            self.tell(&manifest, &event).await;
-        }
-        match failed {
-            Ok(_) => {
-                self.queue.succeeded(&job);
-                self.gone.remove(&job);
-            }
-            Err(failure) => {
-                let pause = self.queue.failed(job.clone(), &failure, Instant::now());
-                tracing::warn!("{name} {}: {failure}; again in {} s", job.key, pause.as_secs());
+        while !open.is_empty() {
+            // However often they are taken apart, the next round is for all of them again.
+            let mut groups = vec![std::mem::take(&mut open)];
+            while let Some(group) = groups.pop() {
+                match self.go_round(group).await {
+                    Left::Open(left) => open.extend(left),
+                    Left::Apart(first, second) => groups.extend([second, first]),
+                }
             }
         }
     }
@@ -128,21 +124,121 @@ impl Controller {
             (None | Some(Intent::Release), _) => Operation::Delete,
             (Some(Intent::Ignore), _) => return None,
             (Some(Intent::Ensure), Work::Ensure) => Operation::Ensure,
-            (Some(Intent::Ensure), Work::Update) => Operation::Update,
+            (Some(Intent::Ensure), Work::Update | Work::Endpoints) => Operation::Update,
         };
-        let is_gone = there.is_none();
-        Some(Run { job, manifest, operation, is_gone, has_written: false, advice: Vec::new() })
+        Some(Run {
+            job,
+            work,
+            manifest,
+            reconcile: Reconcile::new(operation),
+            is_gone: there.is_none(),
+            has_written: false,
+            advice: Vec::new(),
+            began: Instant::now(),
+        })
     }
 
-    async fn go_through(&mut self, run: &mut Run) -> Result<Outcome, Halt> {
-        if run.operation == Operation::Ensure && !has_finalizer(&run.manifest) {
+    /// The finalizer comes before everything else. Says whether the Service is still there.
+    async fn open(&mut self, run: &mut Run) -> Result<bool, Halt> {
+        if run.reconcile.operation() == Operation::Ensure && !has_finalizer(&run.manifest) {
             self.announce(run).await;
-            let patched = self.patch_finalizer(run, true).await?;
-            let Some(manifest) = patched else { return Ok(Outcome::Idle) };
+            let Some(manifest) = self.patch_finalizer(run, true).await? else { return Ok(false) };
             run.manifest = manifest;
         }
-        let outcome = self.drive(run).await?;
-        match (&outcome, run.operation) {
+        Ok(true)
+    }
+
+    /// One round of Services that are reconciled together. Who gets to the end is through at once, because what follows builds on what the
+    /// cluster says of it.
+    async fn go_round(&mut self, mut group: Vec<Run>) -> Left {
+        let mut conflicts = 0;
+        let (made, written) = loop {
+            let mirror = self.mirror.borrow().clone();
+            let (documents, revision) = match known(&mirror) {
+                Ok(known) => known,
+                Err(failure) => {
+                    group.iter_mut().for_each(|run| run.advice.push(event_of_unread(&failure)));
+                    return self.fail(group, &failure.into()).await;
+                }
+            };
+            let services: Vec<_> = group.iter().map(|run| (&run.reconcile, &run.manifest)).collect();
+            let made = round(&self.world(), documents, &self.placement, &services);
+            for (run, _) in group.iter_mut().zip(&made.turns).filter(|(_, turn)| turn.writes) {
+                self.announce(run).await;
+            }
+            match self.write(documents, revision, mirror.touched, &made.writes).await {
+                Err(Unwritten::Conflict) if conflicts < MAX_CONFLICTS => {
+                    conflicts += 1;
+                    if let Err(failure) = self.hear_of(revision + 1).await {
+                        return self.fail(group, &failure.into()).await;
+                    }
+                }
+                Err(Unwritten::Refused(_, blamed)) if group.len() == 1 && self.keep(&blamed) => {}
+                written => break (made, written),
+            }
+        };
+        let halt = match written {
+            Ok(()) => None,
+            Err(Unwritten::Refused(..)) if group.len() > 1 => {
+                let second = group.split_off(group.len() / 2);
+                return Left::Apart(group, second);
+            }
+            Err(Unwritten::Refused(failure, blamed)) => {
+                let told = blamed.iter().filter_map(|write| event_of_unwritten(write, &failure.message));
+                let told: Vec<Event> = told.collect();
+                group.iter_mut().for_each(|run| run.advice.extend(told.clone()));
+                Some(failure.into())
+            }
+            Err(Unwritten::Halt(halt)) => Some(halt),
+            Err(Unwritten::Conflict) => {
+                let message = "others write to the server all the time, and always a moment before this";
+                Some(Failure::new(Class::Server, message).into())
+            }
+        };
+        let Round { turns, placement, .. } = made;
+        if halt.is_none() {
+            self.placement = placement;
+        }
+        let mut left = Vec::new();
+        for (mut run, Turn { after, end, .. }) in group.into_iter().zip(turns) {
+            run.reconcile = after;
+            match (&halt, end) {
+                (Some(halt), _) => self.conclude(run, Err(halt.clone())).await,
+                (None, Some(end)) => self.finish(run, end).await,
+                (None, None) => left.push(run),
+            }
+        }
+        Left::Open(left)
+    }
+
+    /// A public IP that is not deleted because somebody uses it stays, and is nobody's failure. Says whether there is any.
+    fn keep(&mut self, blamed: &[Write]) -> bool {
+        let kept = blamed.iter().filter_map(|write| {
+            if let Write::DeletePublicIp(id) = write { Some(key_of_public(id)) } else { None }
+        });
+        let before = self.kept.len();
+        self.kept.extend(kept);
+        self.kept.len() > before
+    }
+
+    async fn fail(&mut self, group: Vec<Run>, halt: &Halt) -> Left {
+        for run in group {
+            self.conclude(run, Err(halt.clone())).await;
+        }
+        Left::Open(Vec::new())
+    }
+
+    /// Says in the cluster what has become of a Service.
+    async fn finish(&mut self, mut run: Run, end: Result<Outcome, Failure>) {
+        let result = match end {
+            Ok(outcome) => self.settle(&mut run, &outcome).await.map(|()| outcome),
+            Err(failure) => Err(failure.into()),
+        };
+        self.conclude(run, result).await;
+    }
+
+    async fn settle(&mut self, run: &mut Run, outcome: &Outcome) -> Result<(), Halt> {
+        match (outcome, run.reconcile.operation()) {
             (Outcome::Served(ingress), Operation::Ensure) => {
                 let ingress: Vec<String> = ingress.iter().map(ToString::to_string).collect();
                 self.settle_status(run, &ingress).await?;
@@ -155,50 +251,59 @@ impl Controller {
             }
             (Outcome::Served(_) | Outcome::Gone | Outcome::Idle, _) => {}
         }
-        Ok(outcome)
+        Ok(())
     }
 
-    /// Pass after pass, until there is nothing more to write.
-    async fn drive(&mut self, run: &mut Run) -> Result<Outcome, Halt> {
-        let mut reconcile = Reconcile::new(run.operation, self.placement.clone());
-        let mut conflicts = 0;
-        let result = loop {
-            let mirror = self.mirror.borrow().clone();
-            let before = reconcile.clone();
-            let (documents, revision) = match known(&mirror) {
-                Ok(known) => known,
-                Err(failure) => break Err(failure.into()),
-            };
-            let step = reconcile.step(&self.world(), documents, &run.manifest);
-            if !step.writes.is_empty() {
-                self.announce(run).await;
+    /// Tells how it went, and when it is tried again if it went wrong.
+    async fn conclude(&mut self, run: Run, result: Result<Outcome, Halt>) {
+        self.metrics.seconds.observe(run.began.elapsed().as_secs_f64());
+        let Run { job, work, manifest, reconcile, mut advice, has_written, is_gone, .. } = run;
+        let result = match result {
+            Err(Halt::Deposed) => return,
+            Err(Halt::Overtaken) => {
+                // The cluster tells of the change, and that comes first.
+                return self.queue.nudge(job, Work::Ensure, Instant::now() + OVERTAKEN);
             }
-            match self.write(documents, revision, mirror.touched, &step.writes).await {
-                Ok(()) => {}
-                Err(Unwritten::Conflict) if conflicts < MAX_CONFLICTS => {
-                    conflicts += 1;
-                    reconcile = before;
-                    if let Err(failure) = self.hear_of(revision + 1).await {
-                        break Err(failure.into());
-                    }
-                    continue;
-                }
-                Err(Unwritten::Conflict) => {
-                    let message = "others write to the server all the time, and always a moment before this";
-                    break Err(Failure::new(Class::Server, message).into());
-                }
-                Err(Unwritten::Halt(halt)) => break Err(halt),
-            }
-            if let Some(end) = step.end {
-                break end.map_err(Halt::from);
-            }
+            Err(Halt::Failed(failure)) => Err(failure),
+            Ok(outcome) => Ok(outcome),
         };
-        self.placement = reconcile.placement;
-        run.advice.extend(reconcile.events);
-        result
+        let operation = reconcile.operation();
+        let name = match operation {
+            Operation::Ensure => "ensure",
+            Operation::Update => "update",
+            Operation::Delete => "delete",
+        };
+        let word = if result.is_ok() { "done" } else { "failed" };
+        self.metrics.reconciles.get_or_create(&vec![("operation", name), ("result", word)]).inc();
+        advice.extend(reconcile.events);
+        for event in advice.iter().filter(|event| event.kind == EventType::Warning || has_written) {
+            if !self.advised.get(&job).is_some_and(|told| told.contains(event)) {
+                self.tell(&manifest, event).await;
+            }
+        }
+        if !is_gone {
+            self.advised.insert(job.clone(), advice);
+        }
+        let end = match (operation, work) {
+            (Operation::Update, Work::Endpoints) => event_of_pools(&result),
+            _ => event_after(operation, &result),
+        };
+        if let Some(event) = end.filter(|_| has_written || result.is_err()) {
+            self.tell(&manifest, &event).await;
+        }
+        match result {
+            Ok(_) => {
+                self.queue.succeeded(&job);
+                self.gone.remove(&job);
+            }
+            Err(failure) => {
+                let pause = self.queue.failed(job.clone(), &failure, Instant::now());
+                tracing::warn!("{name} {}: {failure}; again in {} s", job.key, pause.as_secs());
+            }
+        }
     }
 
-    /// What a pass says, at once. It counts only if everything is as the pass has seen it.
+    /// What a round says, at once. It counts only if everything is as the round has seen it.
     async fn write(
         &mut self,
         documents: &Documents,
@@ -207,9 +312,11 @@ impl Controller {
         writes: &[Write],
     ) -> Result<(), Unwritten> {
         let mut at = revision;
+        let mut result = Ok(());
         for mut transaction in transactions(&self.config, documents, writes) {
             if !self.is_leading(Instant::now()) {
-                return Err(Unwritten::Halt(Halt::Deposed));
+                result = Err(Unwritten::Halt(Halt::Deposed));
+                break;
             }
             transaction.if_revision = Some(at);
             let outcome = self.server.transaction(&transaction).await;
@@ -222,14 +329,18 @@ impl Controller {
             self.metrics.transactions.get_or_create(&vec![("result", word)]).inc();
             match outcome {
                 Ok(outcome) => at = outcome.revision,
-                Err(Error::Refused(refusal)) if refusal.is_precondition() => return Err(Unwritten::Conflict),
-                Err(error) => return Err(Unwritten::Halt(failure_of(&error).into())),
+                Err(error) => {
+                    result = Err(self.unwritten(&error, documents, writes));
+                    break;
+                }
             }
         }
         if at == revision {
-            return Ok(());
+            return result;
         }
-        for write in writes {
+        // What several Services want of one resource was written once.
+        let mut said = BTreeSet::new();
+        for write in writes.iter().filter(|write| said.insert(write.to_string())) {
             tracing::info!("{write}");
             self.metrics.writes.get_or_create(&vec![("kind", write.kind())]).inc();
         }
@@ -238,7 +349,18 @@ impl Controller {
         if touched <= self.known {
             self.known = at;
         }
-        Ok(())
+        result
+    }
+
+    /// Whether anybody is to blame for what was not written.
+    fn unwritten(&self, error: &Error, documents: &Documents, writes: &[Write]) -> Unwritten {
+        match error.refusal() {
+            Some(refusal) if refusal.is_precondition() => Unwritten::Conflict,
+            Some(refusal) if !refusal.is_about_any_request() => {
+                Unwritten::Refused(failure_of(error), blamed(&self.config, documents, writes, refusal))
+            }
+            Some(_) | None => Unwritten::Halt(failure_of(error).into()),
+        }
     }
 
     /// Waits until the server has told of a revision.
@@ -286,7 +408,7 @@ impl Controller {
             false => self.held.remove(job),
         };
         let version = manifest.metadata.resource_version.clone().unwrap_or_default();
-        let there = self.served.insert(job.key.clone(), manifest.clone());
+        let there = self.served.insert(job.key.clone(), as_served(manifest.clone()));
         if there.and_then(|it| it.metadata.resource_version) != Some(version.clone()) {
             self.awaited.insert(job.clone(), version);
         }
@@ -307,7 +429,7 @@ impl Controller {
             find(&self.world(), &mirror.documents, &self.placement, &run.manifest).exists
         };
         let has_nodes = !node::handed_over(&self.node_list).is_empty();
-        for event in events_before(run.operation, exists, has_nodes) {
+        for event in events_before(run.reconcile.operation(), exists, has_nodes) {
             match event.kind {
                 EventType::Normal => self.tell(&run.manifest, &event).await,
                 EventType::Warning => run.advice.push(event),
@@ -332,6 +454,7 @@ impl Controller {
             nodes: &self.node_list,
             namespaces: &self.labels,
             endpoints: &self.endpoints,
+            kept: &self.kept,
         }
     }
 }
@@ -345,13 +468,6 @@ fn known(mirror: &Mirror) -> Result<(&Documents, u64), Failure> {
         let message = mirror.trouble.clone().unwrap_or_else(|| "the server has not answered yet".to_owned());
         Failure::new(Class::Server, message)
     })
-}
-
-/// The addresses that a status tells, word for word.
-fn said(manifest: &core::Service) -> Vec<String> {
-    let status = manifest.status.as_ref().and_then(|status| status.load_balancer.as_ref());
-    let ingress = status.and_then(|it| it.ingress.as_deref()).unwrap_or_default();
-    ingress.iter().map(|it| it.ip.clone().or_else(|| it.hostname.clone()).unwrap_or_default()).collect()
 }
 
 /// A no of the server with everything that is wrong, or why there is no answer.

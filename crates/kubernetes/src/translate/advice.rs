@@ -5,8 +5,10 @@ use super::Translation;
 use super::access::Access;
 use crate::annotation::*;
 use crate::event::Event;
-use crate::service::Service;
+use crate::service::{Family, Service};
 use crate::tag;
+
+const ONE_PROBE: &str = "all Services share one probe (clusterServiceLoadBalancerHealthProbeMode)";
 
 impl Translation<'_> {
     /// Tells it all, at once.
@@ -81,7 +83,8 @@ impl Translation<'_> {
         }
         let standard = self.config.is_standard();
         let public_only = "only Services that are not internal have public IPs";
-        let ignored: [(&[&str], bool, &str); 9] = [
+        let named = |family| service.public_ip_name(family).is_some();
+        let ignored: [(&[&str], bool, &str); 12] = [
             (&[MODE], standard, "it only counts on Basic load balancers"),
             (&[SUBNET], !service.internal, "only internal Services are in a subnet"),
             (
@@ -90,6 +93,13 @@ impl Translation<'_> {
                 public_only,
             ),
             (&[PIP_PREFIX, PIP_PREFIX_IPV6], !standard, "only standard public IPs come from a prefix"),
+            (&[PIP_PREFIX], standard && named(Family::V4), "the public IP is named"),
+            (&[PIP_PREFIX_IPV6], standard && named(Family::V6), "the public IP is named"),
+            (
+                &[DENY_ALL],
+                annotations.flag(DENY_ALL) && !Access::of(service).denies(),
+                "there are no ranges that would stay let in",
+            ),
             (
                 &[HA_PORTS],
                 !(service.internal && standard),
@@ -104,8 +114,8 @@ impl Translation<'_> {
             ),
             (
                 &[PROBE_PROTOCOL, PROBE_PATH, PROBE_INTERVAL, PROBE_COUNT],
-                self.config.shared_probe.is_some() && !service.is_local(),
-                "all Services share one probe (clusterServiceLoadBalancerHealthProbeMode)",
+                self.shares_probe(service),
+                ONE_PROBE,
             ),
         ];
         for (names, is_ignored, why) in ignored {
@@ -114,6 +124,7 @@ impl Translation<'_> {
                 self.tell(Event::warning("IgnoredAnnotation", message));
             }
         }
+        self.advise_on_ports(service);
         if let Some(known) = &self.config.service_tags {
             let unknown = |tag: &&String| !known.keys().any(|it| it.eq_ignore_ascii_case(tag));
             let builtin = ["Internet", "VirtualNetwork", "AzureLoadBalancer"];
@@ -129,6 +140,30 @@ impl Translation<'_> {
                 self.tell(Event::warning("UnknownServiceTag", message));
             }
         }
+    }
+
+    fn advise_on_ports(&mut self, service: &Service<'_>) {
+        for (name, value) in service.annotations.each() {
+            let of_port = name.strip_prefix("port_").and_then(|rest| rest.split_once('_'));
+            let why = match of_port {
+                Some((_, what)) if what.starts_with("health-probe_") && self.shares_probe(service) => {
+                    ONE_PROBE
+                }
+                Some((_, "no_lb_rule" | "no_probe_rule"))
+                    if value.eq_ignore_ascii_case("true") && self.has_ha_ports(service) =>
+                {
+                    "HA ports are one rule for all ports"
+                }
+                Some(_) | None => continue,
+            };
+            let message = format!("annotation {PREFIX}{name} has no effect: {why}");
+            self.tell(Event::warning("IgnoredAnnotation", message));
+        }
+    }
+
+    /// Whether the probe of a Service is that of all of them.
+    fn shares_probe(&self, service: &Service<'_>) -> bool {
+        self.config.shared_probe.is_some() && !service.is_local()
     }
 
     fn advise_on_ranges(&mut self, service: &Service<'_>) {

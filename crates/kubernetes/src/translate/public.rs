@@ -231,12 +231,16 @@ impl Translation<'_> {
         let mut frontends = balancers.flat_map(|balancer| {
             balancer.frontend_ip_configurations.iter().map(move |frontend| (&balancer.name, frontend))
         });
-        match frontends.find(|(_, frontend)| public_key(frontend) == Some(key.clone())) {
+        let user = match frontends.find(|(_, frontend)| public_key(frontend) == Some(key.clone())) {
             Some((balancer, frontend)) => {
-                let message = format!(
-                    "public IP {} stays: frontend {} of load balancer {balancer} uses it",
-                    public.name, frontend.name
-                );
+                Some(format!("frontend {} of load balancer {balancer} uses it", frontend.name))
+            }
+            None if self.cluster.kept.contains(&key) => Some("something else uses it".to_owned()),
+            None => None,
+        };
+        match user {
+            Some(user) => {
+                let message = format!("public IP {} stays: {user}", public.name);
                 self.tell(Event::warning("DeletePublicIPAddress", message));
             }
             None => self.draft.write(Write::DeletePublicIp(id)),

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use forebay::lab::{Host, HttpServer, Lab, Need, Process, Segment, UdpEcho, Whoami, http_get, require};
-use forebay::lab::{skip_or_fail, udp_ask, udp_socket};
+use forebay::lab::{leftovers, skip_or_fail, udp_ask, udp_socket};
+use nix::mount::{MntFlags, umount2};
 use serde_json::{Value, json};
 
 use crate::apiserver::{ApiServer, HOME};
@@ -37,7 +39,31 @@ pub struct Site {
     pub lan: Segment,
     on: Host,
     // Last: fields are dropped in this order.
+    _pins: Pins,
     lab: Lab,
+}
+
+/// The file system that the balancer mounts for what outlives it. With it the folder of the lab could not go.
+struct Pins(PathBuf);
+
+impl Pins {
+    /// Takes away what killed runs left behind.
+    fn sweep(name: &str) {
+        for leftover in leftovers(name).unwrap().iter().filter(|it| !it.is_alive()) {
+            drop(Self::of(&Path::new("/run/forebay/lab").join(&leftover.name)));
+        }
+    }
+
+    fn of(lab: &Path) -> Self {
+        Self(lab.join("state/bpf"))
+    }
+}
+
+impl Drop for Pins {
+    fn drop(&mut self) {
+        // Where nothing is mounted there is nothing to do.
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
 }
 
 /// A node with one pod, which every Service has.
@@ -69,7 +95,9 @@ impl Site {
             skip_or_fail(missing);
             return None;
         }
+        Pins::sweep(name);
         let lab = Lab::new(name).unwrap();
+        let pins = Pins::of(lab.folder());
         let lan = lab.segment("lan").unwrap();
         let host = |name: &str, last: u8| {
             let host = lab.host(name).unwrap();
@@ -117,7 +145,7 @@ impl Site {
         let kubeconfig = api.kubeconfig_of_the_controller(lab.folder());
         let ca = lab.folder().join("store/ca.pem");
         assert!(fs::exists(&ca).unwrap());
-        let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let path = |path: &Path| path.to_string_lossy().into_owned();
         let lease = format!("{HOME}/forebay-kubernetes");
         let arguments = [
             FOREBAY.to_owned(),
@@ -132,8 +160,18 @@ impl Site {
             lease,
         ]
         .into();
-        let mut site =
-            Self { controller: None, arguments, _balancer: balancer, api, clients, nodes, lan, on, lab };
+        let mut site = Self {
+            controller: None,
+            arguments,
+            _balancer: balancer,
+            api,
+            clients,
+            nodes,
+            lan,
+            on,
+            _pins: pins,
+            lab,
+        };
         site.start_controller();
         Some(site)
     }
