@@ -113,6 +113,7 @@ pub async fn run(
         served: BTreeMap::new(),
         nodes: Known::default(),
         node_list: Vec::new(),
+        untended: false,
         namespaces: Known::default(),
         labels: BTreeMap::new(),
         slices: Known::default(),
@@ -160,6 +161,8 @@ struct Controller {
     served: BTreeMap<Key, core::Service>,
     nodes: Known<core::Node>,
     node_list: Vec<core::Node>,
+    /// Whether taints of nodes may have to be looked at.
+    untended: bool,
     namespaces: Known<core::Namespace>,
     labels: BTreeMap<String, Labels>,
     slices: Known<EndpointSlice>,
@@ -201,6 +204,7 @@ impl Controller {
             if ready {
                 self.found(now).await;
                 self.notice(now);
+                self.tend().await;
                 let jobs = self.queue.take(now, self.together);
                 if !jobs.is_empty() {
                     self.together = MAX_TOGETHER.min(2 * self.together);
@@ -266,6 +270,7 @@ impl Controller {
             self.resync_at = Some(now + self.options.resync);
             // Nobody may use them any more.
             self.kept.clear();
+            self.untended = true;
             self.nudge_all(Work::Ensure, now);
         } else if touched > self.known {
             tracing::info!("somebody else wrote what belongs to the cluster, at revision {touched}");
@@ -310,6 +315,24 @@ impl Controller {
         self.founded_until = Some(now + pause);
     }
 
+    /// Nodes that were shut down are out of service until they are ready again. What fails is tried again when anything changes.
+    async fn tend(&mut self) {
+        if !std::mem::take(&mut self.untended) {
+            return;
+        }
+        let nodes = self.nodes.values().filter_map(|node| Some((node, node::taints_instead(node)?)));
+        for (node, taints) in nodes {
+            let name = node.metadata.name.as_deref().unwrap_or_default();
+            match patch::taints(&self.cluster, node, &taints).await {
+                Ok(()) => {
+                    tracing::info!("the taints of node {name} say whether it is out of service");
+                    self.metrics.patches.get_or_create(&vec![("what", "taints")]).inc();
+                }
+                Err(why) => tracing::warn!("could not write the taints of node {name}: {why}"),
+            }
+        }
+    }
+
     fn nudge_all(&mut self, work: Work, due: Instant) {
         for manifest in self.served.values() {
             if intent(manifest) != Intent::Ignore {
@@ -332,6 +355,7 @@ impl Controller {
             }
             News::Node(event) => {
                 let turns = self.nodes.hear(*event);
+                self.untended |= !turns.is_empty();
                 let differs = |turn: &Turn<core::Node>| {
                     turn.before.as_ref().map(Essence::of) != turn.after.as_ref().map(Essence::of)
                 };

@@ -1,4 +1,5 @@
-//! Which nodes are members, and of which set each is. Whether they are ready does not count: probes find that out.
+//! Which nodes are members, and of which set each is. Whether they are ready does not count: probes find that out. It counts for the taint
+//! of those that were shut down.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -17,6 +18,12 @@ const GROUP: &str = "kubernetes.azure.com/resource-group";
 const SETS: [&str; 2] = ["agentpool", "kubernetes.azure.com/agentpool"];
 const CONTROL_PLANE: [&str; 2] = ["node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master"];
 const ROLE: &str = "kubernetes.io/role";
+
+/// What the one who shut a node down says of it.
+const SHUT_DOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
+/// What lets a cluster take pods and volumes off a node that cannot say that they have ended.
+const OUT_OF_SERVICE: &str = "node.kubernetes.io/out-of-service";
+const NO_EXECUTE: &str = "NoExecute";
 
 /// Labels of anything.
 pub type Labels = BTreeMap<String, String>;
@@ -89,13 +96,39 @@ pub fn set_of(node: &core::Node) -> &str {
     SETS.iter().find_map(|label| label_of(node, label)).unwrap_or_default()
 }
 
+/// The taints that a node should have, where it has others: one that was shut down is out of service as long as it is not ready.
+#[must_use]
+pub fn taints_instead(node: &core::Node) -> Option<Vec<core::Taint>> {
+    let taints = taints(node);
+    let is_out = |taint: &core::Taint| taint.key == OUT_OF_SERVICE && taint.effect == NO_EXECUTE;
+    let has_it = taints.iter().any(is_out);
+    let wants_it = !is_ready(node) && (has_it || taints.iter().any(|taint| taint.key == SHUT_DOWN));
+    if has_it == wants_it {
+        return None;
+    }
+    let mut instead: Vec<core::Taint> = taints.iter().filter(|taint| !is_out(taint)).cloned().collect();
+    if wants_it {
+        let (key, effect) = (OUT_OF_SERVICE.to_owned(), NO_EXECUTE.to_owned());
+        instead.push(core::Taint { key, effect, ..core::Taint::default() });
+    }
+    Some(instead)
+}
+
+fn taints(node: &core::Node) -> &[core::Taint] {
+    node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
+}
+
+fn is_ready(node: &core::Node) -> bool {
+    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_deref()).unwrap_or_default();
+    conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
+}
+
 fn is_handed_over(node: &core::Node) -> bool {
-    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
     // A value that is no boolean excludes.
     let excluded = label_of(node, EXCLUDED).is_some_and(|value| !is_false(value));
     node.metadata.deletion_timestamp.is_none()
         && !excluded
-        && !taints.iter().any(|taint| taint.key == TO_BE_DELETED)
+        && !taints(node).iter().any(|taint| taint.key == TO_BE_DELETED)
 }
 
 /// The words for false that the original knows.

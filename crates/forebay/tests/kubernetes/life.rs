@@ -153,3 +153,35 @@ fn a_second_look_writes_nothing() {
 fn members(numbers: impl IntoIterator<Item = u8>) -> Vec<String> {
     numbers.into_iter().map(|number| format!("10.240.1.{number}")).collect()
 }
+
+#[test]
+fn a_node_that_was_shut_down_is_out_of_service_until_it_is_ready() {
+    let world = World::start();
+    let controller = world.controller("one");
+    let taints = || -> Vec<String> {
+        let node = world.api.get("nodes", "", "node-1").unwrap();
+        let taints = node["spec"]["taints"].as_array().cloned().unwrap_or_default();
+        taints.iter().map(|it| format!("{}:{}", it["key"], it["effect"]).replace('"', "")).collect()
+    };
+    let ready = |status: &str| {
+        let change = json!({ "status": { "conditions": [{ "type": "Ready", "status": status }] } });
+        world.api.merge("nodes", "", "node-1", &change);
+    };
+    let shut_down = "node.cloudprovider.kubernetes.io/shutdown:NoSchedule".to_owned();
+    let out = "node.kubernetes.io/out-of-service:NoExecute".to_owned();
+    // One that only does not answer may be at work.
+    ready("Unknown");
+    becomes(&true, || controller.leads());
+    assert_eq!(taints(), [""; 0]);
+    let (key, effect) = shut_down.split_once(':').unwrap();
+    world.api.merge(
+        "nodes",
+        "",
+        "node-1",
+        &json!({ "spec": { "taints": [{ "key": key, "effect": effect }] } }),
+    );
+    becomes(&vec![shut_down.clone(), out], taints);
+    ready("True");
+    becomes(&vec![shut_down], taints);
+    assert_eq!(controller.number("patches_total"), 2);
+}

@@ -205,7 +205,8 @@ fn a_real_cluster_takes_the_manifests_and_lets_the_controller_do_nothing_else() 
         ("yes", &["watch", "endpointslices.discovery.k8s.io", "-A"]),
         ("no", &["delete", "services", "-A"]),
         ("no", &["get", "secrets", "-A"]),
-        ("no", &["patch", "nodes"]),
+        ("yes", &["patch", "nodes"]),
+        ("no", &["delete", "nodes"]),
         ("no", &["update", "leases.coordination.k8s.io/another", "-n", HOME]),
     ] {
         let arguments = [&["auth", "can-i"], rest, &[&account]].concat();

@@ -61,7 +61,7 @@ impl Default for Metrics {
             "Transactions that the server was sent, by result",
             it.transactions.clone(),
         );
-        registry.register("patches", "Patches of Services, by what they patch", it.patches.clone());
+        registry.register("patches", "Patches of Services and nodes, by what they patch", it.patches.clone());
         registry.register("events", "Events that were told, by type", it.events.clone());
         registry.register(
             "drifts",

@@ -1,4 +1,4 @@
-//! What is written to a Service in the cluster: the finalizer, and the status.
+//! What is written in the cluster: the finalizer and the status of a Service, and the taints of a node.
 
 use std::time::Duration;
 
@@ -61,6 +61,22 @@ pub(super) async fn status(
     let key = Key::of(manifest);
     let api = api(client, &key);
     found(&key, "status", api.patch_status(&key.name, &ours(), &Patch::Merge(patch))).await
+}
+
+/// Gives a node other taints. Only the node that was seen: what others did to it meanwhile is looked at first, and so is one that is gone.
+pub(super) async fn taints(client: &Client, node: &core::Node, taints: &[core::Taint]) -> Result<(), String> {
+    let name = node.metadata.name.as_deref().unwrap_or_default();
+    let patch = json!({
+        "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
+        "spec": { "taints": taints },
+    });
+    let nodes: Api<core::Node> = Api::all(client.clone());
+    match timeout(ANSWER, nodes.patch(name, &ours(), &Patch::Merge(patch))).await {
+        Err(_) => Err(format!("no answer in {} s", ANSWER.as_secs())),
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
+        Ok(Err(error)) => Err(said(&error)),
+    }
 }
 
 /// Says whose a change is.
