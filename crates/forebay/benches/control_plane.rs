@@ -64,7 +64,7 @@ fn main() {
     let mut rows: Vec<(String, Vec<String>)> = Vec::new();
     for balancers in [100, 1_000] {
         let figures = balancer.within(|| on_a_runtime(measure(ca.clone(), balancers))).unwrap();
-        let memory = resident(serve.id());
+        let memory = serve.resident().unwrap() / 1_024;
         serve.kill();
         let (again, listening, ready) = start(&balancer, &command);
         serve = again;
@@ -273,11 +273,4 @@ fn tail(times: &mut [Duration]) -> String {
 fn milliseconds(time: Duration) -> String {
     let time = time.as_secs_f64() * 1_000.0;
     if time < 10.0 { format!("{time:.1} ms") } else { format!("{time:.0} ms") }
-}
-
-/// Resident memory in MiB.
-fn resident(process: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1_024
 }

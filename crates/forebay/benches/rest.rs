@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
-use forebay::lab::{Host, Lab, Need, TcpEcho, require};
+use forebay::lab::{Host, Lab, Need, Process, TcpEcho, require};
 use serde_json::{Value, json};
 
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
@@ -45,14 +45,14 @@ fn main() {
     println!(
         "| 1,000 rules, 100 pools, 1,000 members | of a processor, in the middle of three | and the most | memory, MiB |\n|---|---|---|---|"
     );
-    let says = |what: &str, process: u32| {
-        let mut shares: Vec<f64> = (0..3).map(|_| share(process, seconds)).collect();
+    let says = |what: &str, process: &Process| {
+        let mut shares: Vec<f64> = (0..3).map(|_| share(process.id(), seconds)).collect();
         shares.sort_by(f64::total_cmp);
         println!(
             "| {what} | {:.2} % | {:.2} % | {} |",
             shares[1] * 100.0,
             shares[2] * 100.0,
-            resident(process)
+            process.resident().unwrap() / 1_024
         );
     };
     for probed in [false, true] {
@@ -74,15 +74,15 @@ fn main() {
         thread::sleep(Duration::from_secs(10));
         if probed {
             // The members were found up one after another, and for the idle time after that a slot's former member is known.
-            says("200 TCP probes a second, while slots are changing", serve.id());
+            says("200 TCP probes a second, while slots are changing", &serve);
             let began = Instant::now();
             while changing(&balancer, &name) > 0 {
                 assert!(began.elapsed() < SETTLED, "slots go on changing");
                 thread::sleep(Duration::from_secs(5));
             }
-            says("200 TCP probes a second", serve.id());
+            says("200 TCP probes a second", &serve);
         } else {
-            says("no probe", serve.id());
+            says("no probe", &serve);
         }
         serve.stop(Duration::from_secs(20));
         drop(balancer.run(&[FOREBAY, "detach", "--name", &name]));
@@ -101,13 +101,6 @@ fn used(process: u32) -> f64 {
     let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
     let fields: Vec<&str> = text.rsplit_once(')').unwrap().1.split_whitespace().collect();
     (fields[11].parse::<f64>().unwrap() + fields[12].parse::<f64>().unwrap()) / TICKS
-}
-
-/// With the data path's maps, as far as they are mapped.
-fn resident(process: u32) -> u64 {
-    let text = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse::<u64>().unwrap() / 1024
 }
 
 /// Slots whose former member is still known.

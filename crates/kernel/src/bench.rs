@@ -74,17 +74,19 @@ impl Stream {
             Side::Source => 0,
             Side::Destination => 1,
         };
-        let mut words = [0; STREAM_WORDS];
-        let head = [self.template.len() as u64, u64::from(self.mask), side];
-        let template = self
-            .template
-            .chunks(8)
-            .map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        for (word, value) in words.iter_mut().zip(head.into_iter().chain(template)) {
-            *word = value;
-        }
-        words
+        packed(&[self.template.len() as u64, u64::from(self.mask), side], &self.template)
     }
+}
+
+/// A row for a program that makes frames: what stands before the template, and the template as it is on the wire.
+pub(crate) fn packed<const WORDS: usize>(head: &[u64], template: &[u8]) -> [u64; WORDS] {
+    let mut words = [0; WORDS];
+    let template =
+        template.chunks(8).map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+    for (word, value) in words.iter_mut().zip(head.iter().copied().chain(template)) {
+        *word = value;
+    }
+    words
 }
 
 /// What a frame became.

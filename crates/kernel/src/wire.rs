@@ -16,6 +16,7 @@ use aya::{Ebpf, EbpfLoader, include_bytes_aligned};
 use engine::packet::{Tcp, WINDOW, Way, tcp_packet};
 pub use plane::row::Mac;
 
+use crate::bench::packed;
 use crate::error::KernelError;
 use crate::maps::Words;
 
@@ -92,16 +93,7 @@ impl Crowd {
     }
 
     fn words(&self) -> [u64; CROWD_WORDS] {
-        let mut words = [0; CROWD_WORDS];
-        let head = [self.template.len() as u64, u64::from(self.mask)];
-        let template = self
-            .template
-            .chunks(8)
-            .map(|chunk| chunk.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        for (word, value) in words.iter_mut().zip(head.into_iter().chain(template)) {
-            *word = value;
-        }
-        words
+        packed(&[self.template.len() as u64, u64::from(self.mask)], &self.template)
     }
 }
 

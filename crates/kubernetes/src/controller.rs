@@ -324,7 +324,8 @@ impl Controller {
         for (node, taints) in nodes {
             let name = node.metadata.name.as_deref().unwrap_or_default();
             match patch::taints(&self.cluster, node, &taints).await {
-                Ok(()) => {
+                Ok(false) => {}
+                Ok(true) => {
                     tracing::info!("the taints of node {name} say whether it is out of service");
                     self.metrics.patches.get_or_create(&vec![("what", "taints")]).inc();
                 }

@@ -471,7 +471,7 @@ pub fn in_words(verdict: Verdict) -> String {
         }
         Verdict::Drop(Drop::TooBig) => {
             "dropped: larger than the link carries that it would leave by; its sender was not told, because it is a later piece, or too \
-             many were told in this moment"
+             many were told in this moment; give the balancer's links the same MTU"
         }
         Verdict::Drop(Drop::Extensions) => "dropped: more extension headers than are followed",
         Verdict::Send(_, Sent::Forwarded) => "sent to the member",

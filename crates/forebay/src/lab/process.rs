@@ -68,6 +68,15 @@ impl Process {
         String::from_utf8_lossy(&fs::read(&self.err).unwrap_or_default()).into_owned()
     }
 
+    /// KiB of memory that it has at the moment, with what of the data path's maps is mapped.
+    pub fn resident(&self) -> io::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;
+        let kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+        kib.ok_or_else(|| io::Error::other("it has ended"))
+    }
+
     /// Is it there still?
     pub fn is_running(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

@@ -150,7 +150,7 @@ fn whatever_a_member_says_ends_in_a_state_with_its_reason_and_disturbs_nobody() 
     let document = Document { pools: pools.to_vec(), ..Document::new(&rules, Vec::new()) }.probed(&probes);
     let mut balancer = Balancer::start_with(&net, &document, Settings { pools: 8, ..Settings::default() });
     names.iter().for_each(|(probe, _)| drop(await_state(&balancer, probe, honest.v4.into(), "up")));
-    let (mut wrong, memory) = (Vec::new(), memory(balancer.id()));
+    let (mut wrong, memory) = (Vec::new(), balancer.process().resident().unwrap());
     for (probe, member, why, lie) in &found {
         let state = if *why == GOOD_ONE { "up" } else { "down" };
         let shown = await_state(&balancer, probe, *member, state);
@@ -170,7 +170,7 @@ fn whatever_a_member_says_ends_in_a_state_with_its_reason_and_disturbs_nobody() 
         let shown = pulse(&balancer, probe, honest.v4.into());
         assert_eq!((&shown["state"], shown["history"].as_array().map(Vec::len)), (&"up".into(), Some(1)));
     }
-    let now = self::memory(balancer.id());
+    let now = balancer.process().resident().unwrap();
     assert!(now < memory + MORE_MEMORY, "{memory} KiB became {now} KiB");
     assert!(balancer.process().is_running());
 }
@@ -209,11 +209,4 @@ fn a_probe_is_believed_so_who_asks_something_else_than_the_service_learns_nothin
         lost => Err(lost),
     });
     assert_eq!(crate::session::knock(net.client(), Wire::Tcp, rule.frontend), Knock::Answered);
-}
-
-/// How much memory a process uses, in KiB.
-fn memory(id: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse().unwrap()
 }

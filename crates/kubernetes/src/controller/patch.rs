@@ -63,8 +63,13 @@ pub(super) async fn status(
     found(&key, "status", api.patch_status(&key.name, &ours(), &Patch::Merge(patch))).await
 }
 
-/// Gives a node other taints. Only the node that was seen: what others did to it meanwhile is looked at first, and so is one that is gone.
-pub(super) async fn taints(client: &Client, node: &core::Node, taints: &[core::Taint]) -> Result<(), String> {
+/// Gives a node other taints, and answers whether it has them now. Only the node that was seen: what others did to it meanwhile is looked
+/// at first, and so is one that is gone.
+pub(super) async fn taints(
+    client: &Client,
+    node: &core::Node,
+    taints: &[core::Taint],
+) -> Result<bool, String> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
     let patch = json!({
         "metadata": { "uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version },
@@ -73,8 +78,8 @@ pub(super) async fn taints(client: &Client, node: &core::Node, taints: &[core::T
     let nodes: Api<core::Node> = Api::all(client.clone());
     match timeout(ANSWER, nodes.patch(name, &ours(), &Patch::Merge(patch))).await {
         Err(_) => Err(format!("no answer in {} s", ANSWER.as_secs())),
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(()),
+        Ok(Ok(_)) => Ok(true),
+        Ok(Err(kube::Error::Api(status))) if matches!(status.code, 404 | 409) => Ok(false),
         Ok(Err(error)) => Err(said(&error)),
     }
 }
