@@ -167,14 +167,15 @@ fn links() {
 
 fn addresses() {
     let new = |address: Address, number, role| AddressRow::new(address, number, role).0;
-    let roles = [Role::Frontend, Role::Own, Role::Member].map(|role| new(NOWHERE, 0, role));
+    let roles = [Role::Frontend, Role::Own, Role::Member, Role::Station].map(|role| new(NOWHERE, 0, role));
     row("ADDRESSES", "published by word 0, which is 0 while the row changes");
     println!("| 0 | {} | the row is there |", bits(LIVE));
-    field("role: 1 frontend, 2 own, 3 member", &roles);
+    field("role: 1 frontend, 2 own, 3 member, 4 the station of one", &roles);
     let echo = |echo| AddressRow::new(NOWHERE, 0, Role::Frontend).echoing(echo).0;
     field("echo requests are answered", &[echo(false), echo(true)]);
     field("number: half of the key of rules", &[roles[0], new(NOWHERE, u32::MAX, Role::Frontend)]);
-    field("address; IPv4 is mapped into IPv6", &[roles[0], new(V6.into(), 0, Role::Frontend)]);
+    let what = "address; IPv4 is mapped into IPv6, and a station follows `ffff:ffff:ffff:ffff::`";
+    field(what, &[roles[0], new(V6.into(), 0, Role::Frontend)]);
 }
 
 const PLAN: Plan = Plan {
@@ -200,7 +201,7 @@ fn key_fields<const N: usize>(new: impl Fn(Key) -> [u64; N]) {
     let zero = new(Key::new(0, 0, 0));
     field("transport protocol", &[zero, new(Key::new(0, u8::MAX, 0))]);
     field("port", &[zero, new(Key::new(0, 0, u16::MAX))]);
-    field("number of the address", &[zero, new(Key::new(u32::MAX, 0, 0))]);
+    field("number of the address", &[zero, new(Key::new(MAX_ADDRESSES - 1, 0, 0))]);
 }
 
 fn rules() {
@@ -246,6 +247,9 @@ fn returns() {
     let zero = new(key, NOWHERE, 0, 0);
     row("RETURNS", "published by word 0; the key is where the answers come from");
     key_fields(|key| new(key, NOWHERE, 0, 0));
+    let by = |station| new(Key::of_station(station, 0, 0, 0), NOWHERE, 0, 0);
+    field("number of the station that sends them, where its bit is set", &[by(0), by(MAX_ADDRESSES - 1)]);
+    field("one station sends them", &[zero, by(0)]);
     field("frontend's address", &[zero, new(key, V6.into(), 0, 0)]);
     field("frontend's port", &[zero, new(key, NOWHERE, u16::MAX, 0)]);
     field("number of the rule that is counted", &[zero, new(key, NOWHERE, 0, u32::MAX)]);

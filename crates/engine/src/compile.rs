@@ -7,6 +7,7 @@
 mod access;
 mod leaving;
 mod rings;
+mod way_back;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -15,8 +16,7 @@ use std::sync::Arc;
 use model::{Desired, Distribution as Wanted, Pool, Protocol, ReturnPath, Rule, WhenDown};
 use plane::row::{
     Address, AddressRow, ConfigRow, Distribution, Key, LINK_PLACES, LINK_TRIES, LinkRow, MAX_ADDRESSES,
-    MAX_RETURNS, MAX_RULES, MemberRow, Path, Plan, RETURN_PLACES, RING_SLOTS, RULE_PLACES, ReturnRow, Role,
-    RuleRow, Slot, Strict, View, protocol,
+    MAX_RULES, MemberRow, Path, Plan, RING_SLOTS, RULE_PLACES, Role, RuleRow, Slot, Strict, View, protocol,
 };
 use plane::{address_places, key_places};
 
@@ -24,6 +24,7 @@ use access::LastLists;
 use leaving::Leaving;
 pub(crate) use rings::view_of;
 use rings::{Members, Rings};
+use way_back::WayBack;
 
 use crate::place::arrange;
 use crate::slots::{Part, fill};
@@ -73,7 +74,8 @@ impl Compiler {
     ) -> Result<Tables, Full> {
         let mut tables = Tables { links: links(surroundings, before)?, ..Tables::default() };
         let leaving = Leaving::of(desired, surroundings, before);
-        let numbers = addresses(desired, &leaving, surroundings, before, &mut tables)?;
+        let way_back = WayBack::of(desired, &leaving, surroundings);
+        let numbers = addresses(desired, &leaving, &way_back, surroundings, before, &mut tables)?;
         let members = Members::number(desired, &leaving, before)?;
         let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
         let rule_numbers = rule_numbers(desired, &numbers, before)?;
@@ -111,7 +113,7 @@ impl Compiler {
             }
         }
         (tables.lists, tables.access, tables.security) = (lists.rows, lists.entries, lists.security);
-        tables.returns = returns(desired, &leaving, &numbers, &rule_numbers, before)?;
+        tables.returns = way_back.rows(&numbers, &rule_numbers, before)?;
         tables.config = ConfigRow::new(
             surroundings.sizes.flow_bits,
             surroundings.sizes.masquerade_bits,
@@ -247,6 +249,7 @@ fn link_row(index: u32, link: Link) -> LinkRow {
 fn addresses(
     desired: &Desired,
     leaving: &Leaving,
+    way_back: &WayBack<'_>,
     surroundings: &Surroundings,
     before: &Tables,
     tables: &mut Tables,
@@ -265,6 +268,7 @@ fn addresses(
     roles.extend(desired.frontends().iter().map(|frontend| (frontend.address().into(), Role::Frontend)));
     let own = [surroundings.own_v4.map(IpAddr::from), surroundings.own_v6.map(IpAddr::from)];
     roles.extend(own.into_iter().flatten().map(|own| (own.into(), Role::Own)));
+    roles.extend(way_back.stations().map(|station| (station, Role::Station)));
     if roles.len() >= MAX_ADDRESSES as usize {
         return Err(FULL);
     }
@@ -430,53 +434,6 @@ pub(crate) fn protocol_number(protocol: Protocol) -> u8 {
         Protocol::Sctp => protocol::SCTP,
         Protocol::All => 0,
     }
-}
-
-/// FIP-3: answers that come back through this host get the frontend's address and port again.
-fn returns(
-    desired: &Desired,
-    leaving: &Leaving,
-    numbers: &BTreeMap<Address, u32>,
-    rules: &BTreeMap<Key, u32>,
-    before: &Tables,
-) -> Result<BTreeMap<u32, ReturnRow>, Full> {
-    const FULL: Full = Full {
-        table: "returns",
-        limit: MAX_RETURNS - 1,
-        of: "members of gateway pools, times their rules",
-        mend: "spread the pools over more balancers",
-    };
-    let row = |key: Key, rule: &Rule, from: IpAddr| {
-        let number = rules.get(&key).copied().unwrap_or_default();
-        let key = Key::new(*numbers.get(&from.into())?, key.protocol(), rule.backend_port());
-        Some((key, ReturnRow::new(key, rule.frontend().into(), rule.frontend_port(), number)))
-    };
-    let mut rows: BTreeMap<Key, ReturnRow> = BTreeMap::new();
-    // Whoever leaves has no say against those who stay.
-    for (key, rule) in keys(desired, numbers) {
-        if path(rule, desired.pool(rule.pool())) == Path::Gateway {
-            let gone = leaving.of_rule(desired, rule);
-            rows.extend(gone.filter_map(|gone| row(key, rule, gone.address)));
-        }
-    }
-    for (key, rule) in keys(desired, numbers) {
-        match path(rule, desired.pool(rule.pool())) {
-            Path::Floating | Path::Masquerade => {}
-            Path::FloatingGateway => rows.extend(row(key, rule, rule.frontend())),
-            Path::Gateway => {
-                let members = desired.members_of(rule);
-                rows.extend(members.filter_map(|member| row(key, rule, member.address())));
-            }
-        }
-    }
-    if rows.len() >= MAX_RETURNS as usize {
-        return Err(FULL);
-    }
-    let places_before = before.returns.iter().filter_map(|(place, row)| Some((row.key()?, *place))).collect();
-    let places =
-        arrange(&rows.keys().copied().collect(), &places_before, |key| key_places(key, RETURN_PLACES - 1))
-            .ok_or(FULL)?;
-    Ok(places.into_iter().filter_map(|(key, place)| Some((place, *rows.get(&key)?))).collect())
 }
 
 #[cfg(test)]

@@ -34,6 +34,15 @@ impl Word for Shared {
     }
 }
 
+/// A frame, through the pipeline in this world. What is sent instead of it may be shorter.
+pub(crate) fn pass<W: World>(frame: &mut Vec<u8>, world: &W, now: Tick) -> Verdict {
+    let mut left = frame.as_mut_slice();
+    let verdict = process(&mut left, world, now);
+    let length = left.len();
+    frame.truncate(length);
+    verdict
+}
+
 /// What the data path remembers of flows.
 #[derive(Debug, Default)]
 pub struct Memory {
@@ -207,11 +216,7 @@ impl Replica {
     pub fn run_at(&self, frame: &mut Vec<u8>, link: u32, now: Tick, moment: u32) -> Verdict {
         self.ingress.set(link);
         self.moment.set(moment);
-        let mut left = frame.as_mut_slice();
-        let verdict = process(&mut left, self, now);
-        let length = left.len();
-        frame.truncate(length);
-        verdict
+        pass(frame, self, now)
     }
 
     /// What was counted by rule number.

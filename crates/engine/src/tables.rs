@@ -166,6 +166,7 @@ impl fmt::Display for Tables {
                 Some(Role::Frontend) => "frontend",
                 Some(Role::Own) => "own",
                 Some(Role::Member) => "member",
+                Some(Role::Station) => "station",
                 None => "nothing",
             };
             let echoes = if row.echoes() { " echoes" } else { "" };
@@ -191,10 +192,12 @@ impl fmt::Display for Tables {
         returns.sort_by_key(|(key, _)| *key);
         for (key, row) in returns {
             let Some(key) = key else { continue };
-            let from = numbers.get(&key.number()).map_or("?".into(), |address| address.to_string());
+            let name = |number| numbers.get(&number).map_or("?".into(), Address::to_string);
+            let from = name(key.number());
+            let by = key.station().map_or_else(String::new, |station| format!(" by {}", name(station)));
             writeln!(
                 f,
-                "return {from} {}/{} as {} port {} counted {}",
+                "return {from} {}/{}{by} as {} port {} counted {}",
                 protocol_name(key.protocol()),
                 key.port(),
                 row.frontend(),

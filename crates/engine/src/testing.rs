@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use model::{Desired, Problem, Source};
-use plane::row::{Hop, Mac};
+use plane::row::{Hop, Mac, Plan};
 use plane::{Drop, Sent, Tick, Verdict};
 
 use crate::health::Hint;
@@ -565,7 +565,7 @@ pub struct Chance {
 }
 
 const FRONTENDS: [&str; 4] = ["10.0.1.1", "10.0.1.2", "fd00:1::1", "fd00:1::2"];
-const MEMBERS: [&str; 11] = [
+pub const MEMBERS: [&str; 11] = [
     "10.0.0.4",
     "10.0.0.5",
     "10.0.0.6",
@@ -604,7 +604,7 @@ impl Chance {
     pub fn changed(&self, dice: &mut Dice, steps: usize) -> Self {
         let mut next = self.clone();
         for _ in 0..steps {
-            match dice.below(22) {
+            match dice.below(23) {
                 0..=2 => next.try_to(dice, add_rule),
                 3 => next.try_to(dice, |wish, dice| {
                     if !wish.rules.is_empty() {
@@ -750,4 +750,14 @@ pub fn packets(dice: &mut Dice, wishes: &[&Wish]) -> Vec<Packet> {
         }
     }
     packets
+}
+
+/// Who takes new flows of each rule, by slot; of a rule that leads to one member, that one.
+pub fn owners(tables: &Tables) -> BTreeMap<(IpAddr, u8, u16), Vec<Option<IpAddr>>> {
+    let owner = |number: u32| tables.members.get(&number).map(|row| row.address().into());
+    let takers = |plan: Plan| match plan.direct {
+        true => vec![owner(plan.ring.into())],
+        false => tables.slots(plan.ring.into()).map(|slot| owner(slot.current())).collect(),
+    };
+    tables.rule_rows().into_iter().map(|(key, row)| (key, takers(row.plan()))).collect()
 }

@@ -8,9 +8,9 @@ use plane::row::{
     AccessRow, AddressRow, ConfigRow, LinkRow, ListRow, MemberRow, ReturnRow, Role, RuleRow, Slot, Strict,
 };
 use plane::stage::{PARCEL_WORDS, TOLD_WORDS};
-use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, World, outline, process};
+use plane::{Bucket, Entry, Remembered, Tick, Track, Verdict, World, outline};
 
-use crate::replica::{Replica, Shared};
+use crate::replica::{Replica, Shared, pass};
 use crate::tables::protocol_name;
 
 /// What becomes of `frame`, which comes in by `link`, and each decision on the way, a line each.
@@ -26,10 +26,7 @@ pub fn trace(
 ) -> (Verdict, Vec<String>) {
     let recorder =
         Recorder { replica, link, now, security, ring: Cell::default(), lines: RefCell::default() };
-    let mut left = frame.as_mut_slice();
-    let verdict = process(&mut left, &recorder, now);
-    let length = left.len();
-    frame.truncate(length);
+    let verdict = pass(frame, &recorder, now);
     (verdict, recorder.lines.into_inner())
 }
 
@@ -104,6 +101,7 @@ impl World for Recorder<'_> {
             Some(Role::Frontend) => "a frontend",
             Some(Role::Own) => "the balancer's own address",
             Some(Role::Member) => "a member",
+            Some(Role::Station) => "a member's station",
             None => {
                 self.say(format!("addresses: place {place} is empty"));
                 return Some(row);

@@ -121,14 +121,11 @@ pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, sta
 #[inline(always)]
 pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
     let bits = world.config().masquerade_bits();
-    let port_of = |tries: u32| {
-        let step = seed.wrapping_add(tries * PORT_STEP) % MASQUERADE_PORTS as u32;
-        MASQUERADE_FIRST_PORT as u64 + step as u64
-    };
     let mut spare = 0;
     let mut tries = 0;
     while tries < PORT_TRIES {
-        let port = port_of(tries);
+        let step = seed.wrapping_add(tries * PORT_STEP) % MASQUERADE_PORTS as u32;
+        let port = MASQUERADE_FIRST_PORT as u64 + step as u64;
         let key = key | port << 8;
         let place = inward_place(key, bits);
         if let Some(entry) = world.inward(place) {

@@ -31,7 +31,7 @@ pub(crate) fn untangle<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) 
     let (next, otherwise) = match find_address(world, packet.destination).and_then(|row| row.role()) {
         Some(Role::Frontend) => (Stage::Forward, None),
         Some(Role::Own) => (Stage::Return, Some(Pass::OwnAddress)),
-        Some(Role::Member) | None => (Stage::Return, Some(Pass::NotOurs)),
+        Some(Role::Member | Role::Station) | None => (Stage::Return, Some(Pass::NotOurs)),
     };
     let segment = match segment(frame, world, &mut packet, now) {
         Ok(segment) => segment,
@@ -84,7 +84,7 @@ fn segment<F: Frame, W: World>(
     // Packets between others on their way through this host are not our business.
     let ours = match find_address(world, packet.destination).and_then(|row| row.role()) {
         Some(Role::Frontend | Role::Own) => true,
-        Some(Role::Member) | None => find_address(world, packet.source).is_some(),
+        Some(Role::Member | Role::Station) | None => find_address(world, packet.source).is_some(),
     };
     if ours {
         keep(world, identity, segment.ports, now);

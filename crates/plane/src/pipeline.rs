@@ -31,8 +31,8 @@ pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
     let otherwise = match role {
         Some(Role::Frontend) => None,
         Some(Role::Own) => Some(Pass::OwnAddress),
-        Some(Role::Member) | None if world.config().gateway() => Some(Pass::NotOurs),
-        Some(Role::Member) | None => return Err(Pass::NotOurs.into()),
+        Some(Role::Member | Role::Station) | None if world.config().gateway() => Some(Pass::NotOurs),
+        Some(Role::Member | Role::Station) | None => return Err(Pass::NotOurs.into()),
     };
     if role == Some(Role::Frontend) {
         addressed_to(frame, world)?;

@@ -37,7 +37,7 @@ pub(crate) fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) ->
     let otherwise = match role {
         Some(Role::Frontend) => Drop::Icmp.into(),
         Some(Role::Own) => Pass::OwnAddress.into(),
-        Some(Role::Member) | None => Pass::NotOurs.into(),
+        Some(Role::Member | Role::Station) | None => Pass::NotOurs.into(),
     };
     let Some([kind]) = frame.load::<1>(packet.transport) else { return Err(otherwise) };
     if role == Some(Role::Frontend) && is_echo_request(&packet, kind) {
@@ -60,7 +60,7 @@ pub(crate) fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) ->
             sent
         }
         Some(Role::Own) => masquerade::report(frame, world, &packet, &quoted, now),
-        Some(Role::Member) | None => way_back::report(frame, world, &packet, &quoted),
+        Some(Role::Member | Role::Station) | None => way_back::report(frame, world, &packet, &quoted),
     }
 }
 

@@ -58,16 +58,13 @@ pub(crate) fn endpoints<F: Frame, W: World>(
     old: &Flow,
     new: &Flow,
 ) -> Result<(), Drop> {
-    let delta = addresses(packet, (old.source, old.destination), (new.source, new.destination));
     if packet.hop_limit <= 1 {
         return Err(Drop::HopLimit);
     }
-    ports(frame, world, packet, delta, old.ports(), new.ports())?;
-    network(frame, packet, delta, (packet.hop_limit, packet.hop_limit - 1), (new.source, new.destination))
+    changed(frame, world, packet, (old, new), (packet.hop_limit, packet.hop_limit - 1))
 }
 
-/// Takes back what [`endpoints`] made of a packet, which is `new` now and was `old`. (`destination_port` leaves those alone who can
-/// come here.)
+/// Takes back what [`endpoints`] made of a packet, which is `new` now and was `old`.
 #[inline(always)]
 pub(crate) fn taken_back<F: Frame, W: World>(
     frame: &mut F,
@@ -76,26 +73,26 @@ pub(crate) fn taken_back<F: Frame, W: World>(
     old: &Flow,
     new: &Flow,
 ) -> Result<(), Drop> {
-    let delta = addresses(packet, (new.source, new.destination), (old.source, old.destination));
-    ports(frame, world, packet, delta, new.ports(), old.ports())?;
-    network(frame, packet, delta, (packet.hop_limit - 1, packet.hop_limit), (old.source, old.destination))
+    changed(frame, world, packet, (new, old), (packet.hop_limit - 1, packet.hop_limit))
 }
 
-/// Other ports, and the checksum for them and for the addresses that `delta` is made of.
+/// Other addresses and ports, and another hop limit, with all checksums: each from the first to the second.
 #[inline(always)]
-fn ports<F: Frame, W: World>(
+fn changed<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
     packet: &Packet,
-    delta: Delta,
-    old: u32,
-    new: u32,
+    (old, new): (&Flow, &Flow),
+    limits: (u8, u8),
 ) -> Result<(), Drop> {
-    if packet.headless {
-        return Ok(());
+    let delta = addresses(packet, (old.source, old.destination), (new.source, new.destination));
+    // Only its first piece has ports.
+    if !packet.headless {
+        let (old, new) = (old.ports(), new.ports());
+        transport_checksum(frame, world, packet, delta.field(old, new), old ^ new)?;
+        frame.store::<4>(packet.transport, new.to_be_bytes()).ok_or(Drop::Malformed)?;
     }
-    transport_checksum(frame, world, packet, delta.field(old, new), old ^ new)?;
-    frame.store::<4>(packet.transport, new.to_be_bytes()).ok_or(Drop::Malformed)
+    network(frame, packet, delta, limits, (new.source, new.destination))
 }
 
 /// What other addresses make of a checksum.

@@ -5,7 +5,7 @@ use crate::frame::Frame;
 use crate::parse::Packet;
 use crate::pipeline::{addressed_to, find_address};
 use crate::report::Quoted;
-use crate::row::{Key, RETURN_PLACES, ReturnRow, Role};
+use crate::row::{Address, AddressRow, Key, RETURN_PLACES, ReturnRow, Role};
 use crate::stage::Parcel;
 use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
@@ -17,7 +17,9 @@ pub(crate) fn back<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> R
     let parcel = Parcel::take(world);
     match find_address(world, parcel.packet.destination).and_then(|row| row.role()) {
         Some(Role::Own) => masquerade::back(frame, world, &parcel, now),
-        Some(Role::Frontend | Role::Member) | None => through_this_host(frame, world, &parcel, now),
+        Some(Role::Frontend | Role::Member | Role::Station) | None => {
+            through_this_host(frame, world, &parcel, now)
+        }
     }
 }
 
@@ -31,7 +33,7 @@ fn through_this_host<F: Frame, W: World>(
 ) -> Result<Verdict, Stop> {
     let (packet, flow) = (&parcel.packet, parcel.flow());
     let source = find_address(world, packet.source).ok_or(Pass::NotOurs)?;
-    let row = find(world, source.number(), flow.protocol, flow.source_port).ok_or(Pass::NotOurs)?;
+    let row = find(frame, world, source, flow.protocol, flow.source_port).ok_or(Pass::NotOurs)?;
     addressed_to(frame, world)?;
     if row.is_busy() {
         return Err(Drop::Changing.into());
@@ -63,7 +65,7 @@ pub(crate) fn report<F: Frame, W: World>(
 ) -> Result<Verdict, Stop> {
     let answer = quoted.flow.reversed();
     let member = find_address(world, answer.source).ok_or(Pass::NotOurs)?;
-    let row = find(world, member.number(), answer.protocol, answer.source_port).ok_or(Pass::NotOurs)?;
+    let row = find(frame, world, member, answer.protocol, answer.source_port).ok_or(Pass::NotOurs)?;
     if answer.destination != packet.destination {
         return Err(Pass::NotOurs.into());
     }
@@ -79,11 +81,24 @@ pub(crate) fn report<F: Frame, W: World>(
 
 /// The rule by which answers from a port of an address come back.
 #[inline(always)]
-fn find<W: World>(world: &W, number: u32, protocol: u8, port: u16) -> Option<ReturnRow> {
-    match find_row(world, Key::new(number, protocol, port)) {
-        Some(row) => Some(row),
-        None => find_row(world, Key::all(number)),
+fn find<F: Frame, W: World>(
+    frame: &F,
+    world: &W,
+    source: AddressRow,
+    protocol: u8,
+    port: u16,
+) -> Option<ReturnRow> {
+    let number = source.number();
+    if let Some(row) = find_row(world, Key::new(number, protocol, port)) {
+        return Some(row);
     }
+    if source.role() != Some(Role::Frontend) {
+        return find_row(world, Key::all(number));
+    }
+    // Members of several rules send from this port of the frontend's address. Each is at a station of its own.
+    let station = rewrite::load_mac(frame, 6)?;
+    let station = find_address(world, Address::of_station(station))?;
+    find_row(world, Key::of_station(station.number(), number, protocol, port))
 }
 
 #[inline(always)]

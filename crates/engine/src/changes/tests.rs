@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use plane::row::TRACK_WORDS;
+use plane::row::{Mac, TRACK_WORDS};
 use plane::{Pass, Tick, Verdict};
 
 use super::{Change, Name};
-use crate::testing::{ACK, Chance, Dice, LINK, Lab, Packet, SYN, Wish, ip, packets, pool, rule, tcp};
+use crate::testing::{
+    ACK, CLIENT_MAC, Chance, Dice, LINK, Lab, MEMBERS, Packet, SYN, Wish, ip, link_mac, mac_of, owners,
+    packets, pool, rule, tcp,
+};
 use crate::{Compiler, Memory, Replica, Tables};
 
 #[test]
@@ -23,8 +26,12 @@ fn a_port_of_a_range_that_leads_to_another_member_is_safe_at_every_prefix() {
     let range = rule("10.0.1.1", 500, "web", 8080).up_to(505);
     let chosen = rule("10.0.1.1", 501, "web", 8080);
     let of = |members: &[&str], rule, gateway| Wish::new(&[pool("web", gateway, members)], &[rule]);
-    for (seed, gateway) in [(1, true), (2, false), (3, true), (4, false)] {
-        let as_is = |it: crate::testing::RuleWish| if seed > 2 { it.udp() } else { it };
+    for (seed, gateway) in [(1, true), (2, false), (3, true), (4, false), (5, true)] {
+        let as_is = |it: crate::testing::RuleWish| match seed {
+            3 | 4 => it.udp(),
+            5 => it.floating(),
+            _ => it,
+        };
         let (range, chosen) = (as_is(range), as_is(chosen));
         let wishes = [
             of(&["10.0.0.4", "10.0.0.5", "10.0.0.6"], range, gateway),
@@ -228,7 +235,8 @@ struct Figures {
 
 /// Frames, and a memory in which some of their flows are.
 struct Frames {
-    packets: Vec<Packet>,
+    /// Each with the station that sends it.
+    packets: Vec<(Packet, Mac)>,
     flows: Vec<[u64; 8]>,
     pieces: Vec<[u64; 8]>,
     outward: Vec<[u64; 8]>,
@@ -257,8 +265,15 @@ impl Frames {
                 packets.push(Packet { flags, ..packet });
             }
         }
+        let is_frontend =
+            |address| wishes.iter().any(|wish| wish.rules.iter().any(|rule| rule.frontend == address));
+        let sent = packets.into_iter().map(|packet| {
+            // Floating members answer from the frontend's address, and their stations tell them apart.
+            let by_member = is_frontend(packet.from.0);
+            (packet, if by_member { mac_of(ip(dice.pick(&MEMBERS))) } else { CLIENT_MAC })
+        });
         Self {
-            packets,
+            packets: sent.collect(),
             pieces: memory.piece_words().collect(),
             flows: memory
                 .flow_words()
@@ -273,7 +288,7 @@ impl Frames {
 
     /// What becomes of each, with nothing that one does to the memory seen by another.
     fn outcomes(&self, tables: &Tables) -> Vec<(Verdict, Vec<u8>)> {
-        let outcome = |packet: &Packet| {
+        let outcome = |(packet, station): &(Packet, Mac)| {
             let memory = Memory::of(
                 self.flows.clone(),
                 vec![[0; TRACK_WORDS]; 8 * self.flows.len()],
@@ -281,7 +296,7 @@ impl Frames {
                 self.outward.clone(),
                 self.inward.clone(),
             );
-            let mut frame = packet.frame();
+            let mut frame = packet.between(*station, link_mac(LINK));
             // The host gets the same frame, whatever the reason.
             let verdict = match Replica::new(tables.clone(), memory).run(&mut frame, LINK, NOW) {
                 Verdict::Pass(_) => Verdict::Pass(Pass::NotOurs),
@@ -343,19 +358,6 @@ fn after_prefix(before: &Tables, changes: &[Change], number: usize) -> Tables {
     let mut tables = before.clone();
     changes[..number].iter().for_each(|change| tables.apply(change));
     tables.tidied()
-}
-
-/// Who takes new flows of each rule, by slot.
-fn owners(tables: &Tables) -> Vec<(IpAddr, u8, u16, Vec<Option<IpAddr>>)> {
-    let owner = |number: u32| tables.members.get(&number).map(|row| row.address().into());
-    tables
-        .rule_rows()
-        .into_iter()
-        .map(|((address, protocol, port), row)| {
-            let slots = tables.slots(row.ring());
-            (address, protocol, port, slots.map(|slot| owner(slot.current())).collect())
-        })
-        .collect()
 }
 
 fn assert_distinct(tables: &Tables) {

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use model::Desired;
-use plane::row::{MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, Path, Slot};
+use plane::row::{Hop, MAX_ADDRESSES, MAX_MEMBERS, MAX_RULES, Path, Slot};
 
 use super::{Compiler, successor};
-use crate::testing::{Chance, Dice, Lab, Wish, ip, pool, rule, surroundings};
+use crate::testing::{Chance, Dice, Lab, Wish, ip, mac_of, owners, pool, rule, surroundings};
 use crate::{Health, Settling, Tables};
 
 #[test]
@@ -125,6 +125,43 @@ fn each_kind_of_rule_takes_its_path() {
     assert_eq!(path(false, true, 80), (Path::Floating, false, 0, false));
     assert_eq!(path(true, true, 80), (Path::Floating, false, 0, false));
     assert_eq!(path(true, true, 8080), (Path::FloatingGateway, false, 1, true));
+}
+
+#[test]
+fn stations_tell_whose_answers_come_from_one_port_of_a_frontend() {
+    // FIP-3, NAT-1
+    let returns = |lab: &Lab| -> Vec<String> {
+        let text = lab.replica.tables().to_string();
+        text.lines().filter_map(|line| Some(line.strip_prefix("return ")?.to_owned())).collect()
+    };
+    let range = rule("10.0.1.1", 5_001, "web", 22).floating().up_to(5_004);
+    let mut lab = Lab::new(Wish::new(&[pool("web", true, &["10.0.0.4"])], &[range]));
+    assert_eq!(returns(&lab), ["10.0.1.1 tcp/22 as 10.0.1.1 port 5001 counted 1"], "nobody else answers");
+    lab.wish.pools[0].members.push(ip("10.0.0.5"));
+    lab.apply();
+    let two = [
+        "10.0.1.1 tcp/22 by 02:04:0a:00:00:04 as 10.0.1.1 port 5001 counted 1",
+        "10.0.1.1 tcp/22 by 02:04:0a:00:00:05 as 10.0.1.1 port 5002 counted 2",
+    ];
+    assert_eq!(returns(&lab), two);
+    // Where a station is not known, its answers are not either; and whoever is behind a router gets nothing.
+    let hop = lab.surroundings.hops[&ip("10.0.0.5")];
+    lab.surroundings.hops.insert(ip("10.0.0.5"), Hop { adjacent: false, ..hop });
+    lab.apply();
+    assert_eq!(returns(&lab), two[..1]);
+    lab.surroundings.hops.insert(ip("10.0.0.5"), Hop { destination: mac_of(ip("10.0.0.9")), ..hop });
+    lab.apply();
+    assert_eq!(
+        returns(&lab),
+        [two[0], "10.0.1.1 tcp/22 by 02:04:0a:00:00:09 as 10.0.1.1 port 5002 counted 2"]
+    );
+    // A rule that does not change the port leaves answers as they are, and those of others must not take them with them.
+    lab.wish = Wish::new(
+        &[pool("db", true, &["10.0.0.6"]), pool("web", true, &["10.0.0.4"])],
+        &[rule("10.0.1.1", 22, "db", 22).floating(), rule("10.0.1.1", 80, "web", 22).floating()],
+    );
+    lab.apply();
+    assert_eq!(returns(&lab), ["10.0.1.1 tcp/22 by 02:04:0a:00:00:04 as 10.0.1.1 port 80 counted 4"]);
 }
 
 #[test]
@@ -355,11 +392,4 @@ fn numbers_stay(before: &Tables, after: &Tables) {
     for row in after.rules.values() {
         assert!(rules.get(&row.key()).is_none_or(|number| *number == row.number()));
     }
-}
-
-/// Who takes new flows of each rule, by slot.
-fn owners(tables: &Tables) -> BTreeMap<(IpAddr, u8, u16), Vec<Option<IpAddr>>> {
-    let owner = |number: u32| tables.members.get(&number).map(|row| row.address().into());
-    let slots = |ring| tables.slots(u32::from(ring)).map(|slot| owner(slot.current())).collect();
-    tables.rule_rows().into_iter().map(|(key, row)| (key, slots(row.plan().ring))).collect()
 }

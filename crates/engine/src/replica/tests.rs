@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use plane::{Drop, Tick, Verdict};
+use plane::row::Mac;
+use plane::{Drop, Pass, Sent, Tick, Verdict};
 
 use crate::testing::{
     ACK, CLIENT_MAC, Dice, LINK, Lab, OTHER_LINK, Packet, SYN, SYN_ACK, Wish, ip, link, link_mac, mac_of,
@@ -291,17 +292,50 @@ fn figures_of_the_memories() {
         for number in 0..flows {
             let _ = lab.send(udp((&client(number), 1_000 + (number % 7) as u16), (FRONTEND.0, 53)));
         }
-        let refused = (0..flows)
-            .filter(|number| {
-                lab.send(udp((&client(*number), 1_000 + (number % 7) as u16), (FRONTEND.0, 54))).is_err()
-            })
-            .count();
+        let twice = |number: &u32| {
+            // Heard of once only, it would yield its place.
+            let packet = udp((&client(*number), 1_000 + (number % 7) as u16), (FRONTEND.0, 54));
+            lab.send(packet).and_then(|_| lab.send(packet)).is_err()
+        };
+        let refused = (0..flows).filter(twice).count();
         let kept = lab.replica.memory().flow_words().filter(|word| *word != 0).count();
         println!(
             "{flows} flows, {percent} % of the room: {:.4} not remembered; masqueraded: {:.4} refused",
             1.0 - kept as f64 / f64::from(flows),
             refused as f64 / f64::from(flows)
         );
+    }
+}
+
+#[test]
+fn members_of_a_floating_range_answer_from_one_port_and_clients_see_the_one_that_they_called() {
+    // FIP-3, NAT-1
+    for [frontend, other, one, two, client] in [
+        ["10.0.1.1", "10.0.1.2", "10.0.0.4", "10.0.0.5", "192.0.2.1"],
+        ["fd00:1::1", "fd00:1::2", "fd00::4", "fd00::5", "2001:db8::1"],
+    ] {
+        let range = |frontend, first| rule(frontend, first, "web", 22).floating().up_to(first + 3);
+        let lab = Lab::new(Wish::new(
+            &[pool("web", true, &[one, two])],
+            &[range(frontend, 5_001), range(other, 6_001)],
+        ));
+        for (frontend, port, member) in
+            [(frontend, 5_001, one), (frontend, 5_002, two), (other, 6_001, one), (other, 6_002, two)]
+        {
+            let (there, station) = lab.send(tcp((client, 40_000), (frontend, port), SYN)).unwrap();
+            assert_eq!((there, station), (tcp((client, 40_000), (frontend, 22), SYN), mac_of(ip(member))));
+            let answer = tcp((frontend, 22), (client, 40_000), SYN_ACK);
+            let back = |from: Mac| {
+                let mut frame = answer.between(from, link_mac(LINK));
+                (lab.run(&mut frame), Packet::read(&frame))
+            };
+            let returned = Verdict::Route(Sent::Returned);
+            let seen = tcp((frontend, port), (client, 40_000), SYN_ACK);
+            assert_eq!(back(mac_of(ip(member))), (returned, seen));
+            // Nobody else speaks for the frontend.
+            assert_eq!(back(mac_of(ip("10.0.0.99"))), (Verdict::Pass(Pass::NotOurs), answer));
+        }
+        assert_eq!(lab.member(tcp((client, 40_000), (frontend, 5_003), SYN)), Err(Drop::NoRule));
     }
 }
 

@@ -7,18 +7,24 @@ use serde_json::{Value, json};
 
 use crate::balancer::{Balancer, FOREBAY, said};
 use crate::document::{Document, Rule, Wire};
-use crate::net::{Net, Shape};
+use crate::net::{Member, Net, Shape};
 use crate::session::{Knock, Session, all_stay, distinct, eventually, knock, knock_until, open};
 
 const FIRST: u16 = 50_000;
 const LAST: u16 = 50_002;
+const HERE: &str =
+    "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network";
 
 #[test]
 fn each_port_of_a_range_leads_to_one_member_and_nobody_moves_when_others_come_and_go() {
-    // NAT-1, RULE-1
-    for (name, shape) in [("range", Shape::Flat), ("range-gate", Shape::TwoSided)] {
+    // NAT-1, RULE-1, FIP-3
+    for (name, shape, floating) in [
+        ("range", Shape::Flat, false),
+        ("range-gate", Shape::TwoSided, false),
+        ("range-float", Shape::TwoSided, true),
+    ] {
         let Some(net) = Net::new(name, shape, 4) else { return };
-        let ranges = ranges();
+        let ranges: Vec<Rule> = ranges().into_iter().map(|range| Rule { floating, ..range }).collect();
         let _servers = net.serve(&ranges);
         let document = |members: &[usize]| {
             let mut document = match shape {
@@ -131,6 +137,55 @@ fn members_by_network_interface_keep_their_ports_in_the_store() {
     });
 }
 
+#[test]
+fn floating_nat_rules_lead_to_one_port_of_several_members_over_the_interfaces() {
+    // FIP-2, FIP-3, NAT-1
+    let Some(net) = Net::new("nat-float", Shape::TwoSided, 2) else { return };
+    let rule = Rule::floating("ssh", Wire::Tcp, &format!("65.52.0.20:{FIRST}")).leading_to(2022);
+    let _servers = net.serve(std::slice::from_ref(&rule));
+    let mut balancer = Balancer::controlled(&net);
+    let ca = net.lab.folder().join("store/ca.pem").display().to_string();
+    let apply = |name: &str, value: &Value| {
+        let file = net.lab.write(&format!("{name}.json"), &value.to_string()).unwrap().display().to_string();
+        let said = said(&net.balancer, &[FOREBAY, "apply", "-f", &file, "--ca", &ca]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+    };
+    let mut document = Document::new(&[], Vec::new());
+    document.frontends = vec![rule.frontend.ip()];
+    let mut document = document.json();
+    let frontend = document["properties"]["frontendIPConfigurations"][0]["name"].as_str().unwrap().to_owned();
+    let nat = |member: &Member, port: u16| {
+        json!({ "name": member.name(), "properties": {
+            "frontendIPConfiguration": { "id": format!("frontendIPConfigurations/{frontend}") },
+            "protocol": "Tcp", "frontendPort": port, "backendPort": 2022, "enableFloatingIP": true,
+            "forebay": { "returnPath": "gateway" } } })
+    };
+    let rules = net.members.iter().zip(FIRST..).map(|(member, port)| nat(member, port));
+    document["properties"]["inboundNatRules"] = rules.collect();
+    apply("vnet", &network());
+    apply("lb", &in_group(&document));
+    for member in &net.members {
+        let mut document = interface(member.name(), member.v4.into());
+        let target = &mut document["properties"]["ipConfigurations"][0]["properties"];
+        let leads = format!("{HERE}/loadBalancers/lb/inboundNatRules/{}", member.name());
+        target["loadBalancerInboundNatRules"] = json!([{ "id": leads }]);
+        target["loadBalancerBackendAddressPools"] = json!([]);
+        apply(member.name(), &document);
+    }
+    for port in [FIRST, FIRST + 1] {
+        knock_until(net.client(), &at(&rule, port), Knock::Answered);
+    }
+    lead(&net, std::slice::from_ref(&rule), &[Some(1), Some(2), None]);
+    let mut sessions: Vec<_> =
+        [FIRST, FIRST + 1].iter().flat_map(|port| open(&net, &at(&rule, *port), 3)).collect();
+    for (session, _) in &mut sessions {
+        assert_eq!(session.ask().unwrap().client, session.local(), "members see the client's address");
+    }
+    balancer.kill();
+    balancer.serve();
+    all_stay(&mut sessions, "after another start");
+}
+
 /// Both families and protocols.
 fn ranges() -> Vec<Rule> {
     vec![
@@ -166,7 +221,7 @@ fn lead(net: &Net, ranges: &[Rule], members: &[Option<usize>]) {
             );
             let seen = Session::new(net, &rule).ask().unwrap().destination;
             let member = net.members[number - 1].address(rule.v4());
-            assert_eq!(seen, SocketAddr::new(member, rule.backend_port), "{} {port}", range.name);
+            assert_eq!(seen, rule.seen_at(member), "{} {port}", range.name);
         }
     }
 }
@@ -178,20 +233,19 @@ fn network() -> Value {
     json!({
         "name": "net", "type": "Microsoft.Network/virtualNetworks",
         "properties": {
-            "addressSpace": { "addressPrefixes": ["65.52.0.0/24", "10.20.1.0/24"] },
-            "subnets": [subnet("front", "65.52.0.0/24"), subnet("back", "10.20.1.0/24")],
+            "addressSpace": { "addressPrefixes": ["65.52.0.0/24", "10.20.0.0/16"] },
+            "subnets": [subnet("front", "65.52.0.0/24"), subnet("back", "10.20.0.0/16")],
         },
     })
 }
 
 fn interface(name: &str, address: IpAddr) -> Value {
-    let here = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/forebay/providers/Microsoft.Network";
     json!({
         "name": name, "type": "Microsoft.Network/networkInterfaces",
         "properties": { "ipConfigurations": [{ "name": "ip", "properties": {
             "privateIPAddress": address, "privateIPAllocationMethod": "Static",
-            "subnet": { "id": format!("{here}/virtualNetworks/net/subnets/back") },
-            "loadBalancerBackendAddressPools": [{ "id": format!("{here}/loadBalancers/lb/backendAddressPools/web") }],
+            "subnet": { "id": format!("{HERE}/virtualNetworks/net/subnets/back") },
+            "loadBalancerBackendAddressPools": [{ "id": format!("{HERE}/loadBalancers/lb/backendAddressPools/web") }],
         } }] },
     })
 }

@@ -8,7 +8,6 @@ use super::address::version_of;
 use super::balancer::Balancer;
 use super::pool::Pool;
 use super::rule::{Route, Target};
-use crate::ReturnPath;
 use crate::document::words::{IpVersion, TransportProtocol};
 use crate::limits::{Limit, Limits};
 use crate::problem::{Code, Path};
@@ -269,27 +268,6 @@ fn same_destination(
                 format!(
                     "`{other}` leads to port {port} ({protocol}) of pool `{name}` as well: use another backend port{}",
                     if floating.is_some() { " or frontend" } else { ", or floating IP for both" }
-                ),
-            );
-            continue;
-        }
-        // FIP-3: answers that come back through this host are told apart by the port that they come from.
-        let back = |it: &Arrival<'_, '_>| {
-            let pool = numbered.pools.get(it.pool).filter(|pool| pool.return_path == ReturnPath::Gateway);
-            pool.map(|_| *it.route.ports.start() != port)
-        };
-        let this = back(&Arrival { balancer: *number, route, pool: *pool });
-        let former = arrivals.iter().take(position).map(|(_, other)| other);
-        let mixed = former.into_iter().find(|other| {
-            floating.is_some() && this.zip(back(other)).is_some_and(|(one, other)| one || other)
-        });
-        if let Some(other) = mixed {
-            report(
-                Code::FloatingRulesUseSameDestination,
-                format!(
-                    "answers of `{}` come back from port {port} ({protocol}) of this frontend as well: use another \
-                     backend port or frontend",
-                    other.route.name
                 ),
             );
             continue;

@@ -16,7 +16,7 @@ use crate::desired::WhenDown;
 use crate::document::words::TransportProtocol;
 use crate::document::{InboundNatPool, InboundNatRule, LoadBalancer};
 use crate::problem::{Code, Path, Report};
-use crate::{Distribution, IdleTimeout, NatPorts};
+use crate::{Distribution, IdleTimeout, NatPorts, ReturnPath};
 
 const FRONTEND_PORTS: RangeInclusive<u32> = 1..=65_534;
 
@@ -101,7 +101,7 @@ fn follow_rule<'a>(
     let protocol = field::required(report, at, "protocol", rule.protocol);
     let ports = rule::ports(report, at, rule.protocol, rule.frontend_port, rule.backend_port);
     let floating = rule.enable_floating_ip == Some(true);
-    let pool = target.map(|target| Pool::of_nat_rule(&rule.name, at, target));
+    let pool = target.map(|target| Pool::of_nat_rule(rule, at, target));
     if let (true, Some(ports), Some(pool)) = (floating, ports, &pool) {
         rule::return_path(report, at, ports, pool);
     }
@@ -172,6 +172,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
     let document: &LoadBalancer = document;
     let first = frontend(report, at, document, rule.frontend_ip_configuration.as_ref());
     one_frontend(report, at, document, rule);
+    rule::return_path_is_of_pool(report, at, rule.forebay.as_ref());
     let protocol = protocol_of_range(report, at, rule);
     field::required(report, at, "backendPort", rule.backend_port);
     let backend_port = field::within(report, at, "backendPort", rule.backend_port, 1..=65_535);
@@ -197,7 +198,7 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
         rule::same_family(report, &route.at, frontend.address, pool);
         let members = members_of(pool, frontend.address);
         room_for_members(report, &route, members.len(), pool);
-        let is_forwarded = is_forwarded(report, &route, target);
+        let is_forwarded = is_forwarded(report, &route, target, pool);
         let name = NatPorts::name(&entry.key, &rule.name);
         let ports = former.allot(&name, in_words(&route.ports), &members);
         let build = |(member, port): (&IpAddr, &u16)| {
@@ -228,14 +229,20 @@ fn members_of(pool: &Pool<'_>, frontend: Option<IpAddr>) -> Vec<IpAddr> {
     members.filter(|member| frontend.is_none_or(|it| it.is_ipv4() == member.is_ipv4())).collect()
 }
 
-/// FIP-3: with floating IP members answer from the frontend's address and the backend port, all of them alike. Where that is not the
-/// port that was called, nobody can tell from an answer which one that was.
-fn is_forwarded(report: &mut Report, route: &Route<'_>, target: Target) -> bool {
-    let is_answer_right = !target.floating || route.ports == (target.port..=target.port);
+/// FIP-3: with floating IP members answer from the frontend's address and the backend port. Where that is not the port that was
+/// called, answers have to pass the balancer.
+fn is_forwarded(report: &mut Report, route: &Route<'_>, target: Target, pool: &Pool<'_>) -> bool {
+    let is_answer_right = !target.floating
+        || pool.return_path == ReturnPath::Gateway
+        || route.ports == (target.port..=target.port);
     if !is_answer_right {
-        let what = "ranges with floating IP come";
-        let mend = "it does nothing: set it to false, or use a rule with one port for each member";
-        field::not_there_yet(report, &route.at.field("enableFloatingIP"), what, mend);
+        let what = "ranges with floating IP whose answers do not pass the balancer come";
+        let mend = format!(
+            "it does nothing: make the balancer the gateway of pool `{}` and set `forebay.returnPath` there to \
+             `gateway`, or set this to false",
+            pool.name
+        );
+        field::not_there_yet(report, &route.at.field("enableFloatingIP"), what, &mend);
     }
     is_answer_right
 }

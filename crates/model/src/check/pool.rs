@@ -10,7 +10,7 @@ use super::membership::{Binding, Membership};
 use super::{Scope, address, field};
 use crate::desired;
 use crate::document::words::AdminState;
-use crate::document::{BackendAddress, BackendAddressPool, LoadBalancer};
+use crate::document::{BackendAddress, BackendAddressPool, InboundNatRule, LoadBalancer};
 use crate::inventory::Entry;
 use crate::limits;
 use crate::problem::{Code, Path, Report};
@@ -49,12 +49,13 @@ pub(super) enum Origin<'a> {
 
 impl<'a> Pool<'a> {
     /// The pool of one that a NAT rule leads to.
-    pub(super) fn of_nat_rule(rule: &str, at: &Path, target: &Binding<'a>) -> Self {
+    pub(super) fn of_nat_rule(rule: &InboundNatRule, at: &Path, target: &Binding<'a>) -> Self {
+        let return_path = rule.forebay.as_ref().and_then(|extension| extension.return_path);
         Self {
-            name: Cow::Owned(format!("inboundNatRules/{rule}")),
+            name: Cow::Owned(format!("inboundNatRules/{}", rule.name)),
             at: at.clone(),
             members: Member::of_interface(target).into_iter().collect(),
-            return_path: ReturnPath::Masquerade,
+            return_path: return_path.unwrap_or(ReturnPath::Masquerade),
             drain: Duration::ZERO,
             sole: true,
         }

@@ -96,6 +96,7 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
     for (index, rule) in document.load_balancing_rules.iter().enumerate() {
         let at = array.element(&rule.name, index);
         not_there_yet(report, &at, rule);
+        return_path_is_of_pool(report, &at, rule.forebay.as_ref());
         let probe = rule.probe.as_ref();
         let probe = probe.and_then(|probe| resolve(report, (&at, "probe"), document, probe, Sibling::Probe));
         let when_down = when_down(report, &at, document, rule);
@@ -386,13 +387,25 @@ pub(super) fn return_path(
         ReturnPath::Gateway => {}
         ReturnPath::Masquerade if frontend_port == backend_port => {}
         ReturnPath::Masquerade => {
+            let (of_whom, whose) = if pool.sole {
+                ("the rule's target".to_owned(), " of the rule")
+            } else {
+                (format!("pool `{}`", pool.name), "")
+            };
             let message = format!(
                 "a floating rule from port {frontend_port} to {backend_port} needs answers to pass the balancer: \
-                 use one port for both, or make the balancer the gateway of pool `{}` and set \
-                 `forebay.returnPath` to `gateway`",
-                pool.name
+                 use one port for both, or make the balancer the gateway of {of_whom} and set \
+                 `forebay.returnPath`{whose} to `gateway`"
             );
             report.add(&at.field("backendPort"), Code::ReturnPathNeeded, message);
         }
+    }
+}
+
+/// Where a rule leads to a pool, its members have one way back, whatever the rule.
+pub(super) fn return_path_is_of_pool(report: &mut Report, at: &Path, extension: Option<&RuleExtension>) {
+    if extension.is_some_and(|extension| extension.return_path.is_some()) {
+        let message = "the pool says how its members' answers get back: write this there";
+        report.add(&at.field("forebay").field("returnPath"), Code::InvalidRequestFormat, message);
     }
 }

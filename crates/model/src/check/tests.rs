@@ -524,8 +524,8 @@ fn floating_rules_yield_one_destination_each() {
     };
     let two = ("loadBalancingRules/two", through(two("green", "Tcp").1, "other"));
     all(&[gateway.clone(), float.clone(), other("10.0.0.5"), two.clone()], &[("b", at, code)]);
-    // FIP-3: nothing but the port would tell whose answers come back through this host.
-    all(&[gateway, float, other("10.0.0.6"), two], &[("b", at, code)]);
+    // FIP-3: the station of another member tells whose answers come back through this host.
+    all(&[gateway, float, other("10.0.0.6"), two], &[]);
 }
 
 #[test]
@@ -535,6 +535,8 @@ fn a_floating_rule_that_changes_the_port_needs_a_way_back() {
     set(float.0, json!(true), &[("b", at, ReturnPathNeeded)]);
     all(&[float.clone(), (at, json!(443))], &[]);
     all(&[float, ("backendAddressPools/web/forebay", json!({ "returnPath": "gateway" }))], &[]);
+    let of_rule = ("loadBalancingRules/https/forebay", json!({ "returnPath": "gateway" }));
+    all(&[of_rule], &[("b", "loadBalancingRules/https/forebay/returnPath", InvalidRequestFormat)]);
 }
 
 #[test]
@@ -817,7 +819,17 @@ fn inbound_nat_rules_and_their_ranges_are_checked() {
     check(with(range(500, 501), "protocol", json!("Sctp")), &[]);
     check(with(range(500, 501), "protocol", json!("All")), &[("protocol", InvalidRequestFormat)]);
     check(with(range(500, 501), "enableTcpReset", json!(true)), &[]);
-    check(with(range(500, 501), "enableFloatingIP", json!(true)), &[("enableFloatingIP", NotThereYet)]);
+    let floating = with(range(500, 501), "enableFloatingIP", json!(true));
+    check(floating.clone(), &[("enableFloatingIP", NotThereYet)]);
+    let gateway = ("backendAddressPools/web/forebay", json!({ "returnPath": "gateway" }));
+    let nat = with(without_pool(rule("Tcp", "green", 22, 22)), "backendAddressPool", pool.clone());
+    let mut floats = nat.clone();
+    floats.as_object_mut().unwrap().extend(floating.as_object().unwrap().clone());
+    all(&[gateway, (at, floats)], &[]);
+    check(
+        with(range(500, 501), "forebay", json!({ "returnPath": "gateway" })),
+        &[("forebay/returnPath", InvalidRequestFormat)],
+    );
     let mut same_port = range(500, 501);
     same_port["backendPort"] = json!(8443);
     check(same_port, &[("backendPort", RulesUseSameBackendPortProtocolAndPool)]); // RULE-4

@@ -1,7 +1,7 @@
 //! `loadBalancingRules`.
 
 use super::Reference;
-use super::words::{Distribution, TransportProtocol};
+use super::words::{Distribution, ReturnPath, TransportProtocol};
 
 resource! {
     /// What arrives at a frontend and port goes to a pool and port.
@@ -40,6 +40,8 @@ object! {
         hairpin: Option<bool> = "hairpin",
         /// Packets of a TCP connection that was silent for the idle time are dropped, instead of being chosen for afresh (FLOW-5).
         drop_forgotten: Option<bool> = "dropForgotten",
+        /// How answers of the one target of an inbound NAT rule get back to the client. Where a rule leads to a pool, the pool says it.
+        return_path: Option<ReturnPath> = "returnPath",
         /// The security group that a cluster keeps for its Services. It judges the packets of this rule, as if the members' subnets named
         /// it (ACL-2).
         service_security_group: Option<Reference> = "serviceSecurityGroup",

@@ -27,6 +27,18 @@ impl Address {
         Self { high, low }
     }
 
+    /// What stands for a station among addresses. It is in the range of multicast, from which nobody sends, and of a scope that is
+    /// reserved.
+    #[inline(always)]
+    pub const fn of_station(station: Mac) -> Self {
+        Self { high: u64::MAX, low: station.bits() }
+    }
+
+    /// The station that this stands for.
+    pub const fn station(self) -> Option<Mac> {
+        if self.high == u64::MAX && self.low >> 48 == 0 { Some(Mac::from_bits(self.low)) } else { None }
+    }
+
     /// Whether this is an IPv4 address in mapped form.
     #[inline(always)]
     pub const fn is_v4(self) -> bool {
@@ -61,13 +73,16 @@ impl From<Address> for core::net::IpAddr {
 
 impl fmt::Debug for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::net::IpAddr::from(*self).fmt(f)
+        fmt::Display::fmt(self, f)
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        core::net::IpAddr::from(*self).fmt(f)
+        match self.station() {
+            Some(station) => station.fmt(f),
+            None => core::net::IpAddr::from(*self).fmt(f),
+        }
     }
 }
 

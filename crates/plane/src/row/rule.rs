@@ -1,10 +1,16 @@
 //! Rules, and rules of the way back.
 
-use super::{Address, BUSY, LIVE};
+use super::{Address, BUSY, LIVE, MAX_ADDRESSES};
 
 /// Address number, protocol and port in one word, without the bits [`LIVE`] and [`BUSY`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(u64);
+
+/// Bits that the number of an address has.
+const NUMBER_BITS: u32 = MAX_ADDRESSES.ilog2();
+/// Where the number is that of a station and of an address.
+const STATION: u32 = 1 << 31;
+const _: () = assert!(MAX_ADDRESSES.is_power_of_two() && 2 * NUMBER_BITS < 31);
 
 impl Key {
     /// The key of `port` of `protocol` at the address with this number.
@@ -19,6 +25,12 @@ impl Key {
         Self::new(number, 0, 0)
     }
 
+    /// The key of what the station with this number sends from `port` of `protocol` of the address with that one (FIP-3).
+    #[inline(always)]
+    pub const fn of_station(station: u32, number: u32, protocol: u8, port: u16) -> Self {
+        Self::new(STATION | station << NUMBER_BITS | number, protocol, port)
+    }
+
     /// The key in a row's publishing word; `None` in an empty row.
     #[inline(always)]
     pub const fn of(word: u64) -> Option<Self> {
@@ -27,7 +39,14 @@ impl Key {
 
     /// The address's number.
     pub const fn number(self) -> u32 {
-        (self.0 >> 32) as u32
+        let number = (self.0 >> 32) as u32;
+        if number & STATION != 0 { number & (MAX_ADDRESSES - 1) } else { number }
+    }
+
+    /// The number of the station that the key is about; `None` where it is about all of them.
+    pub const fn station(self) -> Option<u32> {
+        let number = (self.0 >> 32) as u32;
+        if number & STATION != 0 { Some((number & !STATION) >> NUMBER_BITS) } else { None }
     }
 
     /// The transport protocol.

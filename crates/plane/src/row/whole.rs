@@ -126,6 +126,8 @@ pub enum Role {
     Own,
     /// A member's.
     Member,
+    /// A member's station ([`Address::of_station`]), where it tells whose an answer is (FIP-3).
+    Station,
 }
 
 /// An address that matters to the balancer, and its number. Published by word 0.
@@ -142,6 +144,7 @@ impl AddressRow {
             Role::Frontend => 1,
             Role::Own => 2,
             Role::Member => 3,
+            Role::Station => 4,
         };
         Self([(number as u64) << 32 | role << 8 | LIVE, address.high, address.low])
     }
@@ -177,6 +180,7 @@ impl AddressRow {
             1 => Some(Role::Frontend),
             2 => Some(Role::Own),
             3 => Some(Role::Member),
+            4 => Some(Role::Station),
             _ => None,
         }
     }

@@ -84,6 +84,36 @@ fn every_rule_that_leads_to_a_member_is_done() {
 }
 
 #[test]
+fn answers_of_a_nat_rules_target_get_back_as_the_rule_says() {
+    // FIP-3, NAT-1
+    let vm = |name: &str, address: &str, rule: &str| interface(name, Some(address), &[], &[rule]);
+    let rules = |path: &str| {
+        let rule = |name: &str, port: u32| {
+            let frontend = to("loadBalancers/b/frontendIPConfigurations/f");
+            json!({ "name": name, "properties": {
+                "frontendIPConfiguration": frontend, "protocol": "Tcp", "frontendPort": port, "backendPort": 22,
+                "enableFloatingIP": true, "forebay": { "returnPath": path } } })
+        };
+        let rules = json!([rule("one", 5_001), rule("two", 5_002)]);
+        [
+            changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules", rules),
+            vm("vm1", "10.1.2.10", "loadBalancers/b/inboundNatRules/one"),
+            vm("vm2", "10.1.2.11", "loadBalancers/b/inboundNatRules/two"),
+        ]
+    };
+    let desired = desired(rules("gateway"));
+    let nat = desired.rules().iter().filter(|rule| rule.floating());
+    let paths: Vec<_> =
+        nat.map(|rule| (rule.frontend_port(), desired.pool(rule.pool()).return_path())).collect();
+    assert_eq!(paths, [(5_001, ReturnPath::Gateway), (5_002, ReturnPath::Gateway)]);
+    let needed = |at| ("loadBalancers/b", at, ReturnPathNeeded);
+    refused(
+        rules("masquerade"),
+        &[needed("inboundNatRules/one/backendPort"), needed("inboundNatRules/two/backendPort")],
+    );
+}
+
+#[test]
 fn a_range_leads_each_port_to_one_member_that_keeps_it() {
     // NAT-1
     let vm = |name: &str, address: &str| interface(name, Some(address), &[WEB], &[]);
