@@ -74,18 +74,19 @@ impl Compiler {
     ) -> Result<Tables, Full> {
         let mut tables = Tables { links: links(surroundings, before)?, ..Tables::default() };
         let leaving = Leaving::of(desired, surroundings, before);
+        let rules: Vec<&Rule> = desired.rules().iter().chain(leaving.rules(desired)).collect();
         let way_back = WayBack::of(desired, &leaving, surroundings);
         let numbers = addresses(desired, &leaving, &way_back, surroundings, before, &mut tables)?;
         let members = Members::number(desired, &leaving, before)?;
         let mut rings = Rings::number(desired, &members, health, surroundings, before)?;
-        let rule_numbers = rule_numbers(desired, &numbers, before)?;
-        let lists = self.lists.of(desired, before)?;
+        let rule_numbers = rule_numbers(&rules, &numbers, before)?;
+        let lists = self.lists.of(desired, &rules, before)?;
         let asked: BTreeMap<Key, u32> =
-            keys(desired, &numbers).map(|(key, rule)| (key, lists.of_rule(rule))).collect();
+            keys(&rules, &numbers).map(|(key, rule)| (key, lists.of_rule(rule))).collect();
         let mut slots = self.slots(&rings, desired, &numbers, before);
-        let plans = plans(desired, surroundings, &rings, &numbers, before);
+        let plans = plans(desired, &rules, surroundings, &rings, &numbers, before);
         rings.copy_changing(&plans, &mut slots, surroundings, before)?;
-        let plans = self::plans(desired, surroundings, &rings, &numbers, before);
+        let plans = self::plans(desired, &rules, surroundings, &rings, &numbers, before);
 
         let named: BTreeSet<u32> =
             plans.values().filter(|(plan, _)| !plan.direct).map(|(plan, _)| u32::from(plan.ring)).collect();
@@ -311,10 +312,10 @@ fn number<K: Ord + Copy>(
 }
 
 fn keys<'a>(
-    desired: &'a Desired,
+    rules: &'a [&Rule],
     numbers: &'a BTreeMap<Address, u32>,
 ) -> impl Iterator<Item = (Key, &'a Rule)> {
-    desired.rules().iter().filter_map(|rule| Some((key_of(rule, numbers)?, rule)))
+    rules.iter().filter_map(|rule| Some((key_of(rule, numbers)?, *rule)))
 }
 
 fn key_of(rule: &Rule, numbers: &BTreeMap<Address, u32>) -> Option<Key> {
@@ -328,16 +329,17 @@ fn rule_places(before: &Tables) -> BTreeMap<Key, u32> {
 
 /// Every rule's row in the table of counters.
 fn rule_numbers(
-    desired: &Desired,
+    rules: &[&Rule],
     numbers: &BTreeMap<Address, u32>,
     before: &Tables,
 ) -> Result<BTreeMap<Key, u32>, Full> {
     let known = before.rules.values().filter_map(|row| Some((row.key()?, row.number()))).collect();
-    number(keys(desired, numbers).map(|(key, _)| key), &known, MAX_RULES).ok_or(FULL_RULES)
+    number(keys(rules, numbers).map(|(key, _)| key), &known, MAX_RULES).ok_or(FULL_RULES)
 }
 
 fn plans(
     desired: &Desired,
+    rules: &[&Rule],
     surroundings: &Surroundings,
     rings: &Rings<'_>,
     numbers: &BTreeMap<Address, u32>,
@@ -345,7 +347,7 @@ fn plans(
 ) -> BTreeMap<Key, (Plan, View)> {
     let before: BTreeMap<Key, Plan> =
         before.rules.values().filter_map(|row| Some((row.key()?, row.plan()))).collect();
-    keys(desired, numbers)
+    keys(rules, numbers)
         .map(|(key, rule)| {
             let pool = desired.pool(rule.pool());
             let path = path(rule, pool);
@@ -395,7 +397,7 @@ fn plans(
 /// Whether a rule keeps connections in mind, and then how strict it is about those that it does not (FLOW-3, FLOW-5).
 fn ending(desired: &Desired, rule: &Rule, before: Option<&Plan>) -> Option<Strict> {
     let is_about = matches!(rule.protocol(), Protocol::Tcp | Protocol::All);
-    let drains = !desired.pool(rule.pool()).drain().is_zero() && !desired.is_direct(rule);
+    let drains = !desired.pool(rule.pool()).drain().is_zero();
     let after = rule.after_idle();
     if !is_about || !(after.reset() || after.strict() || drains) {
         return None;

@@ -32,5 +32,5 @@ pub use settle::{Settling, pinned};
 pub use slots::fill as fill_slots;
 pub use standing::{Health, in_force};
 pub use surroundings::{Clock, Link, Sizes, Surroundings};
-pub use tables::{Ring, Tables};
+pub use tables::{Ring, Tables, protocol_name};
 pub use trace::trace;

@@ -286,7 +286,8 @@ impl fmt::Display for PlanWords {
     }
 }
 
-pub(crate) fn protocol_name(protocol: u8) -> String {
+/// A protocol as it is shown: `tcp`, `all` for 0, and `ip47` where it has no name here.
+pub fn protocol_name(protocol: u8) -> String {
     match protocol {
         plane::row::protocol::TCP => "tcp".into(),
         plane::row::protocol::UDP => "udp".into(),

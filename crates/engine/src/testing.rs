@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use model::{Desired, Problem, Source};
+use model::{Desired, NatPorts, Problem, ServiceTags, Source};
 use plane::row::{Hop, Mac, Plan};
 use plane::{Drop, Sent, Tick, Verdict};
 
@@ -238,9 +238,15 @@ impl Wish {
     }
 
     pub fn check(&self) -> Result<Desired, Vec<Problem>> {
+        self.after(&NatPorts::default())
+    }
+
+    /// The same, where members had these ports.
+    pub fn after(&self, ports: &NatPorts) -> Result<Desired, Vec<Problem>> {
         let balancer = Source { name: "b.json".into(), text: self.text() };
         let group = self.security.as_ref().map(|rules| Source { name: "sg.json".into(), text: group(rules) });
-        model::check(&[Some(balancer), group].into_iter().flatten().collect::<Vec<_>>())
+        let sources: Vec<Source> = [Some(balancer), group].into_iter().flatten().collect();
+        model::check_after(&sources, &ServiceTags::default(), ports)
     }
 
     pub fn desired(&self) -> Desired {
@@ -450,6 +456,7 @@ pub struct Lab {
     pub now: u32,
     compiler: Compiler,
     settling: Settling,
+    ports: NatPorts,
 }
 
 impl Lab {
@@ -469,6 +476,7 @@ impl Lab {
             now: 1_000,
             compiler: Compiler::default(),
             settling: Settling::default(),
+            ports: NatPorts::default(),
         };
         lab.apply();
         lab
@@ -476,7 +484,9 @@ impl Lab {
 
     /// What is wanted and seen now, compiled for the tables in force.
     pub fn compile(&mut self) -> Result<Tables, Full> {
-        let desired = self.wish.desired();
+        let desired =
+            self.wish.after(&self.ports).unwrap_or_else(|why| panic!("{why:#?}\n{}", self.wish.text()));
+        self.ports = desired.nat_ports().clone();
         self.surroundings.now = Tick(self.now);
         self.compiler.compile(&desired, &self.health, &self.surroundings, self.replica.tables())
     }

@@ -17,6 +17,7 @@ pub struct Desired {
     pub(crate) pools: Vec<Pool>,
     pub(crate) probes: Vec<Probe>,
     pub(crate) rules: Vec<Rule>,
+    pub(crate) nat_ranges: Vec<NatRange>,
     pub(crate) lists: Vec<SecurityList>,
     pub(crate) nat_ports: NatPorts,
 }
@@ -38,6 +39,12 @@ impl Desired {
     #[must_use]
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// The ranges of inbound NAT rules. [`Self::rules`] has a rule for each of their ports that leads to a member.
+    #[must_use]
+    pub fn nat_ranges(&self) -> &[NatRange] {
+        &self.nat_ranges
     }
 
     /// Whom rules admit, by [`Rule::list`].
@@ -405,6 +412,12 @@ impl Rule {
         self.distribution
     }
 
+    /// The one member of the pool that it leads to, where its port is that member's in a range (NAT-1).
+    #[must_use]
+    pub const fn only(&self) -> Option<IpAddr> {
+        self.only
+    }
+
     /// Whether members see the frontend's address as destination (FIP-2) and not their own (FIP-1).
     #[must_use]
     pub const fn floating(&self) -> bool {
@@ -439,6 +452,30 @@ impl Rule {
     #[must_use]
     pub const fn after_idle(&self) -> AfterIdle {
         self.after_idle
+    }
+}
+
+/// Ports of a frontend, each of which leads to one member of a pool, or to nobody (NAT-1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NatRange {
+    /// The rule of its first port, for nobody in particular.
+    pub(crate) rule: Rule,
+    pub(crate) last: u16,
+}
+
+impl NatRange {
+    /// What its ports have in common; the port is the first of them.
+    #[must_use]
+    pub const fn rule(&self) -> &Rule {
+        &self.rule
+    }
+
+    /// The rule of one of its ports, which leads to `member`; nothing where that is another one's port. The member may be one that has
+    /// left the pool (FLOW-3).
+    #[must_use]
+    pub fn rule_of(&self, port: u16, member: IpAddr) -> Option<Rule> {
+        let is_here = (self.rule.frontend_port..=self.last).contains(&port);
+        is_here.then(|| Rule { frontend_port: port, only: Some(member), ..self.rule.clone() })
     }
 }
 

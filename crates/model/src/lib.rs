@@ -32,8 +32,8 @@ mod units;
 pub use allocate::allocate;
 pub use check::{Judgement, check, check_after, check_documents, judge, judge_after, merge};
 pub use desired::{
-    AfterIdle, Ask, Desired, Frontend, ListedRule, Member, Pool, PoolIndex, Probe, ProbeIndex, Protocol,
-    Rule, SecurityList, WhenDown,
+    AfterIdle, Ask, Desired, Frontend, ListedRule, Member, NatRange, Pool, PoolIndex, Probe, ProbeIndex,
+    Protocol, Rule, SecurityList, WhenDown,
 };
 pub use document::words::{AdminState, Distribution, NoHealthyBackendsBehavior, ReturnPath};
 pub use document::{Document, Source, parse};

@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use engine::packet::first_packet;
-use engine::{Replica, Tables, trace as run};
+use engine::{Replica, Tables, protocol_name, trace as run};
 use kernel::{Kernel, KernelError, Place};
 use model::Protocol;
 use plane::row::{Mac, Role, Slot, protocol};
@@ -487,14 +487,4 @@ pub fn in_words(verdict: Verdict) -> String {
         Verdict::Route(Sent::Forwarded) => "routed",
     };
     words.into()
-}
-
-pub(crate) fn protocol_name(kind: u8) -> String {
-    match kind {
-        protocol::TCP => "tcp".into(),
-        protocol::UDP => "udp".into(),
-        protocol::SCTP => "sctp".into(),
-        0 => "all".into(),
-        other => format!("ip{other}"),
-    }
 }

@@ -6,8 +6,9 @@ use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 
-use engine::{Tables, identity};
+use engine::{Tables, identity, protocol_name};
 use model::{Desired, NatPorts};
+use plane::row::RuleRow;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -88,11 +89,26 @@ impl Legend {
         }
     }
 
-    /// With the names of members that have left, and are still in the tables.
+    /// With the names of members that have left and are still in the tables, and of the rules of ports that only they have.
     pub(crate) fn keeping(mut self, former: &Self, tables: &Tables) -> Self {
         let left = tables.members.values().filter(|row| row.is_leaving());
         let left: BTreeSet<(u64, IpAddr)> =
             left.map(|row| (row.pool(), IpAddr::from(row.address()))).collect();
+        if left.is_empty() {
+            return self;
+        }
+        let leads_to_one = |row: &RuleRow| {
+            let member = tables.members.get(&u32::from(row.plan().ring));
+            row.plan().direct && member.is_some_and(|member| member.is_leaving())
+        };
+        let kept: BTreeSet<(IpAddr, String, u16)> = tables
+            .rule_rows()
+            .into_iter()
+            .filter(|(_, row)| leads_to_one(row))
+            .map(|((frontend, protocol, port), _)| (frontend, protocol_name(protocol), port))
+            .collect();
+        let place = |rule: &NamedRule| (rule.frontend, rule.protocol.clone(), rule.port);
+        self.rules.extend(former.rules.iter().filter(|rule| kept.contains(&place(rule))).cloned());
         let named = former.members.iter().filter(|it| left.contains(&(it.identity, it.address)));
         self.members.extend(named.cloned());
         self

@@ -1,5 +1,6 @@
 //! Watching what a data path drops, in words.
 
+use engine::protocol_name;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +13,7 @@ use plane::row::{Address, MAX_REPORTS, Report, WatchRow};
 use plane::{Drop, Verdict};
 use serde::Serialize;
 
-use crate::inspect::{in_words, protocol_name};
+use crate::inspect::in_words;
 use crate::legend::Legend;
 use crate::stamp::rfc3339;
 

@@ -107,13 +107,20 @@ pub(crate) fn is_elsewhere<W: World>(world: &W, flow: &Flow, plan: Plan, member:
 /// The member that has a flow, without remembering anything: for packets that are about the flow, and not of it.
 #[inline(always)]
 pub(crate) fn known<W: World>(world: &W, flow: &Flow, plan: Plan, now: Tick) -> Result<u32, Drop> {
-    if plan.direct {
+    if plan.direct && !plan.tracks {
         return Ok(plan.ring as u32);
     }
-    let slot = find_slot(world, flow, plan, plan.distribution)?;
-    if let Some(remembered) = memory::find(world, flow.identity(), now).remembered {
+    let remembered = memory::find(world, flow.identity(), now).remembered;
+    if plan.direct {
+        return Ok(match remembered {
+            Some(known) if is_leaving(world, known.member()) => known.member(),
+            Some(_) | None => plan.ring as u32,
+        });
+    }
+    if let Some(remembered) = remembered {
         return Ok(remembered.member());
     }
+    let slot = find_slot(world, flow, plan, plan.distribution)?;
     if settled(slot, plan) {
         return Ok(slot.current());
     }
@@ -131,6 +138,22 @@ pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
     match world.down(plan.ring as u32, (member / 64) & (DOWN_WORDS - 1)) {
         Some(word) => word >> (member & 63) & 1 != 0,
         None => false,
+    }
+}
+
+/// The one member of a rule that has no other. Where it has left, it takes nothing new.
+#[inline(always)]
+pub(crate) fn sole<W: World>(world: &W, plan: Plan, start: bool) -> Result<u32, Drop> {
+    let number = plan.ring as u32;
+    if start && is_leaving(world, number) { Err(Drop::NoMember) } else { Ok(number) }
+}
+
+/// Whether a member has left its pool, and keeps its connections for a while (FLOW-3).
+#[inline(always)]
+pub(crate) fn is_leaving<W: World>(world: &W, number: u32) -> bool {
+    match reachable(world, number) {
+        Ok(member) => member.is_leaving(),
+        Err(_) => false,
     }
 }
 

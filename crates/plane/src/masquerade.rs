@@ -17,7 +17,7 @@
 use core::ops::Range;
 
 use crate::Tick;
-use crate::choose::is_down;
+use crate::choose::{is_down, sole};
 use crate::flow::{Flow, inward_place};
 use crate::frame::Frame;
 use crate::outline::{NOWHERE, VACANT};
@@ -90,7 +90,7 @@ pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Re
 #[inline(always)]
 fn newcomer<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
     if plan.direct {
-        return Ok(plan.ring as u32);
+        return sole(world, plan, true);
     }
     let slot = world.slot(plan.ring as u32, flow.slot(plan.distribution)).ok_or(Drop::NoMember)?;
     Ok(slot.current())

@@ -17,7 +17,7 @@
 //! client sent last is what the member expects next to follow, and what it acknowledged last is what it expects next itself.
 
 use crate::Tick;
-use crate::choose::{from_slot, is_down, is_elsewhere, slot_for_new};
+use crate::choose::{from_slot, is_down, is_elsewhere, is_leaving, slot_for_new, sole};
 use crate::flow::Flow;
 use crate::frame::Frame;
 use crate::memory::{self, Remembered, Why};
@@ -224,7 +224,7 @@ fn keep<W: World>(
     let number = if masquerades {
         0
     } else if plan.direct {
-        plan.ring as u32
+        sole(world, plan, start)?
     } else if start {
         slot_for_new(world, flow, plan, found.is_full())?
     } else {
@@ -242,10 +242,15 @@ fn keep<W: World>(
 /// The member of a connection that is kept in mind; 0 where it leaves it (FLOW-1).
 #[inline(always)]
 fn stays<W: World>(world: &W, plan: Plan, known: Remembered, start: bool) -> Result<u32, Drop> {
-    if plan.direct {
-        return Ok(plan.ring as u32);
-    }
     let number = known.member();
+    if plan.direct {
+        // FLOW-3: whoever has left has its connections, also where the port is another one's by now.
+        return Ok(match is_leaving(world, number) {
+            true if start => 0,
+            true => number,
+            false => plan.ring as u32,
+        });
+    }
     match reachable(world, number) {
         Ok(member) => {
             let down = (start || plan.resets) && is_down(world, plan, number);

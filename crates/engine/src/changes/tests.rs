@@ -138,6 +138,9 @@ fn stop_and_go_on(seeds: std::ops::Range<u64>) {
         let after = second.compile(&mut compiler, &before);
         let changes = before.changes_to(&after);
         let others: Vec<usize> = (0..changes.len()).filter(|at| !is_slot(&changes[*at])).collect();
+        if others.is_empty() {
+            continue;
+        }
         let mut stops: Vec<usize> = (0..4).map(|_| dice.pick(&others)).collect();
         stops.push(dice.below(changes.len()));
         let owned = owners(&after);

@@ -18,8 +18,8 @@ pub(super) struct LastLists(Option<(Vec<SecurityList>, BTreeSet<Wanted>, Lists)>
 
 impl LastLists {
     /// The same as [`Lists::of`].
-    pub(super) fn of(&mut self, desired: &Desired, before: &Tables) -> Result<Lists, Full> {
-        let wanted = wanted(desired);
+    pub(super) fn of(&mut self, desired: &Desired, rules: &[&Rule], before: &Tables) -> Result<Lists, Full> {
+        let wanted = wanted(rules);
         if let Some((of, was_wanted, lists)) = &self.0
             && *was_wanted == wanted
             && of == desired.lists()
@@ -123,8 +123,8 @@ const FULL_SECURITY: Full = Full {
 };
 
 /// The lists that rules ask, each for the family of the rule's frontend.
-fn wanted(desired: &Desired) -> BTreeSet<Wanted> {
-    desired.rules().iter().filter_map(|rule| Some((rule.list()?, rule.frontend().is_ipv4()))).collect()
+fn wanted(rules: &[&Rule]) -> BTreeSet<Wanted> {
+    rules.iter().filter_map(|rule| Some((rule.list()?, rule.frontend().is_ipv4()))).collect()
 }
 
 /// The identity of every security rule that may decide, by its number. Rules keep their numbers, which are those of their counters.

@@ -138,8 +138,8 @@ impl<'a> Rings<'a> {
     /// The number of the one member that a rule leads to; 0 where it is not there yet.
     pub(super) fn sole_member_of(&self, desired: &Desired, rule: &Rule) -> u32 {
         let pool = identity(desired.pool(rule.pool()).name());
-        let member = desired.members_of(rule).next();
-        member.and_then(|member| self.members.get(&(pool, member.address()))).copied().unwrap_or_default()
+        let member = rule.only().or_else(|| Some(desired.members_of(rule).next()?.address()));
+        member.and_then(|member| self.members.get(&(pool, member))).copied().unwrap_or_default()
     }
 
     /// ICMP-2: whether a frontend that may answer has somebody who serves.

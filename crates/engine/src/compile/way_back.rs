@@ -38,9 +38,10 @@ enum From {
 }
 
 impl<'a> WayBack<'a> {
-    pub(super) fn of(desired: &'a Desired, leaving: &Leaving, surroundings: &Surroundings) -> Self {
+    pub(super) fn of(desired: &'a Desired, leaving: &'a Leaving, surroundings: &Surroundings) -> Self {
         let path = |rule: &Rule| path(rule, desired.pool(rule.pool()));
-        let alike = alike(desired.rules(), path);
+        let rules: Vec<&Rule> = desired.rules().iter().chain(leaving.ports()).collect();
+        let alike = alike(&rules, path);
         let from = |rule: &Rule, member: IpAddr| match path(rule) {
             Path::Floating | Path::Masquerade => None,
             Path::Gateway => Some(From::Address(member.into())),
@@ -56,6 +57,7 @@ impl<'a> WayBack<'a> {
             let gone = leaving.of_rule(desired, rule);
             all.extend(gone.filter_map(|gone| Some((from(rule, gone.address)?, rule))));
         }
+        all.extend(leaving.ports().iter().filter_map(|rule| Some((from(rule, rule.only()?)?, rule))));
         for rule in desired.rules() {
             let members = desired.members_of(rule);
             all.extend(members.filter_map(|member| Some((from(rule, member.address())?, rule))));
@@ -109,9 +111,9 @@ fn port_of(rule: &Rule) -> Port {
 }
 
 /// The ports from which answers of several rules come, so that they do not say which rule that is.
-fn alike(rules: &[Rule], path: impl Fn(&Rule) -> Path) -> BTreeSet<Port> {
+fn alike(rules: &[&Rule], path: impl Fn(&Rule) -> Path) -> BTreeSet<Port> {
     let asked: BTreeSet<Port> =
-        rules.iter().filter(|rule| path(rule) == Path::FloatingGateway).map(port_of).collect();
+        rules.iter().filter(|rule| path(rule) == Path::FloatingGateway).map(|rule| port_of(rule)).collect();
     if asked.is_empty() {
         return asked;
     }

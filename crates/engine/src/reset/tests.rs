@@ -1,11 +1,12 @@
 //! When connections are over, and what their ends hear of it.
 
 use plane::row::{MAX_IDLE_TICKS, Mac};
-use plane::{Drop, Remembered, Tick, Tracked, Verdict, masquerade_places, masqueraded};
+use plane::{Drop, Remembered, Sent, Tick, Tracked, Verdict, masquerade_places, masqueraded};
 
 use super::{Endings, Fate, Holder, Outgoing, may_be_over};
 use crate::testing::{
-    ACK, CLIENT_MAC, LINK, Lab, Packet, RuleWish, SYN, Wish, ip, link_mac, pool, rule, surroundings, tcp,
+    ACK, CLIENT_MAC, LINK, Lab, Packet, RuleWish, SYN, Wish, ip, link_mac, mac_of, pool, rule, surroundings,
+    tcp,
 };
 use crate::{Clock, Sizes, Surroundings};
 
@@ -224,6 +225,70 @@ fn the_last_member_that_leaves_keeps_its_connections_as_well() {
             lab.apply();
             assert!(lab.send(client.with(ACK)).is_ok());
             assert_eq!(lab.send(family.client(5_001)), Err(Drop::NoMember));
+        }
+    }
+}
+
+#[test]
+fn whoever_had_a_port_of_a_range_keeps_its_connections_whoever_has_the_port_now() {
+    // FLOW-3, NAT-1
+    for family in FAMILIES {
+        let [one, two] = family.members;
+        let three = if one == "10.0.0.4" { "10.0.0.6" } else { "fd00::6" };
+        let range = rule(family.frontend, 500, "web", 8_080).up_to(503);
+        for (gateway, range) in [(true, range), (true, range.floating()), (false, range)] {
+            let mut lab = small(Wish::new(&[pool("web", gateway, &[one, two])], &[range]));
+            let lab = &mut lab;
+            lab.wish.drain = 60;
+            lab.apply();
+            let to = |port: u16, at: u16| tcp((family.client, port), (family.frontend, at), SYN);
+            let [old, other] = [to(5_000, 500), to(5_000, 501)];
+            for client in [old, other] {
+                began(lab, client);
+            }
+            assert_eq!([old, other].map(|it| lab.member(it.with(ACK))), [Ok(ip(one)), Ok(ip(two))]);
+            let answers = |lab: &Lab, from: &str, client: Packet| {
+                if !gateway {
+                    return;
+                }
+                let source = if range.floating { family.frontend } else { from };
+                let answer = Packet { from: (ip(source), 8_080), to: client.from, flags: Some(ACK) };
+                let mut frame = answer.between(mac_of(ip(from)), link_mac(LINK));
+                assert_eq!(lab.run(&mut frame), Verdict::Route(Sent::Returned), "{from}");
+                assert_eq!(Packet::read(&frame).from, client.to, "{from}");
+            };
+
+            lab.wish.pools[0].members.remove(0);
+            lab.apply();
+            assert_eq!(lab.member(old.with(ACK)), Ok(ip(one)), "it keeps its connections");
+            assert_eq!(lab.member(to(5_001, 500)), Err(Drop::NoMember), "and gets no new ones");
+            answers(lab, one, old);
+            answers(lab, two, other);
+            lab.wish.pools[0].members.push(ip(three));
+            lab.apply();
+            let new = to(5_002, 500);
+            began(lab, new);
+            for _ in 0..2 {
+                // Also after a start.
+                assert_eq!(
+                    [old, other, new].map(|it| lab.member(it.with(ACK))),
+                    [Ok(ip(one)), Ok(ip(two)), Ok(ip(three))]
+                );
+                answers(lab, one, old);
+                answers(lab, two, other);
+                answers(lab, three, new);
+                lab.restart();
+                assert_eq!(lab.apply(), []);
+            }
+            lab.now += 62;
+            lab.apply();
+            assert_eq!(lab.member(old.with(ACK)), Ok(ip(three)), "its time is over");
+            answers(lab, two, other);
+            answers(lab, three, new);
+            assert!(lab.replica.tables().members.values().all(|row| !row.is_leaving()));
+            let ports: Vec<u16> =
+                lab.replica.tables().rule_rows().into_keys().map(|(.., port)| port).collect();
+            assert_eq!(ports, [500, 501]);
         }
     }
 }

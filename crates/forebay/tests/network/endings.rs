@@ -10,7 +10,7 @@ use forebay::lab::{PATIENCE, dial};
 use crate::balancer::{Balancer, Settings};
 use crate::document::{Document, Rule, Wire, floating, plain};
 use crate::net::{Net, Shape};
-use crate::session::{eventually, open};
+use crate::session::{Knock, eventually, knock, open};
 
 /// Four minutes pass in less than four seconds.
 const HURRY: u8 = 6;
@@ -166,6 +166,69 @@ fn check_drain(net: &Net, rules: &[Rule], edit: fn(Document) -> Document) {
     others.iter_mut().for_each(Connection::talk);
     assert_eq!(balancer.stats().resets("Drained"), 2 * gone.len() as u64);
     assert!(!state(&balancer).contains("draining"), "{}", state(&balancer));
+}
+
+#[test]
+fn whoever_had_a_port_of_a_range_keeps_its_connections_for_the_drain_period() {
+    // FLOW-3, NAT-1
+    const DRAIN: u32 = 8;
+    const FIRST: u16 = 50_000;
+    for (name, shape) in [("drain-range", Shape::Flat), ("drain-range-gate", Shape::TwoSided)] {
+        let Some(net) = Net::new(name, shape, 3) else { return };
+        let range = |name: &str, address: &str, floating| {
+            let rule = Rule::plain(name, Wire::Tcp, &format!("{address}:{FIRST}"), 2022);
+            Rule { floating, ..rule }
+        };
+        let mut ranges = vec![range("four", "65.52.0.3", false), range("six", "[fd00:65::3]", false)];
+        let gateway = matches!(shape, Shape::TwoSided);
+        if gateway {
+            ranges.extend([range("floats-4", "65.52.0.4", true), range("floats-6", "[fd00:65::4]", true)]);
+        }
+        let ears = Ears::of(&net, &ranges);
+        let mut document = Document { drain: DRAIN, ..Document::new(&[], net.addresses(&[1, 2])) };
+        document.pools[0].gateway = gateway;
+        document.ranges = ranges.iter().map(|range| (range.clone(), FIRST + 2)).collect();
+        let mut balancer = Balancer::start(&net, &document);
+        let at = |range: &Rule, port: u16| {
+            let mut rule = range.clone();
+            rule.frontend.set_port(port);
+            rule
+        };
+        let connect = |port: u16, member: usize| -> Vec<Connection> {
+            let rules = ranges.iter().map(|range| at(range, port));
+            let connections: Vec<_> = rules.map(|rule| ears.connect(&net, &rule)).collect();
+            assert!(connections.iter().all(|it| it.member == member), "{name}: port {port}");
+            connections
+        };
+        let (mut gone, mut others) = (connect(FIRST, 0), connect(FIRST + 1, 1));
+        let left = Instant::now();
+        balancer.apply(&document.with(net.addresses(&[2])));
+        gone.iter_mut().chain(&mut others).for_each(Connection::talk);
+        let heard = knock(net.client(), Wire::Tcp, ranges[0].frontend);
+        assert_eq!(heard, Knock::Silence, "nobody takes what is new at its port");
+        let stats = balancer.stats().0["rules"].to_string();
+        assert_eq!(
+            stats.matches("lb/inboundNatRules/four").count(),
+            2,
+            "the port still has its name: {stats}"
+        );
+        balancer.apply(&document.with(net.addresses(&[2, 3])));
+        others.extend(connect(FIRST, 2));
+        gone.iter_mut().chain(&mut others).for_each(Connection::talk);
+        balancer.kill();
+        balancer.serve();
+        gone.iter_mut().chain(&mut others).for_each(Connection::talk);
+        thread::scope(|scope| {
+            let ends = gone.iter().flat_map(|it| [&it.client, &it.server]);
+            let ends: Vec<_> = ends.map(|end| scope.spawn(move || reset_after(end, left))).collect();
+            for end in ends {
+                let after = end.join().unwrap();
+                assert!(after >= Duration::from_secs(DRAIN.into()), "{name}: reset after {after:?}");
+            }
+        });
+        others.iter_mut().for_each(Connection::talk);
+        assert_eq!(balancer.stats().resets("Drained"), 2 * gone.len() as u64);
+    }
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub(super) struct Balancer<'a> {
     pub(super) routes: Vec<Route<'a>>,
     /// The rules the data path does.
     pub(super) rules: Vec<Rule<'a>>,
+    /// The ranges of ports of NAT rules that the data path does: the rule of the first port, for nobody in particular, and the last port.
+    pub(super) nat_ranges: Vec<(Rule<'a>, u16)>,
     /// Whom the ports of NAT rules' ranges lead to.
     pub(super) nat_ports: NatPorts,
 }
@@ -51,6 +53,7 @@ impl<'a> Balancer<'a> {
             pools,
             routes: Vec::new(),
             rules: Vec::new(),
+            nat_ranges: Vec::new(),
             nat_ports: NatPorts::default(),
         };
         balancer.one_network(members);

@@ -6,8 +6,9 @@ use super::Scope;
 use super::access::Lists;
 use super::balancer::Balancer;
 use super::probe;
+use super::rule::Rule;
 use crate::NatPorts;
-use crate::desired::{self, Desired, PoolIndex, ProbeIndex};
+use crate::desired::{self, Desired, NatRange, PoolIndex, ProbeIndex};
 use crate::document::LoadBalancer;
 
 /// What all load balancers ask for. Where there are problems this is incomplete, and nobody gets it.
@@ -36,21 +37,27 @@ pub(super) fn build<'a>(balancers: &[Balancer<'a>], scope: &Scope<'a>) -> Desire
     }
     let (probes, probe_positions) = probes(balancers, &names);
     let mut lists = Lists::new(scope);
-    let mut rules = Vec::new();
+    let (mut rules, mut nat_ranges) = (Vec::new(), Vec::new());
     for (number, (balancer, name)) in balancers.iter().zip(&names).enumerate() {
-        rules.extend(balancer.rules.iter().filter_map(|rule| {
+        let mut desired = |rule: &Rule<'a>| {
             let pool = *positions.get(number)?.get(rule.pool)?;
             let probe = rule.probe.and_then(|probe| probe_positions.get(&(number, probe)).copied());
             rule.desired(name, pool, probe, lists.of(balancer, rule))
-        }));
+        };
+        rules.extend(balancer.rules.iter().filter_map(&mut desired));
+        let ranges = balancer.nat_ranges.iter();
+        nat_ranges
+            .extend(ranges.filter_map(|(rule, last)| Some(NatRange { rule: desired(rule)?, last: *last })));
     }
-    rules.sort_by_key(|rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port()));
+    let place = |rule: &desired::Rule| (rule.frontend(), rule.protocol(), rule.frontend_port());
+    rules.sort_by_key(place);
+    nat_ranges.sort_by_key(|range| place(&range.rule));
     let mut nat_ports = NatPorts::default();
     for balancer in balancers {
         nat_ports.join(balancer.nat_ports.clone());
     }
     let pools = pools.into_iter().map(|(_, pool)| pool).collect();
-    Desired { frontends, pools, probes, rules, lists: lists.into_lists(), nat_ports }
+    Desired { frontends, pools, probes, rules, nat_ranges, lists: lists.into_lists(), nat_ports }
 }
 
 /// All probes by name, and where that of a load balancer and a position in its document is.

@@ -168,7 +168,8 @@ fn one_frontend(report: &mut Report, at: &Path, document: &LoadBalancer, rule: &
 /// NAT-1: each member of a pool has a port of the range.
 fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNatRule, former: &NatPorts) {
     let is_done = balancer.is_done();
-    let Balancer { document, entry, report, frontends, pools, routes, rules, nat_ports, .. } = balancer;
+    let Balancer { document, entry, report, frontends, pools, routes, rules, nat_ranges, nat_ports, .. } =
+        balancer;
     let document: &LoadBalancer = document;
     let first = frontend(report, at, document, rule.frontend_ip_configuration.as_ref());
     one_frontend(report, at, document, rule);
@@ -200,12 +201,14 @@ fn follow_range<'a>(balancer: &mut Balancer<'a>, at: &Path, rule: &'a InboundNat
         room_for_members(report, &route, members.len(), pool);
         let is_forwarded = is_forwarded(report, &route, target, pool);
         let name = NatPorts::name(&entry.key, &rule.name);
-        let ports = former.allot(&name, in_words(&route.ports), &members);
-        let build = |(member, port): (&IpAddr, &u16)| {
-            led(rule, frontend.address, (protocol, u32::from(*port)), target, Some(*member))
+        let range = in_words(&route.ports);
+        let ports = former.allot(&name, range.clone(), &members);
+        let build = |port: u16, member: Option<IpAddr>| {
+            led(rule, frontend.address, (protocol, port.into()), target, member)
         };
         if is_done && frontend.done && is_forwarded {
-            rules.extend(ports.iter().filter_map(build));
+            rules.extend(ports.iter().filter_map(|(member, port)| build(*port, Some(*member))));
+            nat_ranges.extend(build(*range.start(), None).map(|rule| (rule, *range.end())));
         }
         nat_ports.keep(name, ports);
     }

@@ -1,5 +1,6 @@
 //! What a data path remembers of flows.
 
+use engine::protocol_name;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -8,7 +9,6 @@ use kernel::{Kernel, KernelError, Place};
 use plane::{Remembered, masqueraded};
 use serde::Serialize;
 
-use super::protocol_name;
 use crate::legend::Legend;
 
 /// What a data path remembers.
