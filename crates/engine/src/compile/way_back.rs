@@ -38,8 +38,10 @@ enum From {
 }
 
 impl<'a> WayBack<'a> {
+    /// Only members whose stations are known are told apart by them.
     pub(super) fn of(desired: &'a Desired, leaving: &'a Leaving, surroundings: &Surroundings) -> Self {
         let path = |rule: &Rule| path(rule, desired.pool(rule.pool()));
+        let comes_back = |rule: &&Rule| matches!(path(rule), Path::Gateway | Path::FloatingGateway);
         let rules: Vec<&Rule> = desired.rules().iter().chain(leaving.ports()).collect();
         let alike = alike(&rules, path);
         let from = |rule: &Rule, member: IpAddr| match path(rule) {
@@ -53,12 +55,12 @@ impl<'a> WayBack<'a> {
         };
         let mut all = Vec::new();
         // Whoever leaves comes first: it has no say against those who stay.
-        for rule in desired.rules() {
+        for rule in desired.rules().iter().filter(comes_back) {
             let gone = leaving.of_rule(desired, rule);
             all.extend(gone.filter_map(|gone| Some((from(rule, gone.address)?, rule))));
         }
         all.extend(leaving.ports().iter().filter_map(|rule| Some((from(rule, rule.only()?)?, rule))));
-        for rule in desired.rules() {
+        for rule in desired.rules().iter().filter(comes_back) {
             let members = desired.members_of(rule);
             all.extend(members.filter_map(|member| Some((from(rule, member.address())?, rule))));
         }
