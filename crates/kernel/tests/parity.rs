@@ -338,6 +338,7 @@ impl Pair {
             masqueraded: masqueraded.collect(),
             through: self.scene.answers(),
             members: self.scene.members(),
+            stations: self.scene.stations(),
         }
     }
 

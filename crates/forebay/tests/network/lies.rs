@@ -1,6 +1,5 @@
 //! Members that do not answer probes as servers should, or answer them well and serve nobody.
 
-use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};

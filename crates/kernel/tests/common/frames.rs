@@ -22,6 +22,8 @@ pub struct Known {
     pub through: Vec<(IpAddr, u16, u8)>,
     /// All members.
     pub members: Vec<IpAddr>,
+    /// The stations by which they are reached.
+    pub stations: Vec<Mac>,
 }
 
 /// A frame of at least an Ethernet header, and the link it comes in by.
@@ -206,7 +208,16 @@ fn gateway_answer(random: &mut Random, known: &Known, link: u32) -> Vec<u8> {
     }
     let (from, port, protocol) = random.pick(&known.through);
     let to = (client(random, from.is_ipv4()), client_port(random));
-    segment(random, link, (from, port), to, protocol)
+    let answer = segment(random, link, (from, port), to, protocol);
+    from_station(random, known, answer)
+}
+
+/// Most often from the station of a member.
+fn from_station(random: &mut Random, known: &Known, mut frame: Vec<u8>) -> Vec<u8> {
+    if !known.stations.is_empty() && random.chance(80) {
+        frame[6..12].copy_from_slice(&random.pick(&known.stations).bytes());
+    }
+    frame
 }
 
 /// A TCP segment with any flags, a datagram, or a packet of an association with any chunk.
@@ -290,7 +301,8 @@ fn report(random: &mut Random, scene: &Scene, known: &Known, link: u32) -> Vec<u
         IpAddr::V6(_) => checksum(&[&pseudo_header(from, to, 58, message.len()), &message]),
     };
     message[2..4].copy_from_slice(&sum.to_be_bytes());
-    packet(random, link, from, to, protocol, &message)
+    let report = packet(random, link, from, to, protocol, &message);
+    from_station(random, known, report)
 }
 
 fn echo(random: &mut Random, to: IpAddr, link: u32) -> Vec<u8> {

@@ -20,6 +20,8 @@ const POOLS: usize = 7;
 const POOL_OF_ALL: usize = 4;
 /// Ports of inbound NAT rules.
 const NAT_PORTS: [u16; 2] = [50_000, 50_022];
+/// Ports of ranges of inbound NAT rules: more than a pool has members.
+const RANGE: [u16; 2] = [50_100, 50_131];
 /// Under which a rule for everything is kept.
 const ALL: u8 = 0;
 const GROUPS: usize = 2;
@@ -34,6 +36,7 @@ pub struct Scene {
     pools: Vec<Pool>,
     rules: BTreeMap<(IpAddr, u8, u16), Rule>,
     nat: BTreeMap<(IpAddr, u8, u16), Nat>,
+    ranges: BTreeMap<(IpAddr, u8), Range>,
     /// Frontends that do not answer echo requests.
     silent: BTreeSet<IpAddr>,
     /// Security groups: prefixes, and whether they are allowed. Which frontends they guard.
@@ -78,6 +81,15 @@ struct Nat {
     idle: usize,
 }
 
+/// An inbound NAT rule with a port for each member of a pool.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    pool: usize,
+    /// Where the pool's way back allows it.
+    floating: bool,
+    tcp_reset: bool,
+}
+
 impl Scene {
     pub fn new(random: &mut Random) -> Self {
         let mut scene = Self {
@@ -85,6 +97,7 @@ impl Scene {
             pools: vec![Pool::default(); POOLS],
             rules: BTreeMap::new(),
             nat: BTreeMap::new(),
+            ranges: BTreeMap::new(),
             silent: BTreeSet::new(),
             groups: Default::default(),
             guarded: BTreeMap::new(),
@@ -113,7 +126,7 @@ impl Scene {
     /// One change of what is wanted, or of what is found.
     pub fn change(&mut self, random: &mut Random) {
         let pool = random.below(POOLS);
-        match random.below(28) {
+        match random.below(31) {
             // The last pool stays empty.
             0..=4 if pool + 1 < POOLS => {
                 let number = 1 + random.below(usize::from(MEMBERS)) as u8;
@@ -183,6 +196,14 @@ impl Scene {
                     self.nat.insert(key, nat);
                 }
             }
+            20..=22 => {
+                let key = (random.pick(&frontends_of_ports()), random.pick(&[TCP, TCP, UDP, SCTP]));
+                if self.ranges.remove(&key).is_none() || random.chance(70) {
+                    let pool = if pool < POOL_OF_ALL { pool } else { 0 };
+                    let range = Range { pool, floating: random.chance(60), tcp_reset: random.chance(40) };
+                    self.ranges.insert(key, range);
+                }
+            }
             _ => {
                 let of_all = random.chance(15);
                 let (key, pool) = if of_all {
@@ -246,7 +267,11 @@ impl Scene {
     pub fn called(&self) -> Vec<(IpAddr, u16, u8)> {
         let there = self.rules.keys().chain(self.nat.keys());
         let there = there.filter(|(frontend, ..)| self.frontends.contains(frontend));
-        there.flat_map(|(frontend, protocol, port)| some_of(*protocol, *port, *frontend)).collect()
+        let there = there.flat_map(|(frontend, protocol, port)| some_of(*protocol, *port, *frontend));
+        let of_ranges = self.ranges_there().flat_map(|((frontend, protocol), _)| {
+            (RANGE[0]..RANGE[0] + u16::from(MEMBERS)).map(|port| (*frontend, port, *protocol))
+        });
+        there.chain(of_ranges).collect()
     }
 
     /// Addresses, ports and protocols that answers of gateway members come from.
@@ -263,7 +288,19 @@ impl Scene {
                 from.extend(members.flat_map(|member| some_of(*protocol, at_member, *member)));
             }
         }
+        for ((frontend, protocol), range) in self.ranges_there() {
+            let pool = &self.pools[range.pool];
+            let members = pool.members.iter().filter(|_| pool.gateway && !range.floating);
+            let frontend_too = (pool.gateway && range.floating).then_some(frontend);
+            let port = port_of_range(*frontend, *protocol);
+            from.extend(members.chain(frontend_too).map(|address| (*address, port, *protocol)));
+        }
         from
+    }
+
+    /// The stations of members, and of the routers before them.
+    pub fn stations(&self) -> Vec<Mac> {
+        self.hops.values().map(|hop| hop.destination).collect()
     }
 
     pub fn members(&self) -> Vec<IpAddr> {
@@ -327,6 +364,10 @@ impl Scene {
         self.nat.iter().filter(|((frontend, ..), _)| self.frontends.contains(frontend))
     }
 
+    fn ranges_there(&self) -> impl Iterator<Item = (&(IpAddr, u8), &Range)> {
+        self.ranges.iter().filter(|((frontend, _), _)| self.frontends.contains(frontend))
+    }
+
     fn balancer(&self) -> Arc<Document> {
         let own = |path: String| to(&format!("loadBalancers/b/{path}"));
         let frontend = |address: IpAddr| own(format!("frontendIPConfigurations/f{}", name(address)));
@@ -383,6 +424,16 @@ impl Scene {
             });
             json!({ "name": rule_name(key), "properties": properties })
         });
+        let ranges = self.ranges_there().map(|((address, protocol), range)| {
+            let properties = json!({
+                "frontendIPConfiguration": frontend(*address), "protocol": word(*protocol),
+                "backendAddressPool": own(format!("backendAddressPools/p{}", range.pool)),
+                "frontendPortRangeStart": RANGE[0], "frontendPortRangeEnd": RANGE[1],
+                "backendPort": port_of_range(*address, *protocol), "enableTcpReset": range.tcp_reset,
+                "enableFloatingIP": range.floating && self.pools[range.pool].gateway,
+            });
+            json!({ "name": rule_name(&(*address, *protocol, RANGE[0])), "properties": properties })
+        });
         let probe = |number: usize| json!({ "name": format!("p{number}"), "properties": { "protocol": "Tcp", "port": 80 } });
         let probes = if self.frontends.is_empty() { 0 } else { POOLS };
         document(
@@ -391,7 +442,7 @@ impl Scene {
                 "frontendIPConfigurations": frontends.collect::<Vec<_>>(),
                 "backendAddressPools": pools.collect::<Vec<_>>(),
                 "loadBalancingRules": rules.collect::<Vec<_>>(),
-                "inboundNatRules": nat.collect::<Vec<_>>(),
+                "inboundNatRules": nat.chain(ranges).collect::<Vec<_>>(),
                 "probes": (0..probes).map(probe).collect::<Vec<_>>(),
             }),
         )
@@ -428,6 +479,12 @@ fn security_rule(random: &mut Random) -> (String, bool) {
 
 fn rule_name((frontend, protocol, port): &(IpAddr, u8, u16)) -> String {
     format!("r{}-{protocol}-{port}", name(*frontend))
+}
+
+/// The members' port of a range: unlike every other rule's.
+fn port_of_range(frontend: IpAddr, protocol: u8) -> u16 {
+    let at = frontends().iter().position(|other| *other == frontend).unwrap_or_default();
+    4_000 + 4 * at as u16 + u16::from(protocol % 4)
 }
 
 fn name(address: IpAddr) -> String {
