@@ -1,12 +1,12 @@
 //! Watching what a data path drops, in words.
 
-use engine::protocol_name;
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
+use engine::protocol_name;
 use kernel::{KernelError, Place, Watch, monotonic};
 use nix::net::if_::if_indextoname;
 use plane::row::{Address, MAX_REPORTS, Report, WatchRow};

@@ -154,15 +154,10 @@ fn check_drain(net: &Net, rules: &[Rule], edit: fn(Document) -> Document) {
     }
     let (gone, mut others): (Vec<_>, Vec<_>) = connections.into_iter().partition(|it| it.member == 0);
     assert!(gone.len() >= 4, "{}", gone.len());
-    thread::scope(|scope| {
-        let ends = gone.iter().flat_map(|it| [&it.client, &it.server]);
-        let ends: Vec<_> = ends.map(|end| scope.spawn(move || reset_after(end, left))).collect();
-        for end in ends {
-            let after = end.join().unwrap();
-            assert!(after >= Duration::from_secs(DRAIN.into()), "reset after {after:?}");
-            assert!(after <= Duration::from_secs(u64::from(DRAIN) + 3) + LATE, "reset after {after:?}");
-        }
-    });
+    for after in both_reset_after(&gone, left) {
+        assert!(after >= Duration::from_secs(DRAIN.into()), "reset after {after:?}");
+        assert!(after <= Duration::from_secs(u64::from(DRAIN) + 3) + LATE, "reset after {after:?}");
+    }
     others.iter_mut().for_each(Connection::talk);
     assert_eq!(balancer.stats().resets("Drained"), 2 * gone.len() as u64);
     assert!(!state(&balancer).contains("draining"), "{}", state(&balancer));
@@ -218,14 +213,9 @@ fn whoever_had_a_port_of_a_range_keeps_its_connections_for_the_drain_period() {
         balancer.kill();
         balancer.serve();
         gone.iter_mut().chain(&mut others).for_each(Connection::talk);
-        thread::scope(|scope| {
-            let ends = gone.iter().flat_map(|it| [&it.client, &it.server]);
-            let ends: Vec<_> = ends.map(|end| scope.spawn(move || reset_after(end, left))).collect();
-            for end in ends {
-                let after = end.join().unwrap();
-                assert!(after >= Duration::from_secs(DRAIN.into()), "{name}: reset after {after:?}");
-            }
-        });
+        for after in both_reset_after(&gone, left) {
+            assert!(after >= Duration::from_secs(DRAIN.into()), "{name}: reset after {after:?}");
+        }
         others.iter_mut().for_each(Connection::talk);
         assert_eq!(balancer.stats().resets("Drained"), 2 * gone.len() as u64);
     }
@@ -347,6 +337,15 @@ fn reset_after(end: &TcpStream, since: Instant) -> Duration {
     let kind = heard(end, IDLE * 4 + LATE);
     assert_eq!(kind, Some(ErrorKind::ConnectionReset));
     since.elapsed()
+}
+
+/// How long after this moment both ends of these connections were reset.
+fn both_reset_after(connections: &[Connection], since: Instant) -> Vec<Duration> {
+    thread::scope(|scope| {
+        let ends = connections.iter().flat_map(|it| [&it.client, &it.server]);
+        let ends: Vec<_> = ends.map(|end| scope.spawn(move || reset_after(end, since))).collect();
+        ends.into_iter().map(|end| end.join().unwrap()).collect()
+    })
 }
 
 /// What an end hears that nobody speaks to; `None` is silence.

@@ -144,9 +144,12 @@ fn connections_stay_with_a_member_that_goes_down_sessions_move_and_new_flows_avo
         let (member, v4) = (&net.members[number / 2], number % 2 == 0);
         let own: IpAddr = if v4 { "10.20.1.2" } else { "fd00:20::2" }.parse().unwrap();
         let at = SocketAddr::new(member.address(v4), ASKED);
-        for asked in asked {
-            assert_eq!((asked.from.ip(), asked.to, asked.host.as_str()), (own, at, at.to_string().as_str()));
+        for asked in &asked {
+            assert_eq!((asked.from.ip(), asked.to), (own, at));
         }
+        let hosts: Vec<&String> = asked.iter().filter_map(|asked| asked.host.as_ref()).collect();
+        assert!(hosts.len() * 2 > asked.len(), "{asked:?}");
+        assert!(hosts.iter().all(|host| **host == at.to_string()), "{hosts:?}");
     }
 }
 

@@ -44,8 +44,9 @@ pub struct Asked {
     pub from: SocketAddr,
     /// The address and port that was asked.
     pub to: SocketAddr,
-    /// What the Host header said.
-    pub host: String,
+    /// What the Host header said; nothing where whoever connected let go before asking, as a probe does whose
+    /// time is over.
+    pub host: Option<String>,
     /// How it was answered.
     pub manner: Manner,
     /// When that was done.
@@ -165,15 +166,15 @@ impl Shared {
                 converse(StreamOwned::new(connection, stream), manner)
             }
         };
-        let host = done.unwrap_or_default();
+        let host = done.unwrap_or(None);
         self.asked.lock().unwrap().push(Asked { from, to, host, manner, at: Instant::now() });
         Ok((manner == Manner::Silent).then_some(kept))
     }
 }
 
 /// Reads a request and answers it; gives the host that was asked for.
-fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<String> {
-    let mut host = String::new();
+fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<Option<String>> {
+    let mut host = None;
     {
         let mut reader = BufReader::new(&mut stream);
         loop {
@@ -182,7 +183,7 @@ fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<String>
                 break;
             }
             if let Some(named) = line.strip_prefix("Host: ") {
-                host = named.trim_end().to_owned();
+                host = Some(named.trim_end().to_owned());
             }
         }
     }

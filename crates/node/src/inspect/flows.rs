@@ -1,10 +1,10 @@
 //! What a data path remembers of flows.
 
-use engine::protocol_name;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use engine::protocol_name;
 use kernel::{Kernel, KernelError, Place};
 use plane::{Remembered, masqueraded};
 use serde::Serialize;
