@@ -190,7 +190,8 @@ impl Wish {
             Some(format!(
                 r#"{{"name":"r{number}","properties":{{"frontendIPConfiguration":{{"id":"frontendIPConfigurations/{}"}},
                 "backendAddressPool":{{"id":"backendAddressPools/{}"}},"protocol":"{}","enableFloatingIP":{},
-                "frontendPortRangeStart":{},"frontendPortRangeEnd":{},"backendPort":{},"enableTcpReset":{}}}}}"#,
+                "frontendPortRangeStart":{},"frontendPortRangeEnd":{},"backendPort":{},"enableTcpReset":{},
+                "forebay":{{"hairpin":{},"dropForgotten":{}}}}}}}"#,
                 frontend_name(rule.frontend),
                 rule.pool,
                 if rule.tcp { "Tcp" } else { "Udp" },
@@ -198,7 +199,9 @@ impl Wish {
                 rule.port,
                 rule.last?,
                 rule.backend_port,
-                rule.tcp_reset
+                rule.tcp_reset,
+                rule.hairpin,
+                rule.strict
             ))
         });
         let balancing = self.rules.iter().enumerate().filter(|(_, rule)| rule.last.is_none());

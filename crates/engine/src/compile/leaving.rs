@@ -62,9 +62,11 @@ impl Leaving {
 
     /// Those that a rule led to which chooses among members.
     pub(super) fn of_rule(&self, desired: &Desired, rule: &Rule) -> impl Iterator<Item = &Gone> {
-        let (pool, v4) = (identity(desired.pool(rule.pool()).name()), rule.frontend().is_ipv4());
-        let chooses = !desired.is_direct(rule);
-        self.gone.iter().filter(move |gone| chooses && gone.pool == pool && gone.address.is_ipv4() == v4)
+        // Most of the time nobody leaves, and this is asked for every rule.
+        let chooses = !self.gone.is_empty() && !desired.is_direct(rule);
+        let pool = chooses.then(|| identity(desired.pool(rule.pool()).name()));
+        let v4 = rule.frontend().is_ipv4();
+        self.gone.iter().filter(move |gone| pool == Some(gone.pool) && gone.address.is_ipv4() == v4)
     }
 
     /// The rules of ports that led to one of them alone, whoever has the port now.

@@ -7,8 +7,8 @@ use plane::row::Mac;
 use plane::{Drop, Pass, Sent, Tick, Verdict};
 
 use crate::testing::{
-    ACK, CLIENT_MAC, Dice, LINK, Lab, OTHER_LINK, Packet, SYN, SYN_ACK, Wish, ip, link, link_mac, mac_of,
-    pool, rule, station, surroundings, tcp, udp,
+    ACK, CLIENT_MAC, Dice, LINK, Lab, OTHER_LINK, Packet, RuleWish, SYN, SYN_ACK, Wish, ip, link, link_mac,
+    mac_of, pool, rule, station, surroundings, tcp, udp,
 };
 use crate::{Change, Memory, Replica, Sizes};
 
@@ -975,6 +975,16 @@ fn a_member_that_is_chosen_for_its_own_call_gets_no_answer_unless_that_is_wished
     }
     let lab = pair(false, |wish| wish.rules[0].floating = true);
     assert_eq!(calls(&lab), BTreeSet::from([Ok(other), Err(Drop::Hairpin)]));
+    // Whose port of a range it is is no choice (NAT-1).
+    for gateway in [true, false] {
+        let owner = |hairpin| {
+            let lab = pair(gateway, |wish| {
+                wish.rules[0] = RuleWish { hairpin, ..rule("10.0.1.1", 80, "web", 22).up_to(81) };
+            });
+            lab.member(tcp(("10.0.0.4", 5_000), ("10.0.1.1", 80), SYN))
+        };
+        assert_eq!([owner(false), owner(true)], [Err(Drop::Hairpin), Ok(itself)], "gateway {gateway}");
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::balancer::{Balancer, Settings};
 use crate::document::{Document, Interval, Probe, Rule, Wire, floating, plain};
-use crate::net::{ETH0, Net, Shape};
+use crate::net::{ETH0, Member, Net, Shape};
 use crate::patient::{BUSY, Crowded, GOOD, Manner, Patient};
 use crate::session::{Knock, Session, all_stay, eventually, knock, open};
 
@@ -372,12 +372,7 @@ fn a_member_that_calls_its_own_frontend_fails_only_where_it_is_chosen_itself() {
             trace["verdict"].as_str().unwrap().contains("a member called a frontend and was chosen itself");
         assert_eq!(says, member.is_none(), "{trace}");
     }
-    balancer.apply(&Document { rules: vec![rule.clone().with_hairpin()], ..document });
-    let calls = call(&caller.host, caller.v4.into(), &rule, 21_100..21_132);
-    for wanted in ["vm1", "vm2"] {
-        assert!(calls.iter().any(|(_, member)| member.as_deref() == Some(wanted)), "{wanted}: {calls:?}");
-    }
-    assert!(calls.iter().all(|(_, member)| member.is_some()), "{calls:?}");
+    with_hairpins_it_reaches_everybody(&mut balancer, caller, &document);
 }
 
 #[test]
@@ -393,14 +388,26 @@ fn behind_a_gateway_a_member_may_call_its_own_frontend_where_the_rule_says_so() 
     let calls = call(&caller.host, caller.v4.into(), &rule, 21_000..21_012);
     assert!(calls.iter().any(|(_, member)| member.is_none()), "{calls:?}");
     assert!(balancer.stats().verdict("Hairpin") > 0);
-    balancer.apply(&Document { rules: vec![rule.clone().with_hairpin()], ..document });
+    with_hairpins_it_reaches_everybody(&mut balancer, caller, &document);
+    // A client is seen as before.
+    assert_eq!(Session::new(&net, &rule).ask().unwrap().client.ip(), net.client_address(0, true).ip());
+}
+
+/// A member is led to itself by a rule, and by its own port of a range.
+fn with_hairpins_it_reaches_everybody(balancer: &mut Balancer<'_>, caller: &Member, document: &Document) {
+    let rule = document.rules[0].clone().with_hairpin();
+    let ports = Rule { frontend: SocketAddr::new(rule.frontend.ip(), 50_000), ..rule.clone() };
+    let own = Document { rules: Vec::new(), ranges: vec![(ports.clone(), 50_001)], ..document.clone() };
+    balancer.apply(&own);
+    let calls = call(&caller.host, caller.v4.into(), &ports, 21_200..21_204);
+    assert!(calls.iter().all(|(_, member)| member.as_deref() == Some("vm1")), "{calls:?}");
+
+    balancer.apply(&Document { rules: vec![rule.clone()], ..document.clone() });
     let calls = call(&caller.host, caller.v4.into(), &rule, 21_100..21_132);
     for wanted in ["vm1", "vm2"] {
         assert!(calls.iter().any(|(_, member)| member.as_deref() == Some(wanted)), "{wanted}: {calls:?}");
     }
     assert!(calls.iter().all(|(_, member)| member.is_some()), "{calls:?}");
-    // A client is seen as before.
-    assert_eq!(Session::new(&net, &rule).ask().unwrap().client.ip(), net.client_address(0, true).ip());
 }
 
 #[test]

@@ -27,6 +27,7 @@ pub(super) fn follow<'a>(balancer: &mut Balancer<'a>, scope: &Scope<'_>, members
         let at = array.element(&rule.name, index);
         let bindings = members.of_nat_rule(balancer.entry, index);
         rule::protocol_not_there_yet(&mut balancer.report, &at, rule.protocol);
+        extension(&mut balancer.report, &at, rule);
         if is_range(rule) {
             no_target(rule, bindings, members);
             follow_range(balancer, &at, rule, scope.ports);
@@ -75,6 +76,15 @@ fn mirror(report: &mut Report, at: &Path, rule: &InboundNatRule, bindings: &[Bin
             super::balancer::short(&shown.id)
         );
         report.add(&at.field("backendIPConfiguration"), Code::AddressUnknown, message);
+    }
+}
+
+/// What a rule that leads to a pool may wish for too.
+fn extension(report: &mut Report, at: &Path, rule: &InboundNatRule) {
+    rule::hairpin(report, at, rule.enable_floating_ip, rule.forebay.as_ref());
+    if rule.forebay.as_ref().and_then(|extension| extension.reset_on_member_down) == Some(true) {
+        let message = "inbound NAT rules have no probe, so nobody is found down for them: remove this";
+        report.add(&at.field("forebay").field("resetOnMemberDown"), Code::InvalidRequestFormat, message);
     }
 }
 
@@ -148,7 +158,7 @@ fn led<'a>(
         idle: rule::idle(rule.idle_timeout_in_minutes)?,
         probe: None,
         when_down: WhenDown::Continue,
-        hairpin: false,
+        hairpin: rule.forebay.as_ref().and_then(|extension| extension.hairpin) == Some(true),
         after_idle: rule::after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
         only,
         guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),

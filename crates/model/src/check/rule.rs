@@ -100,7 +100,7 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
         let probe = rule.probe.as_ref();
         let probe = probe.and_then(|probe| resolve(report, (&at, "probe"), document, probe, Sibling::Probe));
         let when_down = when_down(report, &at, document, rule);
-        let hairpin = hairpin(report, &at, rule);
+        let hairpin = hairpin(report, &at, rule.enable_floating_ip, rule.forebay.as_ref());
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
 
@@ -195,9 +195,14 @@ fn when_down(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &Loa
 }
 
 /// HAIR-1. A member of a floating rule has the frontend's address itself, so its calls never leave it.
-fn hairpin(report: &mut Report, at: &Path, rule: &LoadBalancingRule) -> bool {
-    let hairpin = rule.forebay.as_ref().and_then(|extension| extension.hairpin) == Some(true);
-    if hairpin && rule.enable_floating_ip == Some(true) {
+pub(super) fn hairpin(
+    report: &mut Report,
+    at: &Path,
+    floating: Option<bool>,
+    extension: Option<&RuleExtension>,
+) -> bool {
+    let hairpin = extension.and_then(|extension| extension.hairpin) == Some(true);
+    if hairpin && floating == Some(true) {
         let message = "a member of a floating rule has the frontend's address itself, and reaches itself \
                        there without the balancer: remove this";
         report.add(&at.field("forebay").field("hairpin"), Code::InvalidRequestFormat, message);

@@ -830,6 +830,16 @@ fn inbound_nat_rules_and_their_ranges_are_checked() {
         with(range(500, 501), "forebay", json!({ "returnPath": "gateway" })),
         &[("forebay/returnPath", InvalidRequestFormat)],
     );
+    for rule in [json!({}), range(500, 501)] {
+        let wishing = |extension: Value| with(rule.clone(), "forebay", extension);
+        check(wishing(json!({ "hairpin": true, "resetOnMemberDown": false })), &[]);
+        let refused = [("forebay/resetOnMemberDown", InvalidRequestFormat)];
+        check(wishing(json!({ "resetOnMemberDown": true })), &refused);
+    }
+    check(
+        json!({ "enableFloatingIP": true, "forebay": { "hairpin": true } }),
+        &[("forebay/hairpin", InvalidRequestFormat)],
+    ); // HAIR-1
     let mut same_port = range(500, 501);
     same_port["backendPort"] = json!(8443);
     check(same_port, &[("backendPort", RulesUseSameBackendPortProtocolAndPool)]); // RULE-4
