@@ -6,7 +6,7 @@ use crate::verdict::Drop;
 use crate::world::World;
 
 /// Whether a packet of `bytes` from this address may pass a rule.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn admit<W: World>(world: &W, rule: &RuleRow, source: Address, bytes: u32) -> Result<(), Drop> {
     let list = rule.list();
     if list == 0 {
@@ -20,7 +20,7 @@ pub(crate) fn admit<W: World>(world: &W, rule: &RuleRow, source: Address, bytes:
 }
 
 /// What a list says of this address; the packet is counted by the security rule that decides.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn ask<W: World>(world: &W, list: u32, source: Address, bytes: u32) -> u32 {
     let Some(place) = place(world, list, source) else { return BETWEEN };
     let Some(entry) = world.access(place) else { return BETWEEN };
@@ -33,7 +33,7 @@ pub(crate) fn ask<W: World>(world: &W, list: u32, source: Address, bytes: u32) -
 }
 
 /// The security rule by which a list denies packets from this address, or 0. Nothing is counted.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn denier<W: World>(world: &W, list: u32, source: Address) -> u32 {
     let Some(place) = place(world, list, source) else { return 0 };
     match world.access(place) {
@@ -43,7 +43,7 @@ pub(crate) fn denier<W: World>(world: &W, list: u32, source: Address) -> u32 {
 }
 
 /// The place of the last entry of a list that begins at this address or before it.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn place<W: World>(world: &W, list: u32, source: Address) -> Option<u32> {
     let row = world.list(list)?;
     let (mut first, mut count) = (row.first(), row.count());

@@ -12,7 +12,7 @@ use crate::verdict::{Drop, Pass, Sent, Stop, Verdict};
 use crate::world::World;
 
 /// Whoever asks for a frontend's link-layer address gets this balancer's.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn answer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
     let ethertype = u16::from_be_bytes(frame.load::<2>(12).ok_or(Pass::NotIp)?);
     if ethertype == ETHERTYPE_ARP {
@@ -30,7 +30,7 @@ pub(crate) fn answer<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Ver
 const HOP_LIMIT: u8 = 64;
 
 /// ICMP-2: an echo request to a frontend that has somebody who serves becomes its answer.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn echo<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -> Result<Verdict, Stop> {
     let frontend = find_address(world, packet.destination).ok_or(Drop::Changing)?;
     let asker = load_mac(frame, 6).ok_or(Drop::Malformed)?;
@@ -48,7 +48,7 @@ fn echo<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -> Result
 }
 
 /// An ARP packet: a request for a frontend is turned into its answer.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn arp<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
     let kind = frame.load::<8>(ETHERNET).ok_or(Pass::NotOurs)?;
     let sender_mac = load_mac(frame, ETHERNET + 8).ok_or(Pass::NotOurs)?;
@@ -83,14 +83,14 @@ const ALL_NODES_MAC: Mac = Mac::new([0x33, 0x33, 0, 0, 0, 1]);
 const TARGET_LINK_ADDRESS: u16 = 0x0201;
 
 /// Whether this is a neighbour solicitation.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn is_solicitation<F: Frame>(frame: &F, packet: &Packet) -> bool {
     let Some([kind, code]) = frame.load::<2>(ETHERNET + IPV6_HEADER) else { return false };
     kind == SOLICITATION && code == 0 && packet.payload >= 24 && packet.hop_limit == 255
 }
 
 /// A neighbour solicitation: one for a frontend is turned into the advertisement.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn solicitation<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -> Result<Verdict, Stop> {
     let target = address(frame, ETHERNET + IPV6_HEADER + 8).ok_or(Pass::NotOurs)?;
     if is_frontend(world, target) {
@@ -99,7 +99,7 @@ fn solicitation<F: Frame, W: World>(frame: &mut F, world: &W, packet: &Packet) -
     if is_frontend(world, packet.destination) { Err(Drop::Icmp.into()) } else { Err(Pass::NotOurs.into()) }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn advertise<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -146,7 +146,7 @@ fn words(address: Address) -> u64 {
     (address.high >> 32) + (address.high & 0xffff_ffff) + (address.low >> 32) + (address.low & 0xffff_ffff)
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn is_frontend<W: World>(world: &W, address: Address) -> bool {
     match find_address(world, address) {
         Some(row) => row.role() == Some(Role::Frontend),

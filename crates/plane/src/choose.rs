@@ -13,7 +13,7 @@ use crate::world::World;
 /// In steady state the slot decides and nothing is remembered. Where the slot or the rule's distribution changed, a remembered flow
 /// stays with its member (DIST-2, DIST-8), one that starts goes to the current member, and one that is under way but not remembered
 /// belongs to the member of before.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn choose<W: World>(
     world: &W,
     flow: &Flow,
@@ -68,7 +68,7 @@ pub(crate) fn choose<W: World>(
 }
 
 /// The member that a slot which is changing had before.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn former<W: World>(world: &W, flow: &Flow, plan: Plan, slot: Slot) -> Result<u32, Drop> {
     let by = if plan.settled { plan.distribution } else { plan.former };
     let former = find_slot(world, flow, plan, by)?.stable();
@@ -77,7 +77,7 @@ fn former<W: World>(world: &W, flow: &Flow, plan: Plan, slot: Slot) -> Result<u3
 }
 
 /// Who takes a connection that begins; `full`: it cannot be remembered.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn slot_for_new<W: World>(world: &W, flow: &Flow, plan: Plan, full: bool) -> Result<u32, Drop> {
     let slot = find_slot(world, flow, plan, plan.distribution)?;
     let number = if full && !settled(slot, plan) { former(world, flow, plan, slot)? } else { slot.current() };
@@ -85,7 +85,7 @@ pub(crate) fn slot_for_new<W: World>(world: &W, flow: &Flow, plan: Plan, full: b
 }
 
 /// Who has a connection that is under way, and not remembered.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn from_slot<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
     let slot = find_slot(world, flow, plan, plan.distribution)?;
     let number = if settled(slot, plan) { slot.current() } else { former(world, flow, plan, slot)? };
@@ -93,7 +93,7 @@ pub(crate) fn from_slot<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<
 }
 
 /// Whether a connection is with another member than its slot leads to: it needs the memory also where its rule does not.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn is_elsewhere<W: World>(world: &W, flow: &Flow, plan: Plan, member: u32) -> bool {
     if plan.direct {
         return false;
@@ -105,7 +105,7 @@ pub(crate) fn is_elsewhere<W: World>(world: &W, flow: &Flow, plan: Plan, member:
 }
 
 /// The member that has a flow, without remembering anything: for packets that are about the flow, and not of it.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn known<W: World>(world: &W, flow: &Flow, plan: Plan, now: Tick) -> Result<u32, Drop> {
     if plan.direct && !plan.tracks {
         return Ok(plan.ring as u32);
@@ -129,7 +129,7 @@ pub(crate) fn known<W: World>(world: &W, flow: &Flow, plan: Plan, now: Tick) -> 
 }
 
 /// Whether a member is found down, for rules of this plan. New flows are kept away from it by the slots.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
     // Nobody asks after the one member of a rule that has no other.
     if plan.direct {
@@ -142,14 +142,14 @@ pub(crate) fn is_down<W: World>(world: &W, plan: Plan, member: u32) -> bool {
 }
 
 /// The one member of a rule that has no other. Where it has left, it takes nothing new.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn sole<W: World>(world: &W, plan: Plan, start: bool) -> Result<u32, Drop> {
     let number = plan.ring as u32;
     if start && is_leaving(world, number) { Err(Drop::NoMember) } else { Ok(number) }
 }
 
 /// Whether a member has left its pool, and keeps its connections for a while (FLOW-3).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn is_leaving<W: World>(world: &W, number: u32) -> bool {
     match reachable(world, number) {
         Ok(member) => member.is_leaving(),
@@ -163,7 +163,7 @@ fn settled(slot: Slot, plan: Plan) -> bool {
     (slot.is_settled() || slot.is_steady()) && (plan.settled || plan.distribution == plan.former)
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn find_slot<W: World>(world: &W, flow: &Flow, plan: Plan, by: Distribution) -> Result<Slot, Drop> {
     world.slot(plan.ring as u32, flow.slot(by)).ok_or(Drop::NoMember)
 }

@@ -41,7 +41,7 @@ const ONCE: u64 = 1 << 63;
 const HALF_OPEN: u16 = 20;
 
 /// A client's packet, to a member.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let parcel = Parcel::take(world);
     let (packet, start) = (&parcel.packet, parcel.segment.start);
@@ -87,7 +87,7 @@ pub(crate) fn out<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Re
 }
 
 /// Who takes a flow that begins.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn newcomer<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
     if plan.direct {
         return sole(world, plan, true);
@@ -102,7 +102,7 @@ fn newcomer<W: World>(world: &W, flow: &Flow, plan: Plan) -> Result<u32, Drop> {
 pub(crate) struct StandIn(u64);
 
 impl StandIn {
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn of<W: World>(world: &W, flow: &Flow, now: Tick) -> Self {
         let found = find_outward(world, flow, flow.identity() & !(LIVE | BUSY), now);
         let entry = found.place.filter(|_| found.known).and_then(|place| world.outward(place));
@@ -129,7 +129,7 @@ struct FoundOutward {
     known: bool,
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundOutward {
     let way = world.outward_way(tag, now.0);
     if way == NOWHERE {
@@ -147,7 +147,7 @@ fn find_outward<W: World>(world: &W, flow: &Flow, tag: u64, now: Tick) -> FoundO
 }
 
 /// The first of the places in which a flow with this tag may be kept by its client's side.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn first_place<W: World>(world: &W, tag: u64) -> u32 {
     place_of(tag, world.config())
 }
@@ -158,7 +158,7 @@ fn place_of(tag: u64, config: ConfigRow) -> u32 {
     (tag >> 16) as u32 & mask & !(OUTWARD_WAYS - 1)
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn same_sides<W: World>(entry: &Entry<W>, flow: &Flow) -> bool {
     read::<W>(entry, 1) == flow.source.high
         && read::<W>(entry, 2) == flow.source.low
@@ -180,7 +180,7 @@ fn ports(flow: &Flow) -> u64 {
 /// A flow that is kept: refreshed once a tick, together with its other side. `None` where its member is gone or may take no new
 /// flows (FLOW-1) and this is one, or the member's side went to another flow.
 #[allow(clippy::too_many_arguments, reason = "one call site; a struct would live on the 512 bytes of stack")]
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn known<W: World>(
     world: &W,
     place: u32,
@@ -242,7 +242,7 @@ struct Place {
 }
 
 /// Keeps a new flow and gives it a port of the own address towards its member.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn begin<W: World>(
     world: &W,
     flow: &Flow,
@@ -288,7 +288,7 @@ fn begin<W: World>(
 }
 
 /// A packet to the balancer's own address: a member's answer goes to the client, everything else is the host's.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn back<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -335,7 +335,7 @@ pub(crate) fn back<F: Frame, W: World>(
 }
 
 /// An ICMP error to the own address: one about a flow that is kept goes to its client, everything else is the host's.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn report<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -380,7 +380,7 @@ fn inward_key(number: u32, member_port: u16, own_port: u16, protocol: u8) -> u64
 }
 
 /// The place of a link that is known to be in the table.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn link_place<W: World>(world: &W, link: LinkRow) -> u32 {
     let mut tries = 0;
     while tries < crate::row::LINK_TRIES {
@@ -400,7 +400,7 @@ pub(crate) fn expired(until: u32, now: Tick) -> bool {
     (now.0.wrapping_sub(until) as i32) > 0
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn read<W: World>(entry: &Entry<W>, word: usize) -> u64 {
     match entry.get(word) {
         Some(word) => word.get(),
@@ -408,7 +408,7 @@ pub(crate) fn read<W: World>(entry: &Entry<W>, word: usize) -> u64 {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn write<W: World>(entry: &Entry<W>, word: usize, value: u64) {
     if let Some(word) = entry.get(word) {
         word.set(value);
@@ -416,13 +416,13 @@ fn write<W: World>(entry: &Entry<W>, word: usize, value: u64) {
 }
 
 /// Whether an outward entry is of a flow that was seen only once.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn is_once<W: World>(entry: &Entry<W>) -> bool {
     read::<W>(entry, 7) & ONCE != 0
 }
 
 /// Whether the flow that has this place by its member's side was seen only once, or has lost its other side to another flow.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn may_yield<W: World>(world: &W, entry: &Entry<W>, place: u32) -> bool {
     match world.outward((read::<W>(entry, 7) >> 32) as u32) {
         Some(other) => is_once::<W>(other) || read::<W>(other, 7) as u32 != place,
@@ -431,7 +431,7 @@ pub(crate) fn may_yield<W: World>(world: &W, entry: &Entry<W>, place: u32) -> bo
 }
 
 /// Takes an entry for a new flow, unless another processor was faster.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn claim<W: World>(entry: &Entry<W>, old: u64, new: u64) -> bool {
     match entry.first() {
         Some(word) => word.claim(old, new),

@@ -107,7 +107,7 @@ pub struct Found {
 }
 
 /// Looks for the flow with this identity.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn find<W: World>(world: &W, identity: u64, now: Tick) -> Found {
     let way = world.way(identity, now.0);
     if way >= VACANT {
@@ -124,14 +124,14 @@ pub fn find<W: World>(world: &W, identity: u64, now: Tick) -> Found {
     Found { identity, way, remembered }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn bucket_place<W: World>(world: &W, identity: u64) -> u32 {
     (identity as u32) & ((1u64 << (world.config().flow_bits() & 31)) - 1) as u32
 }
 
 impl Found {
     /// The place of the flow's entry among all entries, or of the one that it would take.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn place<W: World>(&self, world: &W) -> u32 {
         bucket_place(world, self.identity) * BUCKET_WAYS as u32 + (self.way & (BUCKET_WAYS - 1)) as u32
     }
@@ -143,7 +143,7 @@ impl Found {
     }
 
     /// Remembers the flow for another idle time. Within a tick the entry is not written again.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn refresh<W: World>(&self, world: &W, old: Remembered, confirm: bool, idle: u16, now: Tick) {
         let confirmed = if confirm { CONFIRMED } else { 0 };
         let word = old.0 & !TIME | confirmed | until(now, idle);
@@ -153,7 +153,7 @@ impl Found {
     }
 
     /// Remembers the flow's member, where there is room.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn remember<W: World>(&self, world: &W, member: u32, why: Why, idle: u16, now: Tick) {
         let pinned = if why.pinned { PINNED } else { 0 };
         let confirmed = if why.confirmed { CONFIRMED } else { 0 };
@@ -162,7 +162,7 @@ impl Found {
         self.write(world, tag | tracked | pinned | (member as u64) << 16 | confirmed | until(now, idle));
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     fn write<W: World>(&self, world: &W, word: u64) {
         if let Some(bucket) = world.bucket(bucket_place(world, self.identity))
             && let Some(entry) = bucket.get(self.way)

@@ -29,7 +29,7 @@ const PORT_STEP: u32 = 7_919;
 
 /// The way of its bucket in which the flow with this identity is remembered, or one with [`VACANT`] that a new entry may take, or
 /// [`NOWHERE`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     let now = Tick(now);
     let Some(bucket) = world.bucket(bucket_place(world, identity)) else { return NOWHERE };
@@ -64,7 +64,7 @@ pub fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
 }
 
 /// The way in which the masqueraded flow with this tag is kept by its client's side, or one with [`VACANT`], or [`NOWHERE`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn outward_way<W: World>(world: &W, tag: u64, now: u32) -> u32 {
     let first = crate::masquerade::first_place(world, tag);
     let (mut found, mut spare) = (NOWHERE, NOWHERE);
@@ -96,14 +96,14 @@ pub fn crc(difference: u32, length: u32) -> u32 {
 }
 
 /// The way of its bucket in which the fragmented packet with this identity is kept, or with [`VACANT`] the one that it may take.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn piece_way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     crate::pieces::way(world, identity, now)
 }
 
 /// Whether a list admits a packet of `bytes` from this address: [`ADMITTED`], [`DENIED`] or [`BETWEEN`]. It is counted by the security
 /// rule that decides.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn access_by<W: World>(world: &W, list: u32, high: u64, low: u64, bytes: u32) -> u32 {
     crate::access::ask(world, list, Address { high, low }, bytes)
 }
@@ -111,14 +111,14 @@ pub fn access_by<W: World>(world: &W, list: u32, high: u64, low: u64, bytes: u32
 /// What is known of a connection is brought up to date by a packet of it, which the parcel tells of; gives its member. `numbers`: the
 /// packet's first sequence number, and what it acknowledges; `rest`: the sequence number after its last, and its flags; `time`: the
 /// index of the link that it came in by, and the tick.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn keep_in_mind<W: World>(world: &W, plan: u64, numbers: u64, rest: u64, station: u64, time: u64) -> u64 {
     crate::track::in_mind(world, plan, numbers, rest, station, ((time >> 32) as u32, Tick(time as u32)))
 }
 
 /// Takes a free port of the own address towards a member, or one that may yield where none is free: `key` is the member's side without
 /// the port. Gives the place of the inward entry (upper half) and the port, or 0; the entry is left [`BUSY`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn take_port<W: World>(world: &W, key: u64, seed: u32, now: u32) -> u64 {
     let bits = world.config().masquerade_bits();
     let mut spare = 0;

@@ -38,7 +38,7 @@ pub(crate) struct Packet {
 }
 
 /// IPv4, options included. `None`: not a packet.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn ipv4<F: Frame>(frame: &F) -> Option<Packet> {
     let [first, _, total_high, total_low] = frame.load::<4>(ETHERNET)?;
     let [flags, offset, hop_limit, protocol] = frame.load::<4>(ETHERNET + 6)?;
@@ -63,7 +63,7 @@ pub(crate) fn ipv4<F: Frame>(frame: &F) -> Option<Packet> {
 }
 
 /// IPv6 as far as its first header: with an extension header, the protocol is that one's number. `None`: not a packet.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
     let [first, ..] = frame.load::<1>(ETHERNET)?;
     let [length_high, length_low, protocol, hop_limit] = frame.load::<4>(ETHERNET + 4)?;
@@ -90,7 +90,7 @@ pub(crate) fn ipv6<F: Frame>(frame: &F) -> Option<Packet> {
     })
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn address<F: Frame>(frame: &F, at: usize) -> Option<Address> {
     let high = u64::from_be_bytes(frame.load::<8>(at)?);
     let low = u64::from_be_bytes(frame.load::<8>(at + 8)?);
@@ -150,7 +150,7 @@ pub(crate) const fn has_ports(protocol: u8) -> bool {
 const INIT: u8 = 1;
 
 /// The transport header.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn transport<F: Frame>(frame: &F, packet: &Packet) -> Result<Segment, Drop> {
     let start = match packet.protocol {
         protocol::TCP => {

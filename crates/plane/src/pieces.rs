@@ -25,7 +25,7 @@ const TIME: u64 = 0x7fff;
 const LIVE: u64 = 0x8000;
 
 /// Finds the transport header, or the ports that another piece had, and goes on.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn untangle<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let mut packet = Parcel::take(world).packet;
     let (next, otherwise) = match find_address(world, packet.destination).and_then(|row| row.role()) {
@@ -48,7 +48,7 @@ pub(crate) fn untangle<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) 
     Err(Parcel::with(packet, segment).hand(world, next))
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn unmatched<W: World>(world: &W, packet: &Packet, why: Drop) -> Stop {
     if let Some(row) = find_address(world, packet.destination) {
         world.count_unmatched(row.number());
@@ -57,7 +57,7 @@ fn unmatched<W: World>(world: &W, packet: &Packet, why: Drop) -> Stop {
 }
 
 /// What the transport header says, wherever it is.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn segment<F: Frame, W: World>(
     frame: &F,
     world: &W,
@@ -121,7 +121,7 @@ impl Piece {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn piece_of_v4<F: Frame>(frame: &F) -> Result<Piece, Drop> {
     let Some(word) = frame.load::<4>(ETHERNET + 4) else { return Err(Drop::Malformed) };
     let word = u32::from_be_bytes(word);
@@ -129,7 +129,7 @@ fn piece_of_v4<F: Frame>(frame: &F) -> Result<Piece, Drop> {
 }
 
 /// Follows the extension headers to the transport header.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn follow<F: Frame>(frame: &F, packet: &mut Packet) -> Result<Piece, Drop> {
     let mut piece = Piece::WHOLE;
     let (mut protocol, mut transport, mut payload) = (packet.protocol, packet.transport, packet.payload);
@@ -187,7 +187,7 @@ const fn tag(identity: u64) -> u64 {
     identity >> 16 << 16 | LIVE
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn keep<W: World>(world: &W, identity: u64, ports: u32, now: Tick) {
     let Some(bucket) = world.pieces(bucket_place(identity)) else { return };
     let way = (world.piece_way(identity, now.0) & (PIECE_WAYS - 1)) as usize;
@@ -199,7 +199,7 @@ fn keep<W: World>(world: &W, identity: u64, ports: u32, now: Tick) {
     }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn recall<W: World>(world: &W, identity: u64, now: Tick) -> Option<u32> {
     let bucket = world.pieces(bucket_place(identity))?;
     let way = world.piece_way(identity, now.0);
@@ -220,7 +220,7 @@ fn has_run_out(word: u64, now: Tick) -> bool {
 }
 
 /// The way of its bucket in which the packet with this identity is kept, or with [`VACANT`] the one that it may take.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn way<W: World>(world: &W, identity: u64, now: u32) -> u32 {
     let Some(bucket) = world.pieces(bucket_place(identity)) else { return VACANT };
     let mut victim = VACANT;

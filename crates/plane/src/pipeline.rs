@@ -14,7 +14,7 @@ use crate::world::World;
 use crate::{Tick, access, answer, rewrite, too_big};
 
 /// Where every frame begins.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let ethertype = u16::from_be_bytes(frame.load::<2>(12).ok_or(Pass::NotIp)?);
     let packet = match ethertype {
@@ -59,7 +59,7 @@ pub(crate) fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> 
 }
 
 /// A client's packet that was untangled, or that a list is asked about.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn untangled<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let parcel = Parcel::take(world);
     let destination = find_address(world, parcel.packet.destination);
@@ -67,7 +67,7 @@ pub(crate) fn untangled<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick)
 }
 
 /// `THOROUGH`: whether rules for everything and lists are asked here, or by the stage that does that. Most packets need neither.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn at_frontend<F: Frame, W: World, const THOROUGH: bool>(
     frame: &mut F,
     world: &W,
@@ -84,7 +84,7 @@ fn at_frontend<F: Frame, W: World, const THOROUGH: bool>(
 }
 
 /// A client's packet, to a member.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn forward<F: Frame, W: World, const THOROUGH: bool>(
     frame: &mut F,
     world: &W,
@@ -117,7 +117,7 @@ fn forward<F: Frame, W: World, const THOROUGH: bool>(
 }
 
 /// Whether the balancer's own address stands in for a client's under this plan.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn masquerades<W: World>(world: &W, plan: Plan, client: Address) -> bool {
     match plan.path {
         Path::Masquerade => true,
@@ -128,7 +128,7 @@ pub(crate) fn masquerades<W: World>(world: &W, plan: Plan, client: Address) -> b
 }
 
 /// A client's packet, as the member with this number is to see it, on its way there. `KEPT`: whether the parcel came from another stage.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn deliver<F: Frame, W: World, const KEPT: bool>(
     frame: &mut F,
     world: &W,
@@ -160,7 +160,7 @@ pub(crate) fn deliver<F: Frame, W: World, const KEPT: bool>(
 }
 
 /// A packet that leaves to a member is counted.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn forwarded<F: Frame, W: World>(
     frame: &F,
     world: &W,
@@ -176,14 +176,14 @@ pub(crate) fn forwarded<F: Frame, W: World>(
 }
 
 /// The rule of a packet to the frontend with this number.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn rule_of<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result<RuleRow, Drop> {
     let (rule, _) = found_rule(world, frontend, flow)?;
     Ok(rule)
 }
 
 /// The same, with its place.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn found_rule<W: World>(world: &W, frontend: u32, flow: &Flow) -> Result<(RuleRow, u32), Drop> {
     let (rule, place) = match find_rule(world, Key::new(frontend, flow.protocol, flow.destination_port)) {
         Some(found) => found,
@@ -205,7 +205,7 @@ impl RulePlace {
     pub(crate) const NOWHERE: Self = Self { frontend: 0, place: 0 };
 
     /// The rule of this flow, unless it went somewhere else in between.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn rule<W: World>(self, world: &W, flow: &Flow) -> Result<RuleRow, Drop> {
         let rule = world.rule(self.place & (RULE_PLACES - 1)).ok_or(Drop::Changing)?;
         let key = rule.key();
@@ -237,7 +237,7 @@ pub(crate) fn not_itself(flow: &Flow, member: &MemberRow, plan: Plan) -> Result<
     if member.address() == flow.source && !plan.hairpin { Err(Drop::Hairpin) } else { Ok(()) }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn is_member<W: World>(world: &W, address: Address) -> bool {
     match find_address(world, address) {
         Some(row) => row.role() == Some(Role::Member),
@@ -246,7 +246,7 @@ fn is_member<W: World>(world: &W, address: Address) -> bool {
 }
 
 /// The member with this number, unless it is being rewritten.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn reachable<W: World>(world: &W, number: u32) -> Result<MemberRow, Drop> {
     let member = world.member(number).ok_or(Drop::NoMember)?;
     if !member.is_live() {
@@ -259,7 +259,7 @@ pub(crate) fn reachable<W: World>(world: &W, number: u32) -> Result<MemberRow, D
 }
 
 /// The link a frame came in by, where the frame is meant for this host.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn addressed_to<F: Frame, W: World>(frame: &F, world: &W) -> Result<LinkRow, Stop> {
     let link = ingress_link(world).ok_or(Drop::UnknownLink)?;
     let station = rewrite::load_mac(frame, 0).ok_or(Pass::NotIp)?;
@@ -270,7 +270,7 @@ pub(crate) fn addressed_to<F: Frame, W: World>(frame: &F, world: &W) -> Result<L
 }
 
 /// The link a frame came in by.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn ingress_link<W: World>(world: &W) -> Option<LinkRow> {
     let index = world.ingress();
     let mut tries = 0;
@@ -285,7 +285,7 @@ pub(crate) fn ingress_link<W: World>(world: &W) -> Option<LinkRow> {
 }
 
 /// What the balancer knows about an address.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn find_address<W: World>(world: &W, address: Address) -> Option<AddressRow> {
     let [first, second] = address_places(address);
     let row = world.address(first)?;
@@ -299,7 +299,7 @@ pub(crate) fn find_address<W: World>(world: &W, address: Address) -> Option<Addr
     None
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn find_rule<W: World>(world: &W, key: Key) -> Option<(RuleRow, u32)> {
     let [first, second] = key_places(key, RULE_PLACES - 1);
     let row = world.rule(first)?;

@@ -28,7 +28,7 @@ pub(crate) struct Quoted {
 }
 
 /// An ICMP packet.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let packet = Parcel::take(world).packet;
     // A row of zeros where there is none: what is half undefined the verifier refuses to see moved.
@@ -76,7 +76,7 @@ const fn is_error(packet: &Packet, kind: u8) -> bool {
     if packet.v4 { matches!(kind, 3 | 11 | 12) } else { matches!(kind, 1..=4) }
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Option<Quoted> {
     let network = packet.transport + HEADER;
     let [first] = frame.load::<1>(network)?;
@@ -113,7 +113,7 @@ fn quoted<F: Frame>(frame: &F, packet: &Packet) -> Option<Quoted> {
 }
 
 /// An error about a member's answer.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn to_member<F: Frame, W: World>(
     frame: &mut F,
     world: &W,

@@ -10,7 +10,7 @@ use crate::verdict::Drop;
 use crate::world::World;
 
 /// The station the frame goes to next, and the one it comes from.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn stations<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -> Result<(), Drop> {
     let first = (destination.bits() << 16 | source.bits() >> 32).to_be_bytes();
     let second = (source.bits() as u32).to_be_bytes();
@@ -19,20 +19,20 @@ pub(crate) fn stations<F: Frame>(frame: &mut F, destination: Mac, source: Mac) -
 }
 
 /// The link-layer address at offset `at`; six bytes at once would not be aligned on the kernel's stack.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn load_mac<F: Frame>(frame: &F, at: usize) -> Option<Mac> {
     Some(Mac::from_bits(u64::from_be_bytes(frame.load::<8>(at)?) >> 16))
 }
 
 /// Puts a link-layer address at offset `at`.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn store_mac<F: Frame>(frame: &mut F, at: usize, mac: Mac) -> Option<()> {
     frame.store::<4>(at, ((mac.bits() >> 16) as u32).to_be_bytes())?;
     frame.store::<2>(at + 4, (mac.bits() as u16).to_be_bytes())
 }
 
 /// Another destination port, nothing else.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn destination_port<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -50,7 +50,7 @@ pub(crate) fn destination_port<F: Frame, W: World>(
 }
 
 /// Other addresses and ports. The packet is routed by this: its hop limit goes down by one.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn endpoints<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -65,7 +65,7 @@ pub(crate) fn endpoints<F: Frame, W: World>(
 }
 
 /// Takes back what [`endpoints`] made of a packet, which is `new` now and was `old`.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn taken_back<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -77,7 +77,7 @@ pub(crate) fn taken_back<F: Frame, W: World>(
 }
 
 /// Other addresses and ports, and another hop limit, with all checksums: each from the first to the second.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn changed<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -110,7 +110,7 @@ fn addresses(packet: &Packet, old: (Address, Address), new: (Address, Address)) 
 }
 
 /// The network header with other addresses, of which `delta` is made, and another hop limit: each from the old to the new one.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn network<F: Frame>(
     frame: &mut F,
     packet: &Packet,
@@ -133,12 +133,12 @@ fn network<F: Frame>(
 }
 
 /// The network header of an answer: the addresses change places, and the hop limit is a new one.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn turned<F: Frame>(frame: &mut F, packet: &Packet, hop_limit: u8) -> Result<(), Drop> {
     network(frame, packet, Delta::NONE, (packet.hop_limit, hop_limit), (packet.destination, packet.source))
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn store_address<F: Frame>(frame: &mut F, at: usize, address: Address) -> Result<(), Drop> {
     frame.store::<8>(at, address.high.to_be_bytes()).ok_or(Drop::Malformed)?;
     frame.store::<8>(at + 8, address.low.to_be_bytes()).ok_or(Drop::Malformed)
@@ -146,7 +146,7 @@ pub(crate) fn store_address<F: Frame>(frame: &mut F, at: usize, address: Address
 
 /// An ICMP error with another quotation and other addresses around it: `around` are its source and destination. The packet is routed
 /// by this: its hop limit goes down by one.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn reported<F: Frame>(
     frame: &mut F,
     packet: &Packet,
@@ -167,7 +167,7 @@ pub(crate) fn reported<F: Frame>(
 }
 
 /// Another quotation in an ICMP error. A checksum of the quoted transport header stays: mostly it is not quoted, and nobody looks.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn quoted<F: Frame>(frame: &mut F, packet: &Packet, old: &Quoted, new: &Flow) -> Result<(), Drop> {
     let network = old.network;
     let delta = addresses(packet, (old.flow.source, old.flow.destination), (new.source, new.destination));
@@ -186,7 +186,7 @@ pub(crate) fn quoted<F: Frame>(frame: &mut F, packet: &Packet, old: &Quoted, new
     frame.store::<4>(old.transport, new.ports().to_be_bytes()).ok_or(Drop::Malformed)
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn icmp_checksum<F: Frame>(frame: &mut F, packet: &Packet, delta: Delta) -> Result<(), Drop> {
     let at = packet.transport + 2;
     let checksum = u16::from_be_bytes(frame.load::<2>(at).ok_or(Drop::Malformed)?);
@@ -195,7 +195,7 @@ pub(crate) fn icmp_checksum<F: Frame>(frame: &mut F, packet: &Packet, delta: Del
 
 /// The transport header's checksum, after the addresses and ports that `delta` is made of changed; `ports`: the bits of both ports that
 /// did.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn transport_checksum<F: Frame, W: World>(
     frame: &mut F,
     world: &W,

@@ -73,7 +73,7 @@ impl Stage {
     }
 
     /// Runs it on a frame, at the moment `now`.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub fn run<F: Frame, W: World>(self, frame: &mut F, world: &W, now: Tick) -> Step {
         match self {
             Self::Enter => enter(frame, world, now),
@@ -103,62 +103,62 @@ pub fn process<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Verdi
 }
 
 /// [`Stage::Enter`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn enter<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     pipeline::enter(frame, world, now).into()
 }
 
 /// [`Stage::Masquerade`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn masquerade<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     masquerade::out(frame, world, now).into()
 }
 
 /// [`Stage::Return`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn back<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     way_back::back(frame, world, now).into()
 }
 
 /// [`Stage::Answer`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn answer<F: Frame, W: World>(frame: &mut F, world: &W) -> Step {
     answer::answer(frame, world).into()
 }
 
 /// [`Stage::Untangle`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn untangle<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     pieces::untangle(frame, world, now).into()
 }
 
 /// [`Stage::Forward`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn forward<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     pipeline::untangled(frame, world, now).into()
 }
 
 /// [`Stage::Report`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn report<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     report::report(frame, world, now).into()
 }
 
 /// [`Stage::Track`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Step {
     track::track(frame, world, now).into()
 }
 
 /// [`Stage::TooBig`].
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn too_big<F: Frame, W: World>(frame: &mut F, world: &W) -> Step {
     too_big::tell(frame, world).into()
 }
 
 /// The packet that the stage before sent towards a route turned out to be larger than `mtu`, the bytes that the route carries:
 /// [`Stage::TooBig`] follows.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn limit<W: World>(world: &W, mtu: u16) {
     too_big::limit(world, mtu as u64);
 }
@@ -221,7 +221,7 @@ impl Parcel {
     }
 
     /// Hands it to a stage.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn hand<W: World>(&self, world: &W, to: Stage) -> Stop {
         self.keep(world);
         Stop::Then(to)
@@ -229,7 +229,7 @@ impl Parcel {
 
     /// The same parcel, of which the verifier knows nothing: it then follows what comes next once, not once for each way that leads there.
     /// What it cannot know are bits of a table that are never set.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn through<W: World>(&self, world: &W) -> Self {
         let unset = world.config().unset();
         let packet = &self.packet;
@@ -249,7 +249,7 @@ impl Parcel {
         }
     }
 
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn keep<W: World>(&self, world: &W) {
         let packet = &self.packet;
         let flags = if packet.v4 { V4 } else { 0 }
@@ -272,7 +272,7 @@ impl Parcel {
     }
 
     /// Takes what the stage before handed over.
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     pub(crate) fn take<W: World>(world: &W) -> Self {
         let [source_high, source_low, high, low, rest, ports, place] = world.kept();
         let packet = Packet {

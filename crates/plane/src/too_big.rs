@@ -27,7 +27,7 @@ const MOST_TOLD: u32 = 1024;
 const UNKEPT: u64 = 1 << 16;
 
 /// Goes on where the link by which the packet is to leave carries it: the one by which it came always does. `mtu`: 0 is that of any.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn fits<F: Frame, W: World, const KEPT: bool>(
     frame: &F,
     world: &W,
@@ -42,7 +42,7 @@ pub(crate) fn fits<F: Frame, W: World, const KEPT: bool>(
 }
 
 /// Says how large the packet at hand may be.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn limit<W: World>(world: &W, limit: u64) {
     if let Some(told) = world.told() {
         told[1].set(limit);
@@ -50,7 +50,7 @@ pub(crate) fn limit<W: World>(world: &W, limit: u64) {
 }
 
 /// Turns the frame into the error.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn tell<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdict, Stop> {
     let limit = world.told().map_or(0, |told| told[1].get());
     if limit & UNKEPT != 0 {
@@ -77,7 +77,7 @@ pub(crate) fn tell<F: Frame, W: World>(frame: &mut F, world: &W) -> Result<Verdi
 }
 
 /// What the first stage knew of the packet.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn parsed<F: Frame>(frame: &F) -> Result<Parcel, Stop> {
     let ethertype = u16::from_be_bytes(frame.load::<2>(ETHERNET - 2).ok_or(Drop::Malformed)?);
     let packet = if ethertype == ETHERTYPE_IPV4 { parse::ipv4(frame) } else { parse::ipv6(frame) };
@@ -98,7 +98,7 @@ const fn is_host(address: Address, v4: bool) -> bool {
 }
 
 /// Whether there is room for one more at this moment (RFC 4443, 2.4 (f)).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn may_tell<W: World>(world: &W) -> bool {
     let Some(told) = world.told() else { return false };
     let (moment, word) = (world.moment(), told[0].get());
@@ -111,7 +111,7 @@ fn may_tell<W: World>(world: &W) -> bool {
 }
 
 /// A packet that was on its way to a route already has the address and port that its receiver is to see.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn as_it_came<F: Frame, W: World>(frame: &mut F, world: &W, parcel: &Parcel) -> Result<(), Drop> {
     let packet = &parcel.packet;
     let (source, destination) = if packet.v4 {
@@ -138,7 +138,7 @@ fn as_it_came<F: Frame, W: World>(frame: &mut F, world: &W, parcel: &Parcel) -> 
 
 /// Makes room for `HEAD` bytes of headers in front of the first bytes of the packet, and drops the rest of it. Gives the sum of what is
 /// quoted.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn quote<F: Frame, const HEAD: usize>(frame: &mut F) -> Result<u64, Drop> {
     frame.cut((ETHERNET + HEAD + QUOTED) as u32).ok_or(Drop::TooBig)?;
     let mut sum = 0;
@@ -159,7 +159,7 @@ const fn halves(word: u64) -> u64 {
 }
 
 /// Destination unreachable: fragmentation needed (RFC 1191).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn report_v4<F: Frame>(frame: &mut F, packet: &Packet, limit: u16, sum: u64) -> Result<(), Drop> {
     const KIND: u64 = 0x0304 << 48;
     const TOTAL: u64 = (IPV4_HEADER + ICMP_HEADER + QUOTED) as u64;
@@ -176,7 +176,7 @@ fn report_v4<F: Frame>(frame: &mut F, packet: &Packet, limit: u16, sum: u64) -> 
 }
 
 /// Packet too big (RFC 4443, 3.2).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn report_v6<F: Frame>(frame: &mut F, packet: &Packet, limit: u16, sum: u64) -> Result<(), Drop> {
     const KIND: u64 = 0x0200 << 48;
     const PAYLOAD: u64 = (ICMP_HEADER + QUOTED) as u64;

@@ -46,7 +46,7 @@ const CLOSING: u16 = 120;
 const WINDOW: u32 = 1 << 30;
 
 /// A client's packet of a connection that is kept in mind.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn track<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let parcel = Parcel::take(world);
     let flow = &parcel.flow();
@@ -99,7 +99,7 @@ impl Kept {
 }
 
 /// [`outline::keep_in_mind`](crate::outline::keep_in_mind).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn in_mind<W: World>(
     world: &W,
     plan: u64,
@@ -136,7 +136,7 @@ struct Seen {
 }
 
 impl Seen {
-    #[inline(always)]
+    #[cfg_attr(target_arch = "bpf", inline(always))]
     fn of<F: Frame>(frame: &F, parcel: &Parcel) -> Result<Self, Drop> {
         let packet = &parcel.packet;
         let Some(station) = rewrite::load_mac(frame, 6) else { return Err(Drop::Malformed) };
@@ -186,7 +186,7 @@ impl Seen {
 }
 
 /// The member, and whether a connection begins with this packet; where the flow is masqueraded, nobody: that stage knows.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn keep<W: World>(
     world: &W,
     flow: &Flow,
@@ -240,7 +240,7 @@ fn keep<W: World>(
 }
 
 /// The member of a connection that is kept in mind; 0 where it leaves it (FLOW-1).
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn stays<W: World>(world: &W, plan: Plan, known: Remembered, start: bool) -> Result<u32, Drop> {
     let number = known.member();
     if plan.direct {
@@ -274,7 +274,7 @@ const fn idle(plan: Plan, confirmed: bool, flags: u64) -> u16 {
 }
 
 /// Keeps all that is known of a connection, in a row that nobody believes yet, and gives its flags.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn begin<W: World>(world: &W, row: &Track<W>, flow: &Flow, packet: Seen) -> u64 {
     let answered = packet.has(ACK);
     let ack = if answered { packet.ack } else { 0 };
@@ -291,7 +291,7 @@ fn begin<W: World>(world: &W, row: &Track<W>, flow: &Flow, packet: Seen) -> u64 
 }
 
 /// Keeps what is new in this packet, and gives the connection's flags. What is the same is not written again.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn renew<W: World>(world: &W, row: &Track<W>, packet: Seen) -> u64 {
     let (state, numbers, seen) = (row[5].get(), row[6].get(), row[7].get());
     let (old_next, old_ack) = ((numbers >> 32) as u32, numbers as u32);

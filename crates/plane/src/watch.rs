@@ -13,7 +13,7 @@ use crate::world::{Word, World};
 
 /// The report about a frame that `stage` dropped. Stages drop frames before they change them; what the first one found out stands in the
 /// parcel afterwards.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub fn report<F: Frame, W: World>(
     frame: &F,
     world: &W,
@@ -49,7 +49,7 @@ pub fn report<F: Frame, W: World>(
     report.of_packet(packet.protocol, packet.source, packet.destination, ports)
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn arp<F: Frame>(frame: &F, report: Report) -> Report {
     match (frame.load::<4>(ETHERNET + 14), frame.load::<4>(ETHERNET + 24)) {
         (Some(sender), Some(target)) => {
@@ -60,7 +60,7 @@ fn arp<F: Frame>(frame: &F, report: Report) -> Report {
 }
 
 /// ACL-1: the security rule that denies a flow; 0 where none does, for example not any more.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn denied_by<W: World>(world: &W, flow: &Flow) -> u32 {
     let Some(frontend) = find_address(world, flow.destination) else { return 0 };
     match rule_of(world, frontend.number(), flow) {

@@ -12,7 +12,7 @@ use crate::world::World;
 use crate::{Tick, masquerade, memory, rewrite};
 
 /// A packet to an address that is no frontend's: an answer, or the host's.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn back<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> Result<Verdict, Stop> {
     let parcel = Parcel::take(world);
     match find_address(world, parcel.packet.destination).and_then(|row| row.role()) {
@@ -24,7 +24,7 @@ pub(crate) fn back<F: Frame, W: World>(frame: &mut F, world: &W, now: Tick) -> R
 }
 
 /// An answer of a `gateway` member.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn through_this_host<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -56,7 +56,7 @@ fn outside(row: &ReturnRow, inside: &Flow) -> Flow {
 }
 
 /// An ICMP error to an address that is no frontend's: one about what a client sent to a `gateway` member goes to the client.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 pub(crate) fn report<F: Frame, W: World>(
     frame: &mut F,
     world: &W,
@@ -80,7 +80,7 @@ pub(crate) fn report<F: Frame, W: World>(
 }
 
 /// The rule by which answers from a port of an address come back.
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn find<F: Frame, W: World>(
     frame: &F,
     world: &W,
@@ -101,7 +101,7 @@ fn find<F: Frame, W: World>(
     find_row(world, Key::of_station(station.number(), number, protocol, port))
 }
 
-#[inline(always)]
+#[cfg_attr(target_arch = "bpf", inline(always))]
 fn find_row<W: World>(world: &W, key: Key) -> Option<ReturnRow> {
     let [first, second] = key_places(key, RETURN_PLACES - 1);
     let row = world.way_back(first)?;
