@@ -79,7 +79,7 @@ fn mirror(report: &mut Report, at: &Path, rule: &InboundNatRule, bindings: &[Bin
     }
 }
 
-/// What a rule that leads to a pool may wish for too.
+/// What `forebay` wishes of it, but for who may call and how answers come back.
 fn extension(report: &mut Report, at: &Path, rule: &InboundNatRule) {
     rule::hairpin(report, at, rule.enable_floating_ip, rule.forebay.as_ref());
     if rule.forebay.as_ref().and_then(|extension| extension.reset_on_member_down) == Some(true) {
