@@ -44,8 +44,8 @@ pub struct Asked {
     pub from: SocketAddr,
     /// The address and port that was asked.
     pub to: SocketAddr,
-    /// What the Host header said; nothing where whoever connected let go before asking, as a probe does whose
-    /// time is over.
+    /// What the Host header said, empty without one; `None` where whoever connected let go before the end of the
+    /// question, as a probe does whose time is over.
     pub host: Option<String>,
     /// How it was answered.
     pub manner: Manner,
@@ -159,34 +159,42 @@ impl Shared {
         if let Manner::Late(by) = manner {
             thread::sleep(by);
         }
-        let done = match tls {
+        let host = match tls {
             None => converse(stream, manner),
             Some(config) => {
                 let connection = ServerConnection::new(Arc::clone(config)).map_err(io::Error::other)?;
                 converse(StreamOwned::new(connection, stream), manner)
             }
         };
-        let host = done.unwrap_or(None);
         self.asked.lock().unwrap().push(Asked { from, to, host, manner, at: Instant::now() });
         Ok((manner == Manner::Silent).then_some(kept))
     }
 }
 
 /// Reads a request and answers it; gives the host that was asked for.
-fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<Option<String>> {
-    let mut host = None;
-    {
-        let mut reader = BufReader::new(&mut stream);
-        loop {
-            let mut line = String::new();
-            if reader.read_line(&mut line)? == 0 || line.trim_end().is_empty() {
-                break;
-            }
-            if let Some(named) = line.strip_prefix("Host: ") {
-                host = Some(named.trim_end().to_owned());
-            }
+fn converse(mut stream: impl Read + Write, manner: Manner) -> Option<String> {
+    let host = question(&mut stream).ok()?;
+    // Who does not wait for the answer has asked all the same.
+    let _ = answer(&mut stream, manner);
+    host
+}
+
+/// The host that a whole request asks for.
+fn question(stream: &mut impl Read) -> io::Result<Option<String>> {
+    let mut host = String::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.is_empty() {
+            return Ok(Some(host));
+        }
+        if let Some(named) = line.strip_prefix("Host: ") {
+            named.clone_into(&mut host);
         }
     }
+    Ok(None)
+}
+
+fn answer(stream: &mut impl Write, manner: Manner) -> io::Result<()> {
     match manner {
         Manner::Late(_) => {
             write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")?
@@ -198,8 +206,7 @@ fn converse(mut stream: impl Read + Write, manner: Manner) -> io::Result<Option<
         Manner::Half => stream.write_all(b"HTTP/1.1 20")?,
         Manner::Silent => {}
     }
-    stream.flush()?;
-    Ok(host)
+    stream.flush()
 }
 
 pub fn expired(at: SocketAddr) -> ServerConfig {

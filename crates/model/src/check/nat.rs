@@ -81,11 +81,9 @@ fn mirror(report: &mut Report, at: &Path, rule: &InboundNatRule, bindings: &[Bin
 
 /// What `forebay` wishes of it, but for who may call and how answers come back.
 fn extension(report: &mut Report, at: &Path, rule: &InboundNatRule) {
-    rule::hairpin(report, at, rule.enable_floating_ip, rule.forebay.as_ref());
-    if rule.forebay.as_ref().and_then(|extension| extension.reset_on_member_down) == Some(true) {
-        let message = "inbound NAT rules have no probe, so nobody is found down for them: remove this";
-        report.add(&at.field("forebay").field("resetOnMemberDown"), Code::InvalidRequestFormat, message);
-    }
+    let extension = rule.forebay.as_ref();
+    rule::no_hairpin_where_floating(report, at, rule.enable_floating_ip, extension);
+    rule::no_reset_without_probe(report, at, extension, "inbound NAT rules have none, so remove this");
 }
 
 const fn is_range(rule: &InboundNatRule) -> bool {
@@ -158,7 +156,7 @@ fn led<'a>(
         idle: rule::idle(rule.idle_timeout_in_minutes)?,
         probe: None,
         when_down: WhenDown::Continue,
-        hairpin: rule.forebay.as_ref().and_then(|extension| extension.hairpin) == Some(true),
+        hairpin: rule::hairpin(rule.forebay.as_ref()),
         after_idle: rule::after_idle(rule.enable_tcp_reset, rule.forebay.as_ref()),
         only,
         guard: rule.forebay.as_ref().and_then(|it| it.service_security_group.as_ref()),

@@ -100,7 +100,8 @@ pub(super) fn follow(balancer: &mut Balancer<'_>) {
         let probe = rule.probe.as_ref();
         let probe = probe.and_then(|probe| resolve(report, (&at, "probe"), document, probe, Sibling::Probe));
         let when_down = when_down(report, &at, document, rule);
-        let hairpin = hairpin(report, &at, rule.enable_floating_ip, rule.forebay.as_ref());
+        let hairpin = hairpin(rule.forebay.as_ref());
+        no_hairpin_where_floating(report, &at, rule.enable_floating_ip, rule.forebay.as_ref());
         let idle = rule.idle_timeout_in_minutes;
         field::within(report, &at, "idleTimeoutInMinutes", idle, IdleTimeout::RANGE);
 
@@ -181,11 +182,9 @@ fn build(
 
 /// What becomes of connections when members are found down.
 fn when_down(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &LoadBalancingRule) -> WhenDown {
-    let resets = rule.forebay.as_ref().and_then(|extension| extension.reset_on_member_down) == Some(true);
-    if resets && rule.probe.is_none() {
-        let message = "without a probe no member is found down: name a probe, or remove this";
-        let at = at.field("forebay").field("resetOnMemberDown");
-        report.add(&at, Code::InvalidRequestFormat, message);
+    let resets = resets(rule.forebay.as_ref());
+    if rule.probe.is_none() {
+        no_reset_without_probe(report, at, rule.forebay.as_ref(), "name a probe, or remove this");
     }
     match balancer.sku_name() {
         _ if resets => WhenDown::Reset,
@@ -194,20 +193,42 @@ fn when_down(report: &mut Report, at: &Path, balancer: &LoadBalancer, rule: &Loa
     }
 }
 
+/// CLUS-1
+fn resets(extension: Option<&RuleExtension>) -> bool {
+    extension.and_then(|extension| extension.reset_on_member_down) == Some(true)
+}
+
+/// CLUS-1, where no probe asks.
+pub(super) fn no_reset_without_probe(
+    report: &mut Report,
+    at: &Path,
+    extension: Option<&RuleExtension>,
+    mend: &str,
+) {
+    if resets(extension) {
+        let message = format!("without a probe no member is found down: {mend}");
+        let at = at.field("forebay").field("resetOnMemberDown");
+        report.add(&at, Code::InvalidRequestFormat, message);
+    }
+}
+
+/// HAIR-1
+pub(super) fn hairpin(extension: Option<&RuleExtension>) -> bool {
+    extension.and_then(|extension| extension.hairpin) == Some(true)
+}
+
 /// HAIR-1. A member of a floating rule has the frontend's address itself, so its calls never leave it.
-pub(super) fn hairpin(
+pub(super) fn no_hairpin_where_floating(
     report: &mut Report,
     at: &Path,
     floating: Option<bool>,
     extension: Option<&RuleExtension>,
-) -> bool {
-    let hairpin = extension.and_then(|extension| extension.hairpin) == Some(true);
-    if hairpin && floating == Some(true) {
+) {
+    if hairpin(extension) && floating == Some(true) {
         let message = "a member of a floating rule has the frontend's address itself, and reaches itself \
                        there without the balancer: remove this";
         report.add(&at.field("forebay").field("hairpin"), Code::InvalidRequestFormat, message);
     }
-    hairpin
 }
 
 /// FLOW-5
