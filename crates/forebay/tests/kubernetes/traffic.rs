@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::cluster::Cluster as _;
 use crate::world::{becomes, eventually};
-use site::{FAR, Health, Site, names};
+use site::{FAR, Health, Site, names, nobody};
 
 #[test]
 fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
@@ -27,7 +27,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
         site.serve("guarded", 1, &json!({ "spec": { "loadBalancerSourceRanges": ["10.20.1.100/32"] } }));
     site.proxy(&[&web, &guarded]);
     becomes(&names([0, 1, 2]), || site.met(0, guarded.at(80)));
-    assert_eq!(site.met(1, guarded.at(80)), names([]), "somebody else is not let in");
+    assert_eq!(site.met(1, guarded.at(80)), nobody(), "somebody else is not let in");
     assert_eq!(site.met(1, web.at(80)), names([0, 1, 2]));
 
     // Only the nodes that have a pod say that they have one, until they are drained.
@@ -75,7 +75,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
 
     site.api.delete("services", "default", "web");
     eventually("it is gone", || site.api.get("services", "default", "web").is_none().then_some(()));
-    becomes(&names([]), || site.met(0, web.at(80)));
+    becomes(&nobody(), || site.met(0, web.at(80)));
     assert_eq!(site.met(0, guarded.at(80)), names([1, 2]), "the others are not touched");
 }
 
@@ -190,7 +190,7 @@ fn services_of_every_kind_reach_their_pods() {
     becomes(&all, || site.met(0, guest.at(8080)));
     site.api.delete("services", "default", "host");
     eventually("it is gone", || site.api.get("services", "default", "host").is_none().then_some(()));
-    becomes(&names([]), || site.met(0, host.at(80)));
+    becomes(&nobody(), || site.met(0, host.at(80)));
     assert_eq!(site.met(0, guest.at(8080)), all, "the guest stays at the address");
 
     // This kernel need not know SCTP: the packet is made here, and looked at on the nodes.
@@ -235,7 +235,7 @@ fn all_ports_of_an_internal_service_lead_to_its_pods() {
     for port in [80, 8000] {
         assert!(site.call(1, guarded.at(port)).is_none(), "somebody else is let in");
     }
-    assert_eq!(site.met_by_datagrams(1, guarded.at(53)), names([]));
+    assert_eq!(site.met_by_datagrams(1, guarded.at(53)), nobody());
 }
 
 #[test]

@@ -267,23 +267,18 @@ impl Site {
         }
     }
 
-    /// The nodes whose pods answer a client.
+    /// The nodes whose pods answer a client's calls, and [`nobody`] with them once a call is not answered.
     pub fn met(&self, client: usize, to: SocketAddr) -> BTreeSet<String> {
-        // Where nobody answers the first call takes as long as all others would.
-        let Some(first) = self.call(client, to) else { return BTreeSet::new() };
-        let others = (1..CALLS).filter_map(|_| self.call(client, to));
-        others.chain([first]).map(|seen| seen.member).collect()
+        met_by(|| self.call(client, to))
     }
 
     /// The same, by datagrams.
     pub fn met_by_datagrams(&self, client: usize, to: SocketAddr) -> BTreeSet<String> {
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
-        let ask = || {
+        met_by(|| {
             let socket = udp_socket(&self.clients[client], any).unwrap();
-            udp_ask(&socket, to, PATIENCE).ok().map(|seen| seen.member)
-        };
-        let Some(first) = ask() else { return BTreeSet::new() };
-        (1..CALLS).filter_map(|_| ask()).chain([first]).collect()
+            udp_ask(&socket, to, PATIENCE).ok()
+        })
     }
 
     pub fn call(&self, client: usize, to: SocketAddr) -> Option<Whoami> {
@@ -359,6 +354,24 @@ fn answer(mut stream: TcpStream, has_pod: bool) -> std::io::Result<()> {
 
 const fn family(address: IpAddr) -> &'static str {
     if address.is_ipv4() { "ip" } else { "ip6" }
+}
+
+/// One silence says enough, and each takes a while: nobody is asked after it.
+fn met_by(ask: impl Fn() -> Option<Whoami>) -> BTreeSet<String> {
+    let mut met = BTreeSet::new();
+    for _ in 0..CALLS {
+        let Some(seen) = ask() else {
+            met.append(&mut nobody());
+            break;
+        };
+        met.insert(seen.member);
+    }
+    met
+}
+
+/// Who is met where nobody answers.
+pub fn nobody() -> BTreeSet<String> {
+    BTreeSet::from(["nobody".to_owned()])
 }
 
 pub fn names(numbers: impl IntoIterator<Item = u8>) -> BTreeSet<String> {
