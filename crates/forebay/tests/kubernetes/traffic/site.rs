@@ -361,7 +361,7 @@ fn met_by(ask: impl Fn() -> Option<Whoami>) -> BTreeSet<String> {
     let mut met = BTreeSet::new();
     for _ in 0..CALLS {
         let Some(seen) = ask() else {
-            met.append(&mut nobody());
+            met.extend(nobody());
             break;
         };
         met.insert(seen.member);

@@ -84,6 +84,24 @@ fn every_rule_that_leads_to_a_member_is_done() {
 }
 
 #[test]
+fn the_target_of_a_nat_rule_may_call_itself_where_the_rule_says_so() {
+    // HAIR-1
+    let rule = |name: &str, port: u32, forebay: Value| {
+        let frontend = to("loadBalancers/b/frontendIPConfigurations/f");
+        json!({ "name": name, "properties": { "frontendIPConfiguration": frontend, "protocol": "Tcp",
+                "frontendPort": port, "backendPort": port, "forebay": forebay } })
+    };
+    let rules = json!([rule("may", 5_001, json!({ "hairpin": true })), rule("not", 5_002, json!({}))]);
+    let names = ["loadBalancers/b/inboundNatRules/may", "loadBalancers/b/inboundNatRules/not"];
+    let desired = desired([
+        changed(&balancer("b", Some("10.1.1.10")), "inboundNatRules", rules),
+        interface("vm1", Some("10.1.2.10"), &[], &names),
+    ]);
+    let rules: Vec<_> = desired.rules().iter().map(|it| (it.frontend_port(), it.hairpin())).collect();
+    assert_eq!(rules, [(80, false), (5_001, true), (5_002, false)]);
+}
+
+#[test]
 fn answers_of_a_nat_rules_target_get_back_as_the_rule_says() {
     // FIP-3, NAT-1
     let vm = |name: &str, address: &str, rule: &str| interface(name, Some(address), &[], &[rule]);
