@@ -10,10 +10,11 @@ use super::hosts::{Who, call};
 use crate::demo::stage::Trouble;
 use crate::lab::Host;
 
-/// How long one connection is waited for. What is lost is lost within this time, and is not counted as longer.
-const PATIENCE: Duration = Duration::from_millis(50);
+/// How long one connection is waited for: less than the second after which TCP calls again, so that what is lost stays lost, and longer
+/// than a busy machine lets a server wait. Others are opened meanwhile.
+const PATIENCE: Duration = Duration::from_millis(900);
 /// Between two connections.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(10);
 /// So long everybody must have been served by one server before that is believed.
 const CALM: Duration = Duration::from_millis(1_200);
 /// How soon it is looked again.
@@ -23,8 +24,15 @@ const LOOK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug)]
 struct Try {
     began: Instant,
-    /// Who answered, if anybody did.
-    member: Option<String>,
+    heard: Heard,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    /// Who answered.
+    Member(String),
+    Lost,
 }
 
 /// An outage that is over.
@@ -46,17 +54,29 @@ pub struct Asking {
 
 impl Asking {
     pub fn start(client: &Host, to: SocketAddr) -> Self {
-        let (tries, stop) = (Arc::new(Mutex::new(Vec::new())), Arc::new(AtomicBool::new(false)));
+        let (tries, stop) = (Arc::new(Mutex::new(Vec::<Try>::new())), Arc::new(AtomicBool::new(false)));
         let (own, stopped, client) = (Arc::clone(&tries), Arc::clone(&stop), client.clone());
         let ask = move || {
-            // One visit for all connections: entering a host costs a thread.
-            let _ = client.within(|| {
-                while !stopped.load(Ordering::Relaxed) {
-                    let began = Instant::now();
-                    let member = call(to, PATIENCE).ok().map(|Who { member, .. }| member);
-                    own.lock().unwrap_or_else(PoisonError::into_inner).push(Try { began, member });
-                    thread::sleep(PAUSE);
+            let all = || own.lock().unwrap_or_else(PoisonError::into_inner);
+            let call = |number: usize| {
+                let heard =
+                    call(to, PATIENCE).map_or(Heard::Lost, |Who { member, .. }| Heard::Member(member));
+                if let Some(a_try) = all().get_mut(number) {
+                    a_try.heard = heard;
                 }
+            };
+            // One visit for all connections: threads are where the one is that starts them.
+            let _ = client.within(|| {
+                thread::scope(|scope| {
+                    while !stopped.load(Ordering::Relaxed) {
+                        let mut tries = all();
+                        let number = tries.len();
+                        tries.push(Try { began: Instant::now(), heard: Heard::Nothing });
+                        drop(tries);
+                        scope.spawn(move || call(number));
+                        thread::sleep(PAUSE);
+                    }
+                });
             });
         };
         Self { tries, stop, thread: Some(thread::spawn(ask)) }
@@ -98,11 +118,14 @@ impl Drop for Asking {
 
 /// The outage since a moment, once this server has served everybody for a while.
 fn outage(tries: &[Try], member: &str, since: Instant) -> Option<Outage> {
+    // What becomes of one that is under way says something about those after it.
+    let known = tries.iter().position(|a_try| a_try.heard == Heard::Nothing).unwrap_or(tries.len());
+    let tries = &tries[..known];
     let last = tries.last()?;
-    let served = |a_try: &&Try| a_try.member.as_deref() == Some(member);
+    let served = |a_try: &&Try| matches!(&a_try.heard, Heard::Member(name) if name == member);
     let over = tries.iter().rev().take_while(served).last()?.began.max(since);
-    let before = tries.iter().rev().filter(|a_try| a_try.began < since && a_try.member.is_some());
-    let last_before = before.map(|a_try| a_try.began).next().unwrap_or(since);
+    let before = tries.iter().rev().find(|a_try| a_try.began < since && a_try.heard != Heard::Lost);
+    let last_before = before.map_or(since, |a_try| a_try.began);
     (last.began.saturating_duration_since(over) >= CALM).then_some(Outage { last_before, over })
 }
 
@@ -116,7 +139,7 @@ mod tests {
         let at = |millis| start + Duration::from_millis(millis);
         let a_try = |(millis, member): (u64, Option<&str>)| Try {
             began: at(millis),
-            member: member.map(str::to_owned),
+            heard: member.map_or(Heard::Lost, |name| Heard::Member(name.to_owned())),
         };
         let mut tries: Vec<Try> = [
             (0, Some("vm1")),
@@ -133,5 +156,10 @@ mod tests {
         let wanted = Outage { last_before: at(90), over: at(400) };
         assert_eq!(outage(&tries, "vm2", at(100)), Some(wanted));
         assert_eq!(outage(&tries, "vm1", at(100)), None);
+        // Nobody knows yet whether that one is lost.
+        tries.insert(6, Try { began: at(1_000), heard: Heard::Nothing });
+        assert_eq!(outage(&tries, "vm2", at(100)), None);
+        tries[6].heard = Heard::Lost;
+        assert_eq!(outage(&tries, "vm2", at(100)), None);
     }
 }

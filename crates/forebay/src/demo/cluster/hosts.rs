@@ -33,7 +33,7 @@ const START: Duration = Duration::from_secs(15);
 /// How long a process may take to end.
 const END: Duration = Duration::from_secs(3);
 /// How long one call is waited for.
-const CALL: Duration = Duration::from_millis(500);
+const CALL: Duration = Duration::from_secs(2);
 /// How soon a signal, or a change, is noticed.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long what is shown of members' health may be behind.
