@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -13,6 +13,8 @@ use super::{Error, Host, PATIENCE, Process};
 const ETHERNET: u32 = 1;
 /// Frames that are on their way when a recording is stopped still get in.
 const SETTLE: Duration = Duration::from_millis(100);
+/// So often a recording that is stopped is asked at most whether it has written all that it heard.
+const ROUNDS: usize = 20;
 
 /// An Ethernet frame, from the destination address on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,10 +44,47 @@ impl Capture {
     /// Ends the recording and gives the frames in the order in which they passed.
     pub fn stop(mut self) -> Result<Vec<Frame>, Error> {
         thread::sleep(SETTLE);
+        self.catch_up()?;
         self.process.signal(Signal::SIGINT)?;
         self.process.wait(PATIENCE);
         let bytes = fs::read(&self.file).map_err(|cause| Error::file(&self.file, cause))?;
         frames(&bytes).ok_or_else(|| Error::protocol(format!("{} is no pcap file", self.file.display())))
+    }
+}
+
+impl Capture {
+    /// Told to end, tcpdump leaves what it has not read yet. Between one answer and the next it reads all there is: twice the same counts
+    /// are all.
+    fn catch_up(&mut self) -> Result<(), Error> {
+        let mut before = String::new();
+        for answers in 1..=ROUNDS {
+            self.process.signal(Signal::SIGUSR1)?;
+            let counts = self.counts(answers)?;
+            if counts == before {
+                break;
+            }
+            before = counts;
+            thread::sleep(SETTLE / 10);
+        }
+        Ok(())
+    }
+
+    /// What it answers for the so-manieth time when it is asked how many frames it has written.
+    fn counts(&mut self, number: usize) -> Result<String, Error> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let said = self.process.stderr();
+            let mut whole = said
+                .split_inclusive('\n')
+                .filter(|line| line.contains(" captured, ") && line.ends_with('\n'));
+            if let Some(line) = whole.nth(number - 1) {
+                return Ok(line.to_owned());
+            }
+            if Instant::now() > deadline || !self.process.is_running() {
+                return Err(Error::protocol(format!("tcpdump does not say what it has written: {said}")));
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
     }
 }
 

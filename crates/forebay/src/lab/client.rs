@@ -12,8 +12,8 @@ use nix::sys::time::{TimeVal, TimeValLike as _};
 
 use super::{Error, Host, Whoami};
 
-/// How long an answer is waited for, unless said otherwise.
-pub const PATIENCE: Duration = Duration::from_secs(2);
+/// How long an answer that shall come is waited for, unless said otherwise: on a machine that does many things at once.
+pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The longest body that is read into memory.
 const MAX_BODY: u64 = 1024 * 1024 * 1024;
 

@@ -126,7 +126,7 @@ fn commands_run_on_their_host_and_end_with_it() {
     assert!(matches!(pair.member.must(&["false"]), Err(Error::Command { .. })));
     assert!(matches!(pair.member.run(&["no-such-command"]), Err(Error::Start { .. })));
 
-    let script = "echo starting; echo ready: 3; sleep 0.1; echo applied: 1; trap 'exit 7' TERM; while :; do sleep 0.01; done";
+    let script = "trap 'exit 7' TERM; echo starting; echo ready: 3; sleep 0.1; echo applied: 1; while :; do sleep 0.01; done";
     let mut process = pair.member.spawn(&["sh", "-c", script]).unwrap();
     assert_eq!(process.await_line(&["ready:"], PATIENCE).unwrap(), "ready: 3");
     assert_eq!(process.await_line(&["applied:", "refused:"], PATIENCE).unwrap(), "applied: 1");
