@@ -13,7 +13,7 @@ use crate::document::{Document, Probe, Rule, Wire, floating, floating_and_plain,
 use crate::health::{ASKED, await_state, patients, pulse};
 use crate::net::{ETH0, Net, Shape, installed};
 use crate::patient::BUSY;
-use crate::session::{Knock, all_stay, eventually, knock, open};
+use crate::session::{Knock, all_stay, eventually, expect, open};
 
 /// As long as it takes until six calls a second apart are answered, or nobody has answered six of them for two seconds each.
 const SOON: Duration = Duration::from_secs(25);
@@ -72,7 +72,7 @@ fn frontends_of_members_behind_a_gateway_are_called_too() {
     });
     // And it forwards as it did.
     for rule in &rules {
-        assert_eq!(knock(net.client(), rule.wire, rule.frontend), Knock::Answered, "{}", rule.name);
+        expect(net.client(), rule, Knock::Answered);
     }
 }
 
@@ -193,8 +193,9 @@ fn the_doorway_outlives_the_process_is_opened_again_and_goes_with_the_data_path(
     assert_eq!(doorway(&net.balancer), BTreeMap::new());
     let shown = balancer.json(&["show", "health"]);
     assert!(shown.get("availability").is_none(), "{shown}");
+    balancer.await_members();
     for rule in &rules {
-        assert_eq!(knock(net.client(), rule.wire, rule.frontend), Knock::Answered, "{}", rule.name);
+        expect(net.client(), rule, Knock::Answered);
     }
     let mut connections: Vec<_> = sessions.drain(..).filter(|(it, _)| is_floating_tcp(it)).collect();
     all_stay(&mut connections, "whatever became of the doorway");

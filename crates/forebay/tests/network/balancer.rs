@@ -68,13 +68,18 @@ impl<'a> Balancer<'a> {
     pub fn start_with(net: &'a Net, document: &Document, settings: Settings) -> Self {
         let mut balancer = Self::prepare(net, document, settings);
         balancer.serve();
+        balancer.await_members();
+        balancer
+    }
+
+    /// Waits until it knows the stations of all members.
+    pub fn await_members(&self) {
         // A host's IPv6 address may take more than a second to answer for itself after its link came up.
         eventually(APPLY, || {
-            let stats = balancer.stats();
+            let stats = self.stats();
             let rows = stats.0["members"].as_array().unwrap();
             if rows.iter().all(|row| row["state"] == "ready") { Ok(()) } else { Err(stats) }
         });
-        balancer
     }
 
     /// Writes settings and document, and starts nothing.

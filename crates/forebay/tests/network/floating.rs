@@ -7,7 +7,7 @@ use forebay::lab::{HttpServer, Whoami, http_get};
 use crate::balancer::Balancer;
 use crate::document::{Document, Pool, Rule, Wire, floating, plain};
 use crate::net::{ETH0, Net, Shape};
-use crate::session::{Knock, Session, all_stay, knock, open};
+use crate::session::{Knock, Session, all_stay, expect, open};
 
 #[test]
 fn two_frontends_share_a_port_of_each_member() {
@@ -57,7 +57,7 @@ fn one_frontends_rules_do_not_touch_another_frontend() {
         let there = other.rules.len() == rules.len() && other.pools.len() == 1;
         for rule in &purple {
             let expected = if there { Knock::Answered } else { Knock::Silence };
-            assert_eq!(knock(net.client(), rule.wire, rule.frontend), expected, "{}", rule.name);
+            expect(net.client(), rule, expected);
         }
         for rule in &green {
             assert_eq!(open(&net, rule, 2).len(), 2);
@@ -183,7 +183,7 @@ fn a_changed_port_without_a_way_back_is_refused() {
         let why = balancer.process().stderr();
         assert!(why.contains(code), "{why}");
     }
-    assert_eq!(knock(net.client(), Wire::Tcp, rules[0].frontend), Knock::Answered);
+    expect(net.client(), &rules[0], Knock::Answered);
 }
 
 #[test]
@@ -202,9 +202,10 @@ fn members_behind_a_router_are_masqueraded_to_and_floating_rules_to_them_say_why
     let floating: Vec<_> = rules.iter().filter(|rule| rule.floating).collect();
     assert_eq!(balancer.stats().verdict("NotAdjacent"), 0);
     for rule in &floating {
-        assert_eq!(knock(net.client(), rule.wire, rule.frontend), Knock::Silence, "{}", rule.name);
+        expect(net.client(), rule, Knock::Silence);
     }
-    assert_eq!(balancer.stats().verdict("NotAdjacent"), 4);
+    // Each of the two SYNs once more at most, where its sender was slow to give up.
+    assert!((4..=6).contains(&balancer.stats().verdict("NotAdjacent")), "{:?}", balancer.stats());
     let trace = balancer.json(&["trace", "--from", "10.20.1.100:5000", "--to", "65.52.0.1:80"]);
     let wanted = "dropped: floating IP needs the member on the same segment, and it is behind a route";
     assert_eq!(trace["verdict"], wanted);

@@ -10,7 +10,7 @@ use forebay::lab::{http_get, udp_socket};
 use crate::balancer::{Balancer, Settings, said};
 use crate::document::{Document, Rule, Wire, floating, floating_and_plain, plain};
 use crate::net::{ETH0, Net, Shape};
-use crate::session::{Knock, Session, all_stay, choices, distinct, eventually, knock, open};
+use crate::session::{Knock, LATE, Session, all_stay, choices, distinct, eventually, knock, open};
 
 /// So many new flows that a third of the choices is surely among them.
 const MANY: usize = 40;
@@ -142,7 +142,7 @@ fn a_quiet_connection_lives_on_if_nothing_changed() {
     let balancer = Balancer::start_with(
         &net,
         &Document::new(&rules, net.everybody()),
-        Settings { hurry: 7, ..Settings::default() },
+        Settings { hurry: 6, ..Settings::default() },
     );
     let mut sessions: Vec<_> = rules.iter().flat_map(|rule| open(&net, rule, 6)).collect();
     assert!(balancer.stats().remembered("masquerades") >= 12);
@@ -161,11 +161,11 @@ fn a_session_in_use_is_never_forgotten() {
     let rules = floating_and_plain();
     let _servers = net.serve(&rules);
     let document = Document::new(&rules, net.addresses(&[1]));
-    // The idle time is less than two seconds.
-    let mut balancer = Balancer::start_with(&net, &document, Settings { hurry: 7, ..Settings::default() });
+    // The idle time is less than four seconds.
+    let mut balancer = Balancer::start_with(&net, &document, Settings { hurry: 6, ..Settings::default() });
     let mut sessions: Vec<_> = rules.iter().flat_map(|rule| open(&net, rule, 3)).collect();
     balancer.apply(&document.with(net.everybody()));
-    let end = Instant::now() + Duration::from_secs(6);
+    let end = Instant::now() + Duration::from_secs(10);
     while Instant::now() < end {
         all_stay(&mut sessions, "in use");
         thread::sleep(Duration::from_millis(50));
@@ -179,8 +179,8 @@ fn killing_stopping_and_starting_the_process_loses_no_packet() {
     let rules = floating_and_plain();
     let _servers = net.serve(&rules);
     let document = Document::new(&rules, net.everybody());
-    // Every connection has its place, so that none is turned away.
-    let settings = Settings { masquerades: 1 << 18, ..Settings::default() };
+    // Every connection has its place, so that none is turned away: of some thousand, five hardly ever want the same four.
+    let settings = Settings { masquerades: 1 << 20, ..Settings::default() };
     let mut balancer = Balancer::start_with(&net, &document, settings);
     survive(&net, &rules, |sessions| {
         balancer.kill();
@@ -351,12 +351,11 @@ fn survive(net: &Net, rules: &[Rule], change: impl FnOnce(&mut [(Session, String
         stop.store(true, Ordering::Relaxed);
         for (name, worker) in udp {
             let (sent, answered) = worker.join().unwrap();
-            assert!(sent > 200, "{name}: {sent} datagrams");
             assert_eq!(sent, answered, "{name}: datagrams sent and answered");
         }
         for (name, worker) in tcp {
             let opened = worker.join().unwrap();
-            assert!(opened > 20, "{name}: {opened} connections");
+            eprintln!("{name}: {opened} connections");
         }
         ended
     });
@@ -369,6 +368,8 @@ fn survive(net: &Net, rules: &[Rule], change: impl FnOnce(&mut [(Session, String
 /// Sends datagrams at a steady rate over several sessions, and counts what is sent and what is answered.
 fn stream(net: &Net, rule: &Rule, stop: &AtomicBool) -> (usize, usize) {
     const SESSIONS: usize = 20;
+    // However soon the change is over, and however late this begins.
+    const LEAST: usize = 200;
     let from = net.client_address(0, rule.v4());
     let sockets: Vec<UdpSocket> = (0..SESSIONS).map(|_| udp_socket(net.client(), from).unwrap()).collect();
     for socket in &sockets {
@@ -383,13 +384,13 @@ fn stream(net: &Net, rule: &Rule, stop: &AtomicBool) -> (usize, usize) {
             .sum::<usize>()
     };
     let (mut sent, mut answered) = (0, 0);
-    while !stop.load(Ordering::Relaxed) {
+    while sent <= LEAST || !stop.load(Ordering::Relaxed) {
         sockets[sent % SESSIONS].send(b"who are you?").unwrap();
         sent += 1;
         answered += receive();
         thread::sleep(Duration::from_millis(2));
     }
-    let patience = Instant::now() + Duration::from_secs(2);
+    let patience = Instant::now() + LATE;
     while answered < sent && Instant::now() < patience {
         thread::sleep(Duration::from_millis(10));
         answered += receive();
@@ -401,7 +402,7 @@ fn stream(net: &Net, rule: &Rule, stop: &AtomicBool) -> (usize, usize) {
 fn dialler(net: &Net, rule: &Rule, stop: &AtomicBool) -> usize {
     let from = net.client_address(0, rule.v4());
     let mut opened = 0;
-    while !stop.load(Ordering::Relaxed) {
+    while opened <= 20 || !stop.load(Ordering::Relaxed) {
         http_get(net.client(), Some(from), rule.frontend, "/whoami").unwrap();
         opened += 1;
         thread::sleep(Duration::from_millis(5));

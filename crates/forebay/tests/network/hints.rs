@@ -9,7 +9,7 @@ use crate::balancer::Balancer;
 use crate::document::{Document, Interval, Probe, Rule, Wire};
 use crate::health::{ASKED, MANY, SOON, await_because, await_state, patients, pulse, reached};
 use crate::net::{ETH0, Net, Shape};
-use crate::session::{Knock, eventually, knock, open};
+use crate::session::{Knock, LATE, eventually, knock, open};
 
 #[test]
 fn a_member_of_which_a_router_says_that_it_is_unreachable_is_avoided_until_an_attempt_ends_otherwise() {
@@ -91,7 +91,8 @@ fn a_member_that_is_not_to_be_found_is_avoided_before_its_probe_knows() {
         if shown.contains("FAILED") || shown.contains("INCOMPLETE") { Ok(()) } else { Err(shown) }
     });
     let lost = Instant::now();
-    eventually(Duration::from_secs(2), || {
+    // Its probe takes half a minute to know.
+    eventually(Duration::from_secs(2) + LATE, || {
         match (0..MANY).find(|_| knock(net.client(), Wire::Tcp, rules[0].frontend) != Knock::Answered) {
             None => Ok(()),
             lost => Err(lost),

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -104,13 +105,17 @@ fn datagrams_in_pieces_arrive_whole_both_ways() {
         };
         let balancer = Balancer::start(&net, &document);
         thread::scope(|scope| {
+            // Gone once nobody asks any more, and where something fails.
+            let asking = Arc::new(());
             for echo in &echoes {
+                let asking = Arc::downgrade(&asking);
                 scope.spawn(move || {
-                    echo.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+                    echo.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
                     let mut buffer = [0; 65_536];
-                    // Until nobody asks any more.
-                    while let Ok((length, from)) = echo.recv_from(&mut buffer) {
-                        echo.send_to(&buffer[..length], from).unwrap();
+                    while asking.upgrade().is_some() {
+                        if let Ok((length, from)) = echo.recv_from(&mut buffer) {
+                            echo.send_to(&buffer[..length], from).unwrap();
+                        }
                     }
                 });
             }
@@ -119,7 +124,7 @@ fn datagrams_in_pieces_arrive_whole_both_ways() {
                     let sent: Vec<u8> = (0..length).map(|at| (at / 7) as u8).collect();
                     let from = net.client_address(0, rule.v4());
                     let socket = net.client().within(|| UdpSocket::bind(from)).unwrap().unwrap();
-                    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                    socket.set_read_timeout(Some(PATIENCE)).unwrap();
                     socket.send_to(&sent, rule.frontend).unwrap();
                     let mut heard = vec![0; 65_536];
                     let (length, from) = socket.recv_from(&mut heard).unwrap();

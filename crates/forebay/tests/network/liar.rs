@@ -12,7 +12,7 @@ use nix::libc;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
-use crate::patient::expired;
+use crate::patient::{expired, go_first};
 
 /// How long nobody may say anything before a liar lets go.
 const QUIET: Duration = Duration::from_secs(3);
@@ -69,6 +69,7 @@ impl Liar {
         let (stop, work) = (Arc::new(AtomicBool::new(false)), Arc::new(work));
         let stopped = Arc::clone(&stop);
         let accept = move || {
+            go_first();
             while !stopped.load(Ordering::Relaxed) {
                 let Ok((stream, _)) = listener.accept() else {
                     thread::sleep(LOOK);

@@ -161,6 +161,7 @@ fn documents_that_cannot_be_read_are_named_with_the_reason() {
     refuses(&balancer, &wanted);
     fs::rename(&moved, &folder).unwrap();
     balancer.serve();
+    balancer.await_members();
     let mut sessions: Vec<_> = rules.iter().flat_map(|rule| open(&net, rule, 2)).collect();
     fs::rename(&folder, &moved).unwrap();
     let wanted = format!(

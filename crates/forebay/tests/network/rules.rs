@@ -11,27 +11,28 @@ use serde_json::json;
 use crate::balancer::{Balancer, Settings, said};
 use crate::document::{Document, Rule, Wire, floating, floating_and_plain, plain};
 use crate::net::{ETH0, Net, installed};
-use crate::session::{Knock, Session, distinct, eventually, knock, knock_until};
+use crate::session::{Knock, LATE, Session, eventually, expect, knock, knock_until, open, shares};
 
 #[test]
 fn both_families_and_protocols_are_balanced_alike() {
     // RULE-1, FIP-1, FIP-2
-    const FLOWS: u64 = 24;
+    const FLOWS: usize = 24;
     let Some(net) = Net::flat("families", 2) else { return };
     let rules = floating_and_plain();
     let _servers = net.serve(&rules);
     let balancer = Balancer::start(&net, &Document::new(&rules, net.everybody()));
     for rule in &rules {
-        let members: Vec<String> = (0..FLOWS).map(|_| Session::new(&net, rule).member()).collect();
-        assert_eq!(distinct(&members).len(), 2, "{}: {members:?}", rule.name);
+        // Open until they are counted: a port that is used again belongs to a flow that is remembered.
+        let sessions = open(&net, rule, FLOWS);
+        assert_eq!(shares(&sessions).len(), 2, "{}: {sessions:?}", rule.name);
         let stats = balancer.stats();
         assert_eq!(stats.rule(&rule.name)["flows"], FLOWS, "{}", rule.name);
-        assert!(stats.rule(&rule.name)["packets"].as_u64().unwrap() >= FLOWS);
+        assert!(stats.rule(&rule.name)["packets"].as_u64().unwrap() >= FLOWS as u64);
         assert_eq!(stats.frontend(rule.frontend.ip())["unmatched"], 0);
     }
     let stats = balancer.stats();
     let flows: u64 = net.everybody().iter().map(|it| stats.member(*it)["flows"].as_u64().unwrap()).sum();
-    assert_eq!(flows, FLOWS * 8);
+    assert_eq!(flows, FLOWS as u64 * 8);
     let dropped = stats.0["verdicts"].as_array().unwrap().iter().filter(|row| row["verdict"] == "drop");
     assert_eq!(dropped.map(|row| row["packets"].as_u64().unwrap()).sum::<u64>(), 0);
 }
@@ -82,7 +83,8 @@ fn what_no_rule_takes_reaches_nobody_and_is_counted() {
         // A wildcard's datagrams leave from another address than was called; the client does not take them.
         knock(net.client(), Wire::Udp, to);
     }
-    assert!(tcp.iter().all(|server| server.connections() == 1) && udp.iter().all(|it| it.answered() == 1));
+    let asked = || (tcp.each_ref().map(HttpServer::connections), udp.each_ref().map(UdpEcho::answered));
+    eventually(LATE, || if asked() == ([1; 2], [1; 2]) { Ok(()) } else { Err(asked()) });
 }
 
 #[test]
@@ -119,8 +121,8 @@ fn security_rules_say_who_may_call_a_frontend() {
     assert!(said.starts_with("applied:"), "{said}");
     for rule in &rules {
         let wanted = if rule.wire == Wire::Udp { Knock::Answered } else { Knock::Silence };
-        assert_eq!(knock(&net.clients[0], rule.wire, rule.frontend), wanted, "{}", rule.name);
-        assert_eq!(knock(&net.clients[1], rule.wire, rule.frontend), Knock::Answered, "{}", rule.name);
+        expect(&net.clients[0], rule, wanted);
+        expect(&net.clients[1], rule, Knock::Answered);
     }
     let stats = balancer.stats();
     assert!(stats.verdict("Denied") >= 4);
@@ -156,9 +158,10 @@ fn a_rule_without_members_is_silent() {
     let filter = "(tcp or udp or icmp or icmp6) and not icmp6[0]=136 and not icmp6[0]=135";
     let capture = net.client().capture(ETH0, filter).unwrap();
     for rule in &rules {
-        assert_eq!(knock(net.client(), rule.wire, rule.frontend), Knock::Silence, "{}", rule.name);
+        expect(net.client(), rule, Knock::Silence);
     }
-    assert_eq!(balancer.stats().verdict("NoMember"), 8);
+    // Each of the four SYNs once more at most, where its sender was slow to give up.
+    assert!((8..=12).contains(&balancer.stats().verdict("NoMember")), "{:?}", balancer.stats());
     let own = net.client().mac(ETH0).unwrap();
     let frames = capture.stop().unwrap();
     assert!(frames.len() >= 8);
@@ -291,7 +294,9 @@ fn a_frontend_without_rules_takes_packets_and_gives_none() {
         for wire in [Wire::Tcp, Wire::Udp] {
             assert_eq!(knock(net.client(), wire, (*frontend, 80).into()), Knock::Silence);
         }
-        assert_eq!(balancer.stats().frontend(*frontend)["unmatched"], 2);
+        // The SYN once more at most, where its sender was slow to give up.
+        let unmatched = balancer.stats().frontend(*frontend)["unmatched"].as_u64().unwrap();
+        assert!((2..=3).contains(&unmatched), "{unmatched}");
     }
     Session::new(&net, &rules[0]).ask().unwrap();
 }

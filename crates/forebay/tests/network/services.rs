@@ -52,7 +52,7 @@ fn dnsmasq_answers_dig_over_udp_and_tcp() {
             let server = format!("@{address}");
             said(
                 net.client(),
-                &["dig", "+short", "+tries=1", "+time=2", "+ignore", over, &server, "-p", &port, kind, name],
+                &["dig", "+short", "+tries=1", "+time=10", "+ignore", over, &server, "-p", &port, kind, name],
             )
         };
         eventually(START, || match ask("who.test", "TXT") {

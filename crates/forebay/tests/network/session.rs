@@ -14,6 +14,8 @@ use crate::net::Net;
 
 /// How long a first packet waits for an answer that shall not come: less than a second, after which TCP sends it again.
 const KNOCK: Duration = Duration::from_millis(400);
+/// What a machine that is busy with other tests may add to a time that is promised.
+pub const LATE: Duration = Duration::from_secs(3);
 
 /// An open session.
 #[derive(Debug)]
@@ -123,18 +125,28 @@ pub enum Knock {
     Silence,
 }
 
+/// A first packet to a rule's frontend ends so. An answer that shall come may take its time.
+pub fn expect(host: &Host, rule: &Rule, wanted: Knock) {
+    let patience = if wanted == Knock::Answered { PATIENCE } else { KNOCK };
+    assert_eq!(knock_within(host, rule.wire, rule.frontend, patience), wanted, "{}", rule.name);
+}
+
 /// Sends a first packet to a place where there may be nobody.
 pub fn knock(host: &Host, wire: Wire, to: SocketAddr) -> Knock {
+    knock_within(host, wire, to, KNOCK)
+}
+
+fn knock_within(host: &Host, wire: Wire, to: SocketAddr, patience: Duration) -> Knock {
     let unnamed = SocketAddr::new(if to.is_ipv4() { [0, 0, 0, 0].into() } else { [0; 16].into() }, 0);
     let heard = host
         .within(|| match wire {
-            Wire::Tcp => dial(None, to, KNOCK).map(drop),
+            Wire::Tcp => dial(None, to, patience).map(drop),
             Wire::Udp => {
                 let failed = |cause: std::io::Error| Error::socket(format!("ask {to}/udp"), cause);
                 let socket = UdpSocket::bind(unnamed).map_err(failed)?;
                 // Connected, so that ICMP errors are reported.
                 socket.connect(to).map_err(failed)?;
-                socket.set_read_timeout(Some(KNOCK)).map_err(failed)?;
+                socket.set_read_timeout(Some(patience)).map_err(failed)?;
                 socket.send(b"is anybody there?").map_err(failed)?;
                 socket.recv(&mut [0; 2048]).map(drop).map_err(failed)
             }

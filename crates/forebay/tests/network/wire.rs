@@ -3,9 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
-use forebay::lab::{Frame, TcpEcho, checksums_good, dial};
+use forebay::lab::{Frame, PATIENCE, TcpEcho, checksums_good, dial};
 
 use crate::balancer::Balancer;
 use crate::document::{Document, Rule, Wire, floating, floating_and_plain, plain};
@@ -83,7 +82,7 @@ fn frames_are_good(net: &Net, rules: &[Rule], document: &Document) {
                     assert_eq!(connection.count(&format!("/bytes/{LENGTH}")).unwrap(), LENGTH);
                 }
                 Session::Udp(socket, to) => {
-                    socket.set_read_timeout(Some(Duration::from_secs(2))).unwrap();
+                    socket.set_read_timeout(Some(PATIENCE)).unwrap();
                     // Odd lengths, none at all, and as much as a frame takes.
                     for length in [0, 1, 2, 13, 512, if rule.v4() { 1_472 } else { 1_452 }] {
                         socket.send_to(&vec![0xa5; length], *to).unwrap();
@@ -133,9 +132,8 @@ fn transfers_are_whole(net: &Net, rules: &[Rule], document: &Document) {
         .collect();
     let _balancer = Balancer::start(net, document);
     for rule in rules {
-        let patience = Duration::from_secs(5);
-        let stream = net.client().within(|| dial(None, rule.frontend, patience)).unwrap().unwrap();
-        stream.set_read_timeout(Some(patience)).unwrap();
+        let stream = net.client().within(|| dial(None, rule.frontend, PATIENCE)).unwrap().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         thread::scope(|scope| {
             let mut sending: TcpStream = stream.try_clone().unwrap();
             scope.spawn(move || {
