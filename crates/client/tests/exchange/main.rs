@@ -126,8 +126,11 @@ async fn a_server_that_has_no_time_is_asked_again() {
 
 #[tokio::test]
 async fn nobody_there_is_said_with_what_to_do() {
-    let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
-    let settings = Settings { server: format!("https://{free}"), ..settings("x") };
+    // It is bound and does not listen, so that nobody else comes to listen there.
+    let held = tokio::net::TcpSocket::new_v4().expect("a socket");
+    held.bind(([127, 0, 0, 1], 0).into()).expect("a port");
+    let address = held.local_addr().expect("an address");
+    let settings = Settings { server: format!("https://{address}"), ..settings("x") };
     let error = Client::new(&settings).expect("a client").status().await.expect_err("nobody");
     let text = error.to_string();
     assert!(matches!(error, Error::Unreachable { .. }), "{error:?}");

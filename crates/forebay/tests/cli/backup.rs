@@ -29,7 +29,7 @@ fn a_running_server_is_backed_up_and_a_stopped_one_restored() {
     let said = service.run("restore copy --store store");
     assert!(said.code == 2 && said.err.contains("--force"), "{said:?}");
     assert!(service.did("backup again --store store").starts_with("2 resources at revision "));
-    service.restart();
+    service.go_on();
     let after = service.json("get lb/web -o json");
     let guid = "/properties/resourceGuid";
     assert_eq!((&after["etag"], after.pointer(guid)), (&before["etag"], before.pointer(guid)));

@@ -8,6 +8,7 @@ mod chosen;
 mod delete;
 mod get;
 mod page;
+mod port;
 mod serve;
 mod service;
 mod trouble;

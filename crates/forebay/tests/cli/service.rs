@@ -16,6 +16,8 @@ use server::{Realised, Snapshot};
 use tempfile::TempDir;
 use tokio::sync::{oneshot, watch};
 
+use crate::port::HeldPort;
+
 /// Where the frontends of balancers are.
 pub const NETWORK: &str = "\
 name: net
@@ -35,6 +37,7 @@ pub const READER: &str = "forebay_of_the_reader";
 pub struct Service {
     pub folder: TempDir,
     pub server: String,
+    port: HeldPort,
     running: Option<Running>,
 }
 
@@ -55,8 +58,8 @@ pub struct Said {
 impl Service {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut service = Self { folder, server: String::new(), running: None };
-        service.go_on("127.0.0.1:0");
+        let mut service = Self { folder, server: String::new(), port: HeldPort::take(), running: None };
+        service.go_on();
         service
     }
 
@@ -68,12 +71,6 @@ impl Service {
         service
     }
 
-    /// The same server once more, on the same store and at the same address.
-    pub fn restart(&mut self) {
-        let address = self.server.trim_start_matches("https://").to_owned();
-        self.go_on(&address);
-    }
-
     pub fn stop(&mut self) {
         if let Some(Running { stop, thread }) = self.running.take() {
             let _ = stop.send(());
@@ -81,7 +78,8 @@ impl Service {
         }
     }
 
-    fn go_on(&mut self, listen: &str) {
+    /// It serves: once more on the same store and at the same address, if it did before.
+    pub fn go_on(&mut self) {
         let token = |name: &str, role, token: &str| Token {
             name: name.into(),
             role,
@@ -91,7 +89,7 @@ impl Service {
             file: None,
         };
         let settings = Settings {
-            listen: vec![listen.parse().unwrap()],
+            listen: vec![self.port.address()],
             store: Some(self.store()),
             tokens: vec![token("ops", Role::Write, WRITER), token("eyes", Role::Read, READER)],
             ..Settings::default()

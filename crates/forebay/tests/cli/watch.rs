@@ -61,7 +61,7 @@ fn nothing_is_missed_while_the_server_starts_anew() {
     let watch = Watch::start(&service, "watch");
     assert_eq!(watch.line(), "2 resources at revision 2; changes from here on:");
     service.stop();
-    service.restart();
+    service.go_on();
     service.did("delete lb web");
     assert_eq!(watch.line(), "3 delete lb/web in forebay");
 }

@@ -27,6 +27,7 @@ pub use rights::HOME;
 use rights::{Rights, Wish};
 
 use crate::cluster::Cluster;
+use crate::port::HeldPort;
 use crate::world::eventually;
 
 /// Whoever is being answered is let go within this.
@@ -69,7 +70,8 @@ struct Place {
 
 impl ApiServer {
     pub fn start() -> Self {
-        Self::listening(TcpListener::bind)
+        let port = HeldPort::take();
+        Self::listening(move |_| TcpListener::bind(port.address()))
     }
 
     /// One that listens somewhere else.

@@ -8,6 +8,8 @@ mod cluster;
 mod kubectl;
 mod life;
 mod modes;
+#[path = "../cli/port.rs"]
+mod port;
 mod real;
 mod scale;
 mod several;

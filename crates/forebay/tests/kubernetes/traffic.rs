@@ -19,7 +19,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     let web = site.serve("web", 1, &json!({}));
     site.proxy(&[&web]);
     becomes(&names([0, 1, 2]), || site.met(0, web.at(80)));
-    let seen = site.call(0, web.at(80)).expect("somebody answers");
+    let seen = site.answer(0, web.at(80));
     assert_eq!(seen.client.ip(), IpAddr::from(Ipv4Addr::new(10, 20, 1, 100)), "the client's own address");
 
     // Who may call is kube-proxy's business too, because the packet still has the frontend's address.
@@ -28,7 +28,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     site.proxy(&[&web, &guarded]);
     becomes(&names([0, 1, 2]), || site.met(0, guarded.at(80)));
     assert_eq!(site.met(1, guarded.at(80)), nobody(), "somebody else is not let in");
-    assert_eq!(site.met(1, web.at(80)), names([0, 1, 2]));
+    assert_eq!(site.all_met(1, web.at(80)), names([0, 1, 2]));
 
     // Only the nodes that have a pod say that they have one, until they are drained.
     let [_, first, second] = [0, 1, 2].map(|number| Health::on(&site.nodes[number]));
@@ -40,7 +40,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     first.drain();
     becomes(&names([0, 2]), || site.met(0, local.at(80)));
     assert_eq!(
-        site.met(0, web.at(80)),
+        site.all_met(0, web.at(80)),
         names([0, 1, 2]),
         "kube-proxy of a drained node leads to pods elsewhere"
     );
@@ -52,7 +52,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     let plain = site.serve("plain", 1, &json!({ "metadata": { "annotations": { off: "true" } } }));
     site.proxy(&[&web, &guarded, &local, &plain]);
     becomes(&names([0, 1, 2]), || site.met(0, plain.at(80)));
-    let seen = site.call(0, plain.at(80)).expect("somebody answers");
+    let seen = site.answer(0, plain.at(80));
     assert_eq!(
         seen.client.ip(),
         IpAddr::from(Ipv4Addr::new(10, 20, 1, 2)),
@@ -63,7 +63,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     let out = json!({ "metadata": { "labels": { "node.kubernetes.io/exclude-from-external-load-balancers": "" } } });
     site.api.merge("nodes", "", "node-0", &out);
     becomes(&names([1, 2]), || site.met(0, web.at(80)));
-    assert_eq!(site.met(0, plain.at(80)), names([1, 2]));
+    assert_eq!(site.all_met(0, plain.at(80)), names([1, 2]));
     site.lan.set_plugged(&site.nodes[1].host, "eth0", false).unwrap();
     becomes(&names([2]), || site.met(0, web.at(80)));
     let lost = json!({ "status": { "conditions": [{ "type": "Ready", "status": "Unknown" }] } });
@@ -76,7 +76,7 @@ fn clients_reach_the_pods_of_a_service_whatever_becomes_of_the_nodes() {
     site.api.delete("services", "default", "web");
     eventually("it is gone", || site.api.get("services", "default", "web").is_none().then_some(()));
     becomes(&nobody(), || site.met(0, web.at(80)));
-    assert_eq!(site.met(0, guarded.at(80)), names([1, 2]), "the others are not touched");
+    assert_eq!(site.all_met(0, guarded.at(80)), names([1, 2]), "the others are not touched");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn services_of_every_kind_reach_their_pods() {
     site.api.delete("services", "default", "host");
     eventually("it is gone", || site.api.get("services", "default", "host").is_none().then_some(()));
     becomes(&nobody(), || site.met(0, host.at(80)));
-    assert_eq!(site.met(0, guest.at(8080)), all, "the guest stays at the address");
+    assert_eq!(site.all_met(0, guest.at(8080)), all, "the guest stays at the address");
 
     // This kernel need not know SCTP: the packet is made here, and looked at on the nodes.
     let signal = json!({ "ports": [{ "port": 3868, "protocol": "SCTP" }] });
@@ -231,7 +231,7 @@ fn all_ports_of_an_internal_service_lead_to_its_pods() {
         }
         becomes(&names([0, 1, 2]), || site.met_by_datagrams(0, served.at(53)));
     }
-    assert_eq!(site.met(1, open.at(80)), names([0, 1, 2]));
+    assert_eq!(site.all_met(1, open.at(80)), names([0, 1, 2]));
     for port in [80, 8000] {
         assert!(site.call(1, guarded.at(port)).is_none(), "somebody else is let in");
     }

@@ -51,6 +51,7 @@ fn what_the_server_refuses_falls_apart_so_that_the_good_ones_get_through() {
     let why = eventually("the bad one is told", || world.was_told("s06", "SyncLoadBalancerFailed"));
     assert!(why.contains("10.99.0.1"), "{why}");
     for name in &good {
+        eventually("the end is told", || world.was_told(name, "EnsuredLoadBalancer"));
         assert_eq!(world.was_told(name, "SyncLoadBalancerFailed"), None, "nobody else is blamed");
         assert_eq!(world.events(name).len(), 2, "beginning and end are told once");
     }
@@ -99,7 +100,7 @@ fn a_public_ip_that_could_not_be_made_is_told_of() {
     world.add_service("second", 81, &json!({}));
     let why = eventually("it is told", || world.was_told("second", "CreateOrUpdatePublicIPAddress"));
     assert!(why.starts_with("public IP kubernetes-a"), "{why}");
-    assert!(world.was_told("second", "SyncLoadBalancerFailed").is_some());
+    eventually("so is the end", || world.was_told("second", "SyncLoadBalancerFailed"));
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn a_public_ip_that_somebody_else_uses_stays_when_its_service_goes() {
     let why = eventually("it is told", || world.was_told("web", "DeletePublicIPAddress"));
     assert_eq!(why, format!("public IP {name} stays: something else uses it"));
     assert!(world.server_has("pip", &name).is_some());
-    assert!(world.was_told("web", "DeletedLoadBalancer").is_some());
+    eventually("the end is told", || world.was_told("web", "DeletedLoadBalancer"));
 }
 
 #[test]

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::apiserver::{ApiServer, HOME};
 use crate::cluster::Cluster;
+use crate::port::HeldPort;
 
 /// Everything that is waited for comes within this, on a machine that does other things as well.
 pub const WITHIN: Duration = Duration::from_secs(60);
@@ -23,7 +24,7 @@ const START: Duration = Duration::from_secs(30);
 pub struct World<C: Cluster = ApiServer> {
     pub api: C,
     server: Option<Child>,
-    address: String,
+    port: HeldPort,
     pub folder: TempDir,
     config: Value,
 }
@@ -70,21 +71,19 @@ impl<C: Cluster> World<C> {
         });
         merge(&mut config, settings);
         let folder = tempfile::tempdir().unwrap();
-        let mut world = Self { api, server: None, address: "127.0.0.1:0".to_owned(), folder, config };
+        let mut world = Self { api, server: None, port: HeldPort::take(), folder, config };
         world.start_server();
         world
     }
 
     pub fn start_server(&mut self) {
         let config = self.folder.path().join("forebay.toml");
-        let text = format!("name = \"k8s\"\n[server]\nlisten = [\"{}\"]\nstore = \"store\"\n", self.address);
+        let text =
+            format!("name = \"k8s\"\n[server]\nlisten = [\"{}\"]\nstore = \"store\"\n", self.port.address());
         fs::write(&config, text).unwrap();
         let mut process =
             forebay().args(["serve", "--config"]).arg(&config).stdout(Stdio::piped()).spawn().unwrap();
-        let said = lines(&mut process);
-        let base = await_line(&said, "listening: ");
-        await_line(&said, "ready");
-        self.address = base.trim_start_matches("https://").to_owned();
+        await_line(&lines(&mut process), "ready");
         self.server = Some(process);
     }
 
@@ -136,7 +135,7 @@ impl<C: Cluster> World<C> {
 
     fn command(&self) -> Command {
         let mut command = forebay();
-        command.env("FOREBAY_SERVER", format!("https://{}", self.address));
+        command.env("FOREBAY_SERVER", format!("https://{}", self.port.address()));
         command.env("FOREBAY_CA", self.folder.path().join("store/ca.pem"));
         command
     }

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use forebay::lab::{Host, HttpServer, Lab, Need, Process, Segment, UdpEcho, Whoami, http_get, require};
-use forebay::lab::{leftovers, skip_or_fail, udp_ask, udp_socket};
+use forebay::lab::{Host, HttpConnection, HttpServer, Lab, Need, Process, Segment, UdpEcho, Whoami, dial};
+use forebay::lab::{http_get, leftovers, require, skip_or_fail, udp_ask, udp_socket};
 use nix::mount::{MntFlags, umount2};
 use serde_json::{Value, json};
 
@@ -21,11 +21,12 @@ use crate::world::{eventually, merge};
 
 const FOREBAY: &str = env!("CARGO_BIN_EXE_forebay");
 const START: Duration = Duration::from_secs(30);
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever says nothing for so long does not answer, where it may be that nobody does.
+const SILENCE: Duration = Duration::from_secs(2);
 /// Where a pod listens.
 const POD_PORT: u16 = 8080;
 /// Enough connections that a member which takes part is met.
-const CALLS: usize = 40;
+const CALLS: usize = 64;
 /// Where clients are, whom the cluster does not know of.
 pub const FAR: &str = "192.0.2.50";
 
@@ -272,15 +273,26 @@ impl Site {
         met_by(|| self.call(client, to))
     }
 
-    /// The same, by datagrams.
+    /// The nodes whose pods answer a client, each of whose calls must be answered.
+    pub fn all_met(&self, client: usize, to: SocketAddr) -> BTreeSet<String> {
+        (0..CALLS).map(|_| self.answer(client, to).member).collect()
+    }
+
+    /// Those that [`Self::met`] finds by datagrams.
     pub fn met_by_datagrams(&self, client: usize, to: SocketAddr) -> BTreeSet<String> {
         let any: SocketAddr = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }.parse().unwrap();
         met_by(|| {
             let socket = udp_socket(&self.clients[client], any).unwrap();
-            udp_ask(&socket, to, PATIENCE).ok()
+            udp_ask(&socket, to, SILENCE).ok()
         })
     }
 
+    /// What a call is told that must be answered. A busy machine may take its time.
+    pub fn answer(&self, client: usize, to: SocketAddr) -> Whoami {
+        http_get(&self.clients[client], None, to, "/whoami").unwrap().whoami().unwrap()
+    }
+
+    /// What a call is told, if it is answered at once.
     pub fn call(&self, client: usize, to: SocketAddr) -> Option<Whoami> {
         self.call_from(client, None, to)
     }
@@ -288,7 +300,10 @@ impl Site {
     /// A call from one of the client's addresses.
     pub fn call_from(&self, client: usize, from: Option<IpAddr>, to: SocketAddr) -> Option<Whoami> {
         let from = from.map(|address| SocketAddr::new(address, 0));
-        http_get(&self.clients[client], from, to, "/whoami").ok()?.whoami().ok()
+        let stream = self.clients[client].within(|| dial(from, to, SILENCE)).unwrap().ok()?;
+        let mut connection = HttpConnection::over(stream).ok()?;
+        connection.set_patience(SILENCE).ok()?;
+        connection.whoami().ok()
     }
 }
 
