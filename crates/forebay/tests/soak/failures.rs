@@ -44,19 +44,21 @@ pub struct Failures {
     failing: BTreeMap<usize, (Kind, Instant)>,
     up: BTreeSet<usize>,
     asked: Instant,
+    /// As of when it is known who was found down.
+    known: String,
     done: BTreeMap<Kind, usize>,
     /// Members that were well and yet taken for down: the machine was too busy to answer probes.
     alarms: Vec<(usize, Instant)>,
 }
 
 impl Failures {
-    pub fn new(chance: Chance, is_long: bool) -> Self {
-        let now = Instant::now();
+    pub fn new(hosts: &Hosts, chance: Chance, is_long: bool) -> Self {
+        let (now, known) = (Instant::now(), hosts.health().at);
         // Less than the idle time, so that a connection that is silent for as long as its member is away is not forgotten.
         let longest = if is_long { 6_000 } else { 1_500 };
         let up = (0..MEMBERS).collect();
         let (failing, done, alarms) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        Self { chance, longest, next: now, failing, up, asked: now, done, alarms }
+        Self { chance, longest, next: now, failing, up, asked: now, known, done, alarms }
     }
 
     /// Mends who has failed for long enough, and lets another one fail if it is time.
@@ -68,13 +70,14 @@ impl Failures {
             .filter(|(_, (_, until))| now >= *until)
             .map(|(number, (kind, _))| (*number, *kind))
             .collect();
+        if !due.is_empty() || self.asked.elapsed() >= ASK {
+            // Before they are mended: that they were found down is no alarm.
+            self.ask(hosts, ledger);
+        }
         for (number, kind) in due {
             hosts.mend(number, kind);
             ledger.mended(number);
             self.failing.remove(&number);
-        }
-        if self.asked.elapsed() >= ASK {
-            self.ask(hosts, ledger);
         }
         if !more || now < self.next || self.failing.len() >= AT_A_TIME {
             return;
@@ -96,14 +99,19 @@ impl Failures {
         self.next = Instant::now() + Duration::from_millis(500 + self.chance.below(3_000));
     }
 
-    fn ask(&mut self, hosts: &Hosts, ledger: &Ledger) {
-        let up = hosts.up();
+    /// Looks who is down, and who was since it was looked last.
+    pub fn ask(&mut self, hosts: &Hosts, ledger: &Ledger) {
+        let health = hosts.health();
         let now = Instant::now();
-        for number in self.up.difference(&up).filter(|number| !self.failing.contains_key(number)) {
-            self.alarms.push((*number, now));
+        // Times of one form: the later one is the greater text.
+        let fell = health.falls.iter().filter(|(at, _)| *at >= self.known).map(|(_, number)| *number);
+        let down: BTreeSet<usize> = self.up.difference(&health.up).copied().chain(fell).collect();
+        for number in down.into_iter().filter(|number| !self.failing.contains_key(number)) {
+            self.alarms.push((number, now));
             ledger.alarm();
         }
-        self.up = up;
+        self.up = health.up;
+        self.known = health.at;
         self.asked = now;
     }
 

@@ -54,6 +54,17 @@ pub struct Hosts {
     pub lab: Lab,
 }
 
+/// What the balancer has found out about the members.
+#[derive(Debug)]
+pub struct Health {
+    /// As of when.
+    pub at: String,
+    /// Those that are up at all their addresses.
+    pub up: BTreeSet<usize>,
+    /// When which one was up and was found down at one of its addresses, as far back as that is remembered.
+    pub falls: Vec<(String, usize)>,
+}
+
 /// Both families and protocols, with floating IP and without.
 pub fn services() -> Vec<Service> {
     let service = |name, frontend: &str, is_tcp, backend_port, floating| Service {
@@ -168,19 +179,43 @@ impl Hosts {
         serde_json::from_str(&text).unwrap()
     }
 
+    pub fn health(&self) -> Health {
+        let health = self.show("health");
+        let shown: Vec<&Value> = list(&health["groups"]).flat_map(|group| list(&group["members"])).collect();
+        let is_at = |it: &Value, address: IpAddr| it["address"] == address.to_string();
+        let is_up =
+            |address: IpAddr| shown.iter().any(|it| is_at(it, address) && it["takesNewFlows"] == true);
+        let number_of = |it: &Value| {
+            (0..MEMBERS)
+                .find(|number| is_at(it, v4(*number).into()) || is_at(it, v6(*number).into()))
+                .unwrap()
+        };
+        let falls_of = |it: &&Value| {
+            let falls = list(&it["history"]).filter(|turn| turn["from"] == "up" && turn["to"] == "down");
+            let number = number_of(it);
+            falls.map(|turn| (text(&turn["at"]), number)).collect::<Vec<_>>()
+        };
+        Health {
+            at: text(&health["at"]),
+            up: (0..MEMBERS)
+                .filter(|number| is_up(v4(*number).into()) && is_up(v6(*number).into()))
+                .collect(),
+            falls: shown.iter().flat_map(falls_of).collect(),
+        }
+    }
+
     /// The members that are up at all their addresses.
     pub fn up(&self) -> BTreeSet<usize> {
-        let health = self.show("health");
-        let shown: Vec<&Value> = health["groups"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .flat_map(|group| group["members"].as_array().into_iter().flatten())
-            .collect();
-        let is_up = |address: IpAddr| {
-            shown.iter().any(|it| it["address"] == address.to_string() && it["takesNewFlows"] == true)
-        };
-        (0..MEMBERS).filter(|number| is_up(v4(*number).into()) && is_up(v6(*number).into())).collect()
+        self.health().up
+    }
+
+    /// Waits until the balancer says anew how the members are, as it does from time to time.
+    pub fn await_news(&self) {
+        let (known, began) = (self.health().at, Instant::now());
+        while self.health().at == known {
+            assert!(began.elapsed() < START, "nothing is said any more of the members");
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Waits for the idle time and a little longer until nothing is remembered of any flow.
@@ -221,6 +256,14 @@ fn sweep() {
             let _ = node::detach(&place);
         }
     }
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
 }
 
 fn start(host: &Host, number: usize) -> Process {

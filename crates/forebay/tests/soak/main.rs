@@ -87,10 +87,10 @@ fn main() -> ExitCode {
 fn soak(time: Duration, seed: u64, is_long: bool) -> Arc<Ledger> {
     let mut hosts = Hosts::set_up(is_long);
     let ledger = Arc::new(Ledger::new());
+    let mut failures = Failures::new(&hosts, Chance::new(seed), is_long);
     let traffic = Traffic::start(&hosts, &ledger);
     thread::sleep(WARM);
     let before = Footprint::take(&mut hosts);
-    let mut failures = Failures::new(Chance::new(seed), is_long);
     let end = Instant::now() + time;
     while Instant::now() < end {
         failures.look(&mut hosts, &ledger, true);
@@ -105,6 +105,8 @@ fn soak(time: Duration, seed: u64, is_long: bool) -> Arc<Ledger> {
         ledger.breach(format!("not all members are up {CALM:?} after the last failure"));
     }
     traffic.end();
+    hosts.await_news();
+    failures.ask(&hosts, &ledger);
     ledger.settle(failures.alarms());
     hosts.await_forgotten(&ledger);
     let after = Footprint::take(&mut hosts);
