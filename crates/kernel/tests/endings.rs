@@ -4,14 +4,14 @@
 
 mod common;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{World, in_a_world, run};
+use common::{World, in_a_world, run, wait_until};
 use engine::reset::{Endings, Holder};
 use engine::{Change, Clock, Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::packet::Sender;
@@ -163,7 +163,13 @@ impl Hosts {
         let holder = || Command::new("unshare").args(["--net", "sleep", "120"]).spawn().unwrap();
         let holders = vec![holder(), holder()];
         let [client, member] = [holders[0].id(), holders[1].id()];
-        thread::sleep(Duration::from_millis(300));
+        // They begin in our namespace.
+        let space = |process: &str| fs::read_link(format!("/proc/{process}/ns/net")).unwrap();
+        for holder in [client, member] {
+            let is_apart = || space(&holder.to_string()) != space("thread-self");
+            wait_until(Duration::from_secs(10), is_apart);
+            assert!(is_apart(), "process {holder} has no network namespace of its own");
+        }
         run("ip link add bridge type bridge");
         run(&format!("ip link add balancer address {BALANCER} type veth peer name port"));
         run(&format!("ip link add to-client type veth peer name eth0 address {CLIENT} netns {client}"));

@@ -5,6 +5,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
@@ -19,7 +20,7 @@ use aya::programs::Xdp;
 use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::XdpMode;
 use aya::{EbpfLoader, include_bytes_aligned};
-use common::{World, in_a_world, run};
+use common::{World, dropped_by, in_a_world, received_by, run, wait_until};
 use engine::{Changes, Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::{
     Kernel, KernelError, Mode, Options, Place, Watch, detach, instances, link, pass::Passing,
@@ -34,6 +35,8 @@ const SIZES: Sizes = Sizes { flow_bits: 8, masquerade_bits: 8, rings: 4 };
 const FORWARDED: Reason = Reason(32);
 const CLIENT: Address = Address::v4(0x0a00_0009);
 const XDP_DROP: u32 = 1;
+/// For packets that are on their way.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Tells a process of these tests that it is the one to be killed, and where.
 const DOOMED: &str = "FOREBAY_KERNEL_DOOMED";
 
@@ -103,7 +106,7 @@ fn what_is_remembered_is_taken_over() {
         for port in [80, 81] {
             client.send_to(b"?", ("10.0.0.100", port)).unwrap();
         }
-        thread::sleep(Duration::from_millis(20));
+        wait_until(PATIENCE, || forwarded(&first) == 2);
         let memory = words(&first);
         assert_eq!(
             (
@@ -238,13 +241,16 @@ fn who_watches_is_told_what_it_wants_and_no_more_than_it_wants() {
             assert_eq!(kernel.run(&datagram(9_000), link).unwrap().0, XDP_DROP);
         }
         let told = |watch: &mut Watch| std::iter::from_fn(|| watch.next_report()).collect::<Vec<_>>();
-        let some = told(&mut all);
-        // The hundred may fall into two seconds.
-        assert!(some.len() == 5 || some.len() == 10, "{}", some.len());
+        let (some, every) = (told(&mut all), told(&mut one_client));
+        // The hundred may fall into several seconds, of which each has its five, if there were as many in it.
+        let mut seconds = BTreeMap::new();
+        for report in &every {
+            *seconds.entry(report.nanoseconds() / 1_000_000_000).or_insert(0) += 1;
+        }
+        assert_eq!(some.len(), seconds.values().map(|packets: &usize| 5.min(*packets)).sum::<usize>());
         assert_eq!(all.left_out().unwrap(), 100 - some.len() as u64);
         assert_eq!(told(&mut other_port), []);
         assert_eq!(other_port.left_out().unwrap(), 0);
-        let every = told(&mut one_client);
         assert_eq!((every.len(), one_client.left_out().unwrap()), (100, 0));
         for report in every {
             assert_eq!((report.link(), report.reason(), report.protocol()), (link, Reason(20), 17));
@@ -266,6 +272,8 @@ fn who_watches_is_told_what_it_wants_and_no_more_than_it_wants() {
         drop(kernel);
         // Who watches goes on when the process is another one, and learns of the end.
         let mut second = open(world).unwrap();
+        // To open may take longer than he is waited for who says nothing.
+        next.stay().unwrap();
         second.run(&datagram(9_001), link).unwrap();
         assert_eq!(told(&mut next).len(), 1);
         drop(second);
@@ -572,7 +580,7 @@ fn without_program(interface: &str) {
 struct Sender {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<u64>,
-    received_before: u64,
+    back_before: u64,
     /// What is sent back is received only this way.
     _passing: Passing,
 }
@@ -581,7 +589,7 @@ impl Sender {
     fn start() -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let passing = Passing::on("neighbour").unwrap();
-        let (stopped, received_before) = (stop.clone(), received());
+        let (stopped, back_before) = (stop.clone(), back_or_lost());
         let thread = thread::spawn(move || {
             let sockets: Vec<UdpSocket> =
                 (0..8).map(|port| UdpSocket::bind(("10.0.0.9", 6_000 + port)).unwrap()).collect();
@@ -594,23 +602,26 @@ impl Sender {
             }
             sent
         });
-        Self { stop, thread, received_before, _passing: passing }
+        Self { stop, thread, back_before, _passing: passing }
     }
 
-    /// Every packet met a program, and reached a member.
+    /// Every packet met a program, and reached a member; but for those that the link lost while a processor was busy with something else.
     fn stop_and_count(self, kernel: &Kernel) {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.thread.join().unwrap();
-        thread::sleep(Duration::from_millis(50));
-        assert!(sent > 500, "only {sent} packets were sent");
-        assert_eq!(kernel.reason_counts().unwrap()[&FORWARDED].0, sent);
-        assert_eq!(received() - self.received_before, sent);
+        let counted = || (forwarded(kernel) + dropped_by("neighbour"), back_or_lost() - self.back_before);
+        // The last ones are still on their way.
+        wait_until(PATIENCE, || counted() == (sent, sent));
+        assert_eq!(counted(), (sent, sent));
+        assert!(forwarded(kernel) > 500, "only {} of {sent} packets were forwarded", forwarded(kernel));
     }
 }
 
-/// Packets that the neighbour got.
-fn received() -> u64 {
-    let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-    let line = links.lines().find_map(|line| line.trim().strip_prefix("neighbour:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+/// Packets that the neighbour got, and those that were lost on the way to the balancer or back.
+fn back_or_lost() -> u64 {
+    received_by("neighbour") + dropped_by("neighbour") + dropped_by("balancer")
+}
+
+fn forwarded(kernel: &Kernel) -> u64 {
+    kernel.reason_counts().unwrap()[&FORWARDED].0
 }

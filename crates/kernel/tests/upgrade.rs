@@ -19,7 +19,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use common::{World, in_a_world, run};
+use common::{World, dropped_by, in_a_world, run, wait_until};
 use engine::packet::{ACK, SYN, Way};
 use engine::{Compiler, Health, Sizes, Surroundings, Tables};
 use forebay_kernel::wire::{Crowd, FarEnd, NearEnd, Pace, Sent, Taken};
@@ -335,8 +335,9 @@ impl Load {
         Self { stop, last: (sent.load(Ordering::Relaxed), Instant::now()), sent, thread, far, lost_before }
     }
 
-    /// What there was since the last time.
+    /// What there was since the last time. It lasts until there was something: whoever sends may stand still for a moment.
     fn during(&mut self, what: &str) {
+        wait_until(Duration::from_secs(10), || self.sent.load(Ordering::Relaxed) > self.last.0);
         let now = (self.sent.load(Ordering::Relaxed), Instant::now());
         let (frames, took) = (now.0 - self.last.0, now.1 - self.last.1);
         println!(
@@ -351,17 +352,14 @@ impl Load {
     fn stop(self) -> (Sent, Taken, u64) {
         self.stop.store(true, Ordering::Relaxed);
         let sent = self.thread.join().unwrap();
-        thread::sleep(Duration::from_millis(100));
-        (sent, self.far.taken().unwrap(), lost_by_link() - self.lost_before)
+        let lost = || lost_by_link() - self.lost_before;
+        // The last ones are still on their way.
+        wait_until(Duration::from_secs(5), || self.far.taken().unwrap().frames + lost() == sent.frames);
+        (sent, self.far.taken().unwrap(), lost())
     }
 }
 
 /// Packets that the link has dropped while they were sent, at both of its ends.
 fn lost_by_link() -> u64 {
-    let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
-    let dropped = |interface: &str| -> u64 {
-        let line = links.lines().find_map(|line| line.trim().strip_prefix(interface)).unwrap();
-        line.split_whitespace().nth(11).unwrap().parse().unwrap()
-    };
-    dropped("neighbour:") + dropped("balancer:")
+    dropped_by("neighbour") + dropped_by("balancer")
 }

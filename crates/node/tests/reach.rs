@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use forebay_node::reach::{Reach, WatchError, Watcher, ephemeral_ports, forwarding};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use plane::row::Mac;
 
 const HOST: Mac = Mac::new([2, 0, 0, 0, 0, 0x01]);
@@ -211,16 +213,21 @@ fn thousands_of_members_are_looked_up_in_no_time() {
         let addresses: BTreeSet<IpAddr> =
             (0..5_000u16).map(|n| [10, 9, (n >> 8) as u8, n as u8].into()).collect();
         let mut watcher = Watcher::start(&["eth0".to_owned()], None).await.unwrap();
-        let start = Instant::now();
+        // All of it is done on this thread. What the machine does besides does not count.
+        let busy = || {
+            let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
+            usage.user_time() + usage.system_time()
+        };
+        let (start, busy_before) = (Instant::now(), busy());
         watcher.want(&addresses).await;
         settle(&mut watcher, |watcher| {
             watcher.reaches().len() == 5_000
                 && watcher.reaches().values().all(|reach| matches!(reach, Reach::Resolved(_)))
         })
         .await;
-        let took = start.elapsed();
-        println!("5,000 members took {took:?}");
-        assert!(took < Duration::from_secs(3), "{took:?}");
+        let took = busy() - busy_before;
+        println!("5,000 members took {took} of {:?}", start.elapsed());
+        assert!(took < TimeVal::seconds(1), "{took}");
     });
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use forebay_server::catalogue::{Catalogue, Edit, Limits, Snapshot};
 use forebay_server::store::Embedded;
@@ -30,10 +30,10 @@ fn a_killed_process_loses_nothing_that_it_was_told_is_durable() {
     for round in 0..ROUNDS {
         let mut child = start(&store);
         let patience = Duration::from_micros(scatter(round) % 60_000);
-        let (answers, ready) = listen(&mut child);
-        // Some are killed while they open the store, and most while they write.
-        if round % 5 != 0 {
-            ready.recv_timeout(Duration::from_secs(60)).unwrap();
+        let (answers, steps) = listen(&mut child);
+        // Some are killed while they open the store, some as soon as they could write, and most after some writes, however long those take.
+        for _ in 0..round % 5 {
+            steps.recv_timeout(Duration::from_secs(60)).unwrap();
         }
         thread::sleep(patience);
         child.kill().unwrap();
@@ -60,7 +60,7 @@ fn a_process_killed_at_its_first_start_leaves_a_store_or_none() {
         let folder = tempfile::tempdir().unwrap();
         let store = folder.path().join("store.redb");
         let mut child = start(&store);
-        let (answers, _ready) = listen(&mut child);
+        let (answers, _steps) = listen(&mut child);
         thread::sleep(Duration::from_micros(scatter(round) % 40_000));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -147,22 +147,23 @@ fn start(store: &Path) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap()
 }
 
-/// The numbers that a process says are durable, when it has ended, and before that, when it is ready.
-fn listen(child: &mut Child) -> (thread::JoinHandle<Vec<u64>>, std::sync::mpsc::Receiver<Instant>) {
+/// The numbers that a process says are durable, when it has ended; and before that, that it is ready, and that it has written again.
+fn listen(child: &mut Child) -> (thread::JoinHandle<Vec<u64>>, std::sync::mpsc::Receiver<()>) {
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let (tell, ready) = std::sync::mpsc::channel();
+    let (tell, steps) = std::sync::mpsc::channel();
     let answers = thread::spawn(move || {
         let mut answers = Vec::new();
         for line in lines.map_while(Result::ok) {
-            if line == "ready" {
-                tell.send(Instant::now()).ok();
-            }
             // The last line may be cut off; then it is no answer.
-            answers.extend(line.strip_prefix("durable ").and_then(|number| number.parse::<u64>().ok()));
+            let number = line.strip_prefix("durable ").and_then(|number| number.parse::<u64>().ok());
+            if line == "ready" || number.is_some() {
+                tell.send(()).ok();
+            }
+            answers.extend(number);
         }
         answers
     });
-    (answers, ready)
+    (answers, steps)
 }
 
 /// Numbers all over the place.

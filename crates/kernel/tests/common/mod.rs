@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::{env, fs, panic, process, thread};
 
 use forebay_kernel::Place;
@@ -77,6 +78,32 @@ pub fn run(command: &str) -> String {
     let output = Command::new(words[0]).args(&words[1..]).output().unwrap();
     assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits until it is so, at most for this long: whether it is so then the test says.
+pub fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + patience;
+    while !is_so() && Instant::now() < end {
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Packets that an interface has got.
+pub fn received_by(interface: &str) -> u64 {
+    counter(interface, 1)
+}
+
+/// Packets that an interface was to send and has dropped. The queue of a veth is short, and no program sees what does not fit into it.
+pub fn dropped_by(interface: &str) -> u64 {
+    counter(interface, 11)
+}
+
+/// One of the kernel's counters of an interface, by its column.
+fn counter(interface: &str, column: usize) -> u64 {
+    let links = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let mut lines = links.lines().filter_map(|line| line.trim().split_once(':'));
+    let (_, counters) = lines.find(|(name, _)| *name == interface).unwrap();
+    counters.split_whitespace().nth(column).unwrap().parse().unwrap()
 }
 
 fn new_world() -> World {

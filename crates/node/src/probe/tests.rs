@@ -7,7 +7,7 @@ use std::sync::mpsc;
 
 use engine::health::Reason;
 use tokio::runtime::Runtime;
-use tokio::time::{sleep, timeout};
+use tokio::time::{sleep, timeout, timeout_at};
 
 use super::*;
 
@@ -21,6 +21,8 @@ const OWN: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 8, 0, 1));
 fn who_listens_and_who_does_not_is_heard() {
     let at = listening(50);
     let mut lab = Lab::start();
+    // One attempt each, with so much time that it does not matter when something here stands still for a moment.
+    let task = |probe, at| Task { interval: PATIENCE, timeout: PATIENCE, ..task(probe, at) };
     lab.prober.want(vec![task("lb/a", at), task("lb/a", nobody(51)), task("lb/b", at), task("lb/a", at)]);
     let refused = Outcome::Bad(Reason::Refused);
     let expected = [(("lb/a", 50), Outcome::Good), (("lb/a", 51), refused), (("lb/b", 50), Outcome::Good)];
@@ -35,15 +37,16 @@ fn who_listens_and_who_does_not_is_heard() {
 fn attempts_are_an_interval_apart() {
     let members = 5;
     let mut lab = Lab::start();
-    lab.prober.want((0..members).map(|last| task("lb/a", nobody(100 + last))).collect());
-    lab.hear_until(|heard| heard.len() == usize::from(members));
     let start = Instant::now();
-    let heard = lab.hear_for(INTERVAL * 20);
-    let passed = start.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+    lab.prober.want((0..members).map(|last| task("lb/a", nobody(100 + last))).collect());
+    // Attempts are left out where something stands still, so there is no telling how long this takes.
+    let heard = lab.hear_until(|heard| {
+        heard.len() == usize::from(members) && heard.values().all(|outcomes| outcomes.len() >= 20)
+    });
+    let passed = intervals_since(start);
     for (key, outcomes) in heard {
         let number = outcomes.len() as f64;
         assert!(number <= passed + 2.0, "{number} attempts at {key:?} in {passed} intervals");
-        assert!(number >= passed / 2.0, "{number} attempts at {key:?} in {passed} intervals");
     }
 }
 
@@ -54,13 +57,13 @@ fn wanting_the_same_again_does_not_make_attempts_more_often() {
     let wanted = vec![task("lb/a", nobody(120))];
     let start = Instant::now();
     let mut number = 0;
-    while start.elapsed() < INTERVAL * 10 {
+    while start.elapsed() < INTERVAL * 10 || number < 2 {
+        assert!(start.elapsed() < PATIENCE, "only {number} attempts");
         lab.prober.want(wanted.clone());
         number += lab.hear_for(INTERVAL / 10).values().map(Vec::len).sum::<usize>();
     }
-    let passed = start.elapsed().as_secs_f64() / INTERVAL.as_secs_f64();
+    let passed = intervals_since(start);
     assert!((number as f64) <= passed + 2.0, "{number} attempts in {passed} intervals");
-    assert!(number >= 2, "{number} attempts in {passed} intervals");
 }
 
 #[test]
@@ -117,12 +120,15 @@ fn a_prober_that_is_dropped_asks_no_more() {
     let (tell, asked) = mpsc::channel();
     thread::spawn(move || listener.incoming().try_for_each(|_| tell.send(())));
     let lab = Lab::start();
+    let start = Instant::now();
     lab.prober.want(vec![task("lb/a", at)]);
     asked.recv_timeout(PATIENCE).unwrap();
     drop(lab);
-    thread::sleep(INTERVAL);
-    while asked.try_recv().is_ok() {}
-    assert!(asked.recv_timeout(INTERVAL * 5).is_err());
+    let passed = intervals_since(start);
+    thread::sleep(INTERVAL * 10);
+    let number = 1 + asked.try_iter().count();
+    // One may just have begun.
+    assert!((number as f64) <= passed + 3.0, "{number} attempts in {passed} intervals");
 }
 
 struct Lab {
@@ -159,13 +165,18 @@ impl Lab {
         let prober = &mut self.prober;
         let mut ears = Ears::new();
         self.runtime.block_on(async {
+            let end = tokio::time::Instant::now() + PATIENCE;
             while !enough(&ears) {
-                let heard = timeout(PATIENCE, prober.heard()).await.expect("nothing is heard any more");
+                let heard = timeout_at(end, prober.heard()).await.expect("too little is heard");
                 take(&mut ears, heard.unwrap());
             }
         });
         ears
     }
+}
+
+fn intervals_since(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() / INTERVAL.as_secs_f64()
 }
 
 fn take(ears: &mut Ears, heard: Vec<Heard>) {

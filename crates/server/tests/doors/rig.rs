@@ -98,12 +98,22 @@ impl Rig {
     }
 
     pub async fn ask_http2(&self, path: &str, token: Option<&str>) -> (u16, Value) {
+        self.ask_on(&mut self.http2().await, path, token).await
+    }
+
+    /// Asks on a connection that there is.
+    pub async fn ask_on(
+        &self,
+        sender: &mut SendRequest<Empty<Bytes>>,
+        path: &str,
+        token: Option<&str>,
+    ) -> (u16, Value) {
         let mut request = hyper::Request::get(format!("https://localhost:{}{path}", self.address.port()));
         if let Some(token) = token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Empty::new()).unwrap();
-        let response = self.http2().await.send_request(request).await.unwrap();
+        let response = sender.send_request(request).await.unwrap();
         let status = response.status().as_u16();
         let body = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))

@@ -49,7 +49,8 @@ fn who_does_not_answer_times_out() {
     let start = Instant::now();
     let outcome = once(&Task { timeout: SHORT, ..task(Ask::Tcp, at) });
     assert_eq!(outcome, timed_out(Stage::Connect));
-    assert!((SHORT..SHORT * 3).contains(&start.elapsed()), "{:?}", start.elapsed());
+    // The system would go on for minutes.
+    assert!((SHORT..PATIENCE).contains(&start.elapsed()), "{:?}", start.elapsed());
 }
 
 // PROBE-1
@@ -117,14 +118,15 @@ fn an_answer_that_trickles_times_out() {
             if stream.write_all(&[*byte]).is_err() {
                 break;
             }
-            thread::sleep(Duration::from_millis(100));
+            thread::sleep(SHORT * 2 / 3);
         }
         String::new()
     });
-    let start = Instant::now();
-    assert_eq!(once(&Task { timeout: SHORT, ..task(Ask::Http("/".into()), at) }), timed_out(Stage::Answer));
-    assert!(start.elapsed() < SHORT * 3, "the time counts from the attempt's start: {:?}", start.elapsed());
-    assert_eq!(http(at, "/"), Outcome::Good, "with time enough it is an answer as any");
+    // The time counts from the attempt's start: no byte is late after the one before it, and the line takes ten times as long.
+    let ask = || task(Ask::Http("/".into()), at);
+    assert_eq!(once(&Task { timeout: SHORT, ..ask() }), timed_out(Stage::Answer));
+    let outcome = once(&Task { timeout: PATIENCE * 4, ..ask() });
+    assert_eq!(outcome, Outcome::Good, "with time enough it is an answer as any");
 }
 
 #[test]
