@@ -53,8 +53,8 @@ impl Capture {
 }
 
 impl Capture {
-    /// Told to end, tcpdump leaves what it has not read yet. Between one answer and the next it reads all there is: twice the same counts
-    /// are all.
+    /// Told to end, tcpdump leaves what it has not read yet. Between one answer and the next it reads all there is: the same counts twice
+    /// mean that it has.
     fn catch_up(&mut self) -> Result<(), Error> {
         let mut before = String::new();
         for answers in 1..=ROUNDS {
