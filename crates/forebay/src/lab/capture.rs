@@ -50,9 +50,7 @@ impl Capture {
         let bytes = fs::read(&self.file).map_err(|cause| Error::file(&self.file, cause))?;
         frames(&bytes).ok_or_else(|| Error::protocol(format!("{} is no pcap file", self.file.display())))
     }
-}
 
-impl Capture {
     /// Told to end, tcpdump leaves what it has not read yet. Between one answer and the next it reads all there is: the same counts twice
     /// mean that it has.
     fn catch_up(&mut self) -> Result<(), Error> {

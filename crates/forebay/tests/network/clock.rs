@@ -14,7 +14,7 @@ use crate::balancer::{Balancer, FOREBAY};
 use crate::document::{Document, Interval, Probe, Rule, Wire};
 use crate::health::{await_state, pulse};
 use crate::net::Net;
-use crate::patient::{BUSY, Manner, Patient};
+use crate::patient::{BUSY, Manner, Patient, how_often};
 use crate::session::{all_stay, eventually, open};
 
 const ASKED: u16 = 9000;
@@ -56,10 +56,10 @@ fn a_clock_that_is_set_turns_nobody_and_breaks_nothing() {
     let (etag, mut sessions) = (etag(&balancer), open(&net, &rules[0], 16));
     for ahead in [HOUR, -HOUR, TEN_YEARS, 0, -TEN_YEARS] {
         clock(ahead);
-        let asked: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+        let asked = how_often(&patients);
         let began = Instant::now();
         thread::sleep(Duration::from_millis(1_600));
-        let now: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+        let now = how_often(&patients);
         let (passed, shown) = (began.elapsed().as_secs_f64() / 0.2, balancer.json(&["show", "health"]));
         is_close(&shown["at"], ahead, Duration::ZERO);
         for (address, (now, before)) in everybody.iter().zip(now.iter().zip(asked)) {

@@ -8,7 +8,7 @@ use crate::balancer::{Balancer, FOREBAY};
 use crate::document::{Document, Probe, Rule, Wire};
 use crate::health::{await_state, pulse};
 use crate::net::Net;
-use crate::patient::{BUSY, GOOD, Patient};
+use crate::patient::{BUSY, GOOD, Patient, how_often};
 use crate::session::{all_stay, eventually, open};
 
 const ASKED: u16 = 9000;
@@ -29,7 +29,7 @@ fn a_member_that_flaps_is_taken_up_with_care_and_its_connections_stay() {
     assert_eq!(said.code, Some(0), "{said:?}");
     everybody.iter().for_each(|address| drop(await_state(&balancer, "alive4", *address, "up")));
     let began = Instant::now();
-    let before: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+    let before = how_often(&patients);
     let mut sessions = open(&net, &rules[0], MANY);
     let interfaces = balancer.interfaces();
     let interfaces: Vec<&str> = interfaces.iter().map(String::as_str).collect();

@@ -400,9 +400,11 @@ fn stream(net: &Net, rule: &Rule, stop: &AtomicBool) -> (usize, usize) {
 
 /// Opens connections one after another, each of which must get its answer.
 fn dialler(net: &Net, rule: &Rule, stop: &AtomicBool) -> usize {
+    // As with the datagrams.
+    const LEAST: usize = 20;
     let from = net.client_address(0, rule.v4());
     let mut opened = 0;
-    while opened <= 20 || !stop.load(Ordering::Relaxed) {
+    while opened <= LEAST || !stop.load(Ordering::Relaxed) {
         http_get(net.client(), Some(from), rule.frontend, "/whoami").unwrap();
         opened += 1;
         thread::sleep(Duration::from_millis(5));

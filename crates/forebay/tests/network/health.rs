@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::balancer::{Balancer, Settings};
 use crate::document::{Document, Interval, Probe, Rule, Wire, floating, plain};
 use crate::net::{ETH0, Member, Net, Shape};
-use crate::patient::{BUSY, Crowded, GOOD, Manner, Patient};
+use crate::patient::{BUSY, Crowded, GOOD, Manner, Patient, how_often};
 use crate::session::{Knock, LATE, Session, all_stay, eventually, knock, open};
 
 /// Where probes of these tests ask.
@@ -133,7 +133,7 @@ fn connections_stay_with_a_member_that_goes_down_sessions_move_and_new_flows_avo
     }
 
     // Four rules lead to each address, and it is asked as often as if it were one.
-    let before: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+    let before = how_often(&patients);
     let began = Instant::now();
     thread::sleep(Duration::from_secs(2));
     let passed = began.elapsed().as_secs_f64() / 0.2;

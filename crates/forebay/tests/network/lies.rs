@@ -9,7 +9,7 @@ use crate::document::{Document, Interval, Pool, Probe, Rule, Wire};
 use crate::health::{await_state, pulse};
 use crate::liar::{Liar, Lie};
 use crate::net::{ETH0, Net, Servers};
-use crate::patient::{Crowded, GOOD, Patient};
+use crate::patient::{Crowded, GOOD, Patient, how_often};
 use crate::session::{Knock, Session, eventually};
 
 const ASKED: u16 = 9000;
@@ -159,10 +159,10 @@ fn whatever_a_member_says_ends_in_a_state_with_its_reason_and_disturbs_nobody() 
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // All of them go on, and who is honest is asked at its pace, found well, and was never thought anything else of.
-    let before: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+    let before = how_often(&patients);
     let began = Instant::now();
     thread::sleep(Duration::from_secs(3));
-    let now: Vec<usize> = patients.iter().map(|patient| patient.asked().len()).collect();
+    let now = how_often(&patients);
     let passed = began.elapsed().as_secs_f64() / 0.4;
     for ((now, before), (probe, _)) in now.iter().zip(before).zip(names) {
         let more = (now - before) as f64;

@@ -216,6 +216,11 @@ fn answer(stream: &mut impl Write, manner: Manner) -> io::Result<()> {
     stream.flush()
 }
 
+/// How often each of them was asked.
+pub fn how_often(patients: &[Patient]) -> Vec<usize> {
+    patients.iter().map(|patient| patient.asked().len()).collect()
+}
+
 /// A member is a machine of its own: this thread and those that it starts do not wait for other tests. Where that is not allowed, they do.
 pub fn go_first() {
     let thread = nix::unistd::gettid().to_string();
